@@ -1,0 +1,6 @@
+//! One folder an adapter, below the port it serves.
+
+pub mod journal;
+pub mod platform;
+pub mod source;
+pub mod traffic;

@@ -1,0 +1,160 @@
+//! What runs: the process of an app, how it is started and stopped, how its health is seen.
+//!
+//! These types are part of what is persisted and sent to the supervisor. A field may be added with a default that is
+//! left out when it is written; a field is never renamed or given another meaning (model.md, "Versions").
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::span::Span;
+
+/// The kinds of workload. Capabilities belong to (platform, workload kind, data plane) together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Workload {
+    /// Processes started on the host itself.
+    Process(ProcessSpec),
+}
+
+/// A process that is started `replicas` times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessSpec {
+    /// The files it runs from; its working directory is a private copy of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactRef>,
+    /// The program and its arguments. `{{ port }}`, `{{ instance }}` and `{{ slot }}` are left for the supervisor, which alone
+    /// knows them. A program with a `/` in it is looked up in the working directory, any other in PATH.
+    pub command: Vec<String>,
+    /// The whole environment of the process; nothing is inherited but what the supervisor's documentation names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The user to run as; the supervisor's own where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Resource limits.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// How it is stopped.
+    #[serde(default)]
+    pub stop: Stop,
+    /// Whether the process listens on a port that the supervisor allocates.
+    #[serde(default = "yes")]
+    pub port: bool,
+    /// Each of stdout and stderr is kept up to this many bytes, in two files of half the size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_limit: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Files that a process runs from, named by content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ArtifactRef {
+    /// A folder of the configuration repository, by the object name of its Git tree.
+    Tree {
+        /// The full hexadecimal object name.
+        oid: String,
+    },
+    /// A file from elsewhere. A `.tar.gz`, `.tgz` or `.tar` is unpacked; anything else is put in place as an executable file
+    /// under the last part of the URL's path.
+    Url {
+        /// `https://`, `http://` or `file://`.
+        url: String,
+        /// The hexadecimal SHA-256 that its bytes must have.
+        sha256: String,
+    },
+}
+
+/// Limits of one instance. What the kernel cannot enforce is said by the platform, never silently dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Memory in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Thousandths of one CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u64>,
+    /// Processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+}
+
+impl Limits {
+    /// Whether nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Limits::default()
+    }
+}
+
+/// How an instance is stopped: a signal to its main process, a time to leave, then the kill of its whole tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stop {
+    /// `TERM`, `INT`, `QUIT`, `HUP`, `USR1` or `USR2`.
+    pub signal: String,
+    /// How long it may take before it is killed.
+    pub grace: Span,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Stop { signal: "TERM".into(), grace: Span::from_secs(10) }
+    }
+}
+
+/// How health is seen: readiness decides over traffic and progress, liveness over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Whether an instance may serve. Without one an instance is ready once it has run for `min_ready`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Probe>,
+    /// Whether an instance must be restarted. Without one only its exit is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Probe>,
+    /// How long a group may take until all of it is ready; time spent in pauses does not count.
+    pub within: Span,
+    /// How long an instance must be ready without interruption before it counts as available.
+    #[serde(default)]
+    pub min_ready: Span,
+}
+
+/// One check, repeated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// What is checked.
+    pub check: Check,
+    /// From the end of one check to the start of the next.
+    pub interval: Span,
+    /// After this a check has failed.
+    pub timeout: Span,
+    /// Successes in a row until it is healthy.
+    pub healthy_after: u32,
+    /// Failures in a row until it is unhealthy.
+    pub unhealthy_after: u32,
+}
+
+/// What a probe checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Check {
+    /// A GET to the instance's port; a status of 200-399 is success.
+    Http {
+        /// The path, beginning with `/`.
+        path: String,
+    },
+    /// The port takes a connection.
+    Tcp {},
+    /// A command in the instance's working directory and environment; exit code 0 is success.
+    Exec {
+        /// The program and its arguments.
+        command: Vec<String>,
+    },
+}

@@ -1,0 +1,13 @@
+//! All integration tests in one binary: linking is what test time is spent on.
+
+mod cli;
+mod e2e;
+mod git;
+mod journal;
+mod manifest;
+mod planner;
+mod router;
+mod saga;
+mod structure;
+mod supervisor;
+mod support;
