@@ -1,4 +1,5 @@
 //! All integration tests in one binary: linking is what test time is spent on.
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod cli;
 mod e2e;

@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs a future on a fresh multi-threaded runtime, after the parts that must not have threads are done.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
