@@ -1,6 +1,14 @@
 //! The nouns and the rules: pure. Nothing here does I/O, reads a clock or the environment, or knows an adapter.
 
+pub mod analysis;
+pub mod capabilities;
+pub mod desired;
+pub mod difference;
 pub mod digest;
+pub mod hook;
 pub mod id;
+pub mod observed;
+pub mod plan;
 pub mod span;
+pub mod strategy;
 pub mod workload;

@@ -1,0 +1,37 @@
+//! What platform, workload kind and data plane can do together. Strategies know these, never a platform.
+
+use serde::{Deserialize, Serialize};
+
+/// The capabilities of one unit's surroundings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// Groups of different versions can run side by side.
+    pub versioned_groups: bool,
+    /// More instances than asked for can run for a while.
+    pub surge: bool,
+    /// How finely traffic can be split between groups.
+    pub split: Split,
+    /// Requests can be made to wait.
+    pub hold: bool,
+    /// A second route can show a version before it has traffic.
+    pub preview: bool,
+    /// The data plane can tell how many requests an instance still has.
+    pub drain: bool,
+    /// The data plane measures errors and latency by group.
+    pub measures: bool,
+    /// Scripts can be run with a durable outcome.
+    pub runs: bool,
+}
+
+/// How finely traffic can be split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Split {
+    /// Not at all: the unit has no route.
+    None,
+    /// By the number of instances only.
+    Replicas,
+    /// By weights of one in so many.
+    Weights(u32),
+}

@@ -1,0 +1,125 @@
+//! What one revision asks for: the rendered desired state of one unit, with nothing left to look up.
+//!
+//! A [`DesiredUnit`] is stored as a content-addressed blob under its rendered digest, so that a rollout resumes and a
+//! rollback works with Git down and history rewritten. Fields are only ever added, with defaults that are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::analysis::Analysis;
+use super::digest::Digest;
+use super::hook::Hooks;
+use super::id::{GroupId, Name, UnitId};
+use super::span::Span;
+use super::strategy::Strategy;
+use super::workload::{Health, Workload};
+
+/// The version of the rendered form, the prefix of its digests.
+pub const RENDERED: &str = "r1";
+
+/// What shall run for one app in one environment on one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredUnit {
+    /// Whose it is.
+    pub unit: UnitId,
+    /// The release's version.
+    pub version: String,
+    /// What runs.
+    pub workload: Workload,
+    /// How many instances.
+    pub replicas: u32,
+    /// How its health is seen.
+    pub health: Health,
+    /// The requests it serves; none for a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
+    /// How a new version takes over.
+    pub strategy: Strategy,
+    /// The analyses that the strategy and the rollback rules name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub analyses: BTreeMap<Name, Analysis>,
+    /// What runs before and after a rollout.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
+    /// When a rollout is taken back by itself.
+    pub rollback: RollbackRules,
+    /// Apps of the same environment and target that must be verified first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Name>,
+    /// Whether it is removed when its Release is.
+    pub prune: bool,
+    /// The wave of its target: a wave starts when all lower ones are verified.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wave: u32,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+impl DesiredUnit {
+    /// The rendered digest: two desired states with the same digest ask for the same.
+    pub fn digest(&self) -> Digest {
+        Digest::of(RENDERED, self)
+    }
+
+    /// The group that its instances belong to. Instances of different groups are different processes; a change that
+    /// leaves the group alone (replicas, strategy, hooks, route) never restarts one. `restarts` counts the restarts that
+    /// an operator asked for: each makes a new group of the same desired state.
+    pub fn group_id(&self, restarts: u32) -> GroupId {
+        let identity = serde_json::json!({
+            "version": self.version,
+            "workload": self.workload,
+            "readiness": self.health.readiness,
+            "liveness": self.health.liveness,
+            "minReady": self.health.min_ready,
+            "restarts": (restarts > 0).then_some(restarts),
+        });
+        GroupId(Digest::of("g1", &identity).short().to_owned())
+    }
+}
+
+/// The requests that a unit serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    /// The address of the environment's listener.
+    pub listen: SocketAddr,
+    /// The Host; `None` for any that no other route names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path prefix, `/` for all.
+    pub path: String,
+    /// How long a client stays on the group it was first sent to; `None`: each request is drawn anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Span>,
+    /// How long requests to an instance that was taken out may go on.
+    pub drain: Span,
+    /// How long the answer's head may take.
+    pub timeout: Span,
+}
+
+/// When a rollout is taken back without anybody asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RollbackRules {
+    /// The failures that take it back. A failure that is not here stops the rollout where it stands and tells.
+    pub on: BTreeSet<Trigger>,
+    /// How long after full traffic the new version is still watched before it counts as verified.
+    pub window: Span,
+}
+
+/// The failures that may take a rollout back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trigger {
+    /// Instances do not become ready in time, exit, or stop being ready while watched.
+    Unhealthy,
+    /// An analysis fails.
+    Analysis,
+    /// A hook fails.
+    Hook,
+}

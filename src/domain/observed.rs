@@ -1,0 +1,134 @@
+//! What runs, as far as it is known. Not knowing is a value of its own, never an empty list.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::id::{GroupId, RunId};
+
+/// Something that was looked at, or could not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Seen<T> {
+    /// It is so.
+    Known(T),
+    /// It could not be seen; why.
+    Unknown(String),
+}
+
+impl<T> Seen<T> {
+    /// The value, where it is known.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Seen::Known(value) => Some(value),
+            Seen::Unknown(_) => None,
+        }
+    }
+}
+
+/// What runs for one unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedUnit {
+    /// Its groups, retiring ones included.
+    pub groups: Seen<Vec<ObservedGroup>>,
+    /// Its route; `Known(None)`: there is none.
+    pub traffic: Seen<Option<ObservedTraffic>>,
+    /// Its preview route.
+    pub preview: Seen<Option<ObservedTraffic>>,
+    /// The runs that were asked about.
+    pub runs: BTreeMap<RunId, Seen<ObservedRun>>,
+}
+
+/// One group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedGroup {
+    /// Which.
+    pub group: GroupId,
+    /// What it was made from.
+    pub rendered: Digest,
+    /// The release's version it runs.
+    pub version: String,
+    /// How many instances are asked for.
+    pub replicas: u32,
+    /// It is being removed.
+    pub retiring: bool,
+    /// Its instances by slot.
+    pub instances: Vec<ObservedInstance>,
+}
+
+impl ObservedGroup {
+    /// How many instances among the first `slots` are ready.
+    pub fn ready(&self, slots: u32) -> u32 {
+        let ready = self.instances.iter().filter(|instance| instance.ready && instance.slot < slots).count();
+        u32::try_from(ready).unwrap_or(u32::MAX)
+    }
+}
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedInstance {
+    /// Its id, unique within the unit.
+    pub id: String,
+    /// Its slot.
+    pub slot: u32,
+    /// Whether its process runs.
+    pub running: bool,
+    /// It is being stopped.
+    pub stopping: bool,
+    /// Whether it may serve.
+    pub ready: bool,
+    /// Where it serves.
+    pub address: Option<SocketAddr>,
+    /// When the present process was started.
+    pub started: Option<Timestamp>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Why it is not ready, for people.
+    pub message: Option<String>,
+}
+
+/// A route as all data planes have confirmed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedTraffic {
+    /// The groups and what they get.
+    pub backends: BTreeMap<GroupId, ObservedBackend>,
+    /// Requests wait.
+    pub hold: bool,
+    /// A digest of the rest of the route: listener, host, path, stickiness, probe, time limits.
+    pub settings: Digest,
+    /// Requests still in flight on instances that were taken out, by instance.
+    pub draining: BTreeMap<String, u64>,
+}
+
+/// What one group gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedBackend {
+    /// Its weight.
+    pub weight: u32,
+    /// Its instances' ids and addresses.
+    pub endpoints: BTreeMap<String, SocketAddr>,
+}
+
+/// A hook's or script's run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ObservedRun {
+    /// It was never started.
+    NotStarted,
+    /// It runs.
+    Running,
+    /// It ended with this code.
+    Exited(i32),
+    /// It failed without an exit code (a signal, its timeout, its memory limit); why.
+    Failed(String),
+    /// It was started and nobody knows how it ended; why.
+    Unknown(String),
+}

@@ -1,0 +1,203 @@
+//! Plans: immutable lists of absolute phases. Nothing meaningful is left to decide when one is executed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::desired::Trigger;
+use super::difference::Difference;
+use super::digest::Digest;
+use super::hook::Hook;
+use super::id::{GroupId, Name, UnitId};
+use super::span::Span;
+
+/// The version of this form. A stored plan of a version that is not known is settled and planned again.
+pub const FORMAT: u32 = 1;
+
+/// A plan for one unit. No phases: it has converged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Whose it is.
+    pub unit: UnitId,
+    /// What it is for.
+    pub kind: PlanKind,
+    /// The rendered digest it starts from: what was effective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Digest>,
+    /// The rendered digest it leads to; `None` removes the unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Digest>,
+    /// Every group that a phase names, and the rendered desired state that its instances are made from.
+    pub groups: BTreeMap<GroupId, GroupSource>,
+    /// The group that keeps the traffic until the new one has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<GroupId>,
+    /// The group that shall have it in the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<GroupId>,
+    /// The phases in order; the last is the state to stay in.
+    pub phases: Vec<Phase>,
+    /// The phases that a failure leads to; they advance to nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settle: Vec<Phase>,
+    /// What changes, field by field, with the explanation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+    /// What the surroundings can't do exactly and what is done instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approximations: Vec<String>,
+}
+
+impl Plan {
+    /// The plan digest: of everything in it; it holds no time.
+    pub fn digest(&self) -> Digest {
+        Digest::of("p1", self)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.phases.is_empty()
+    }
+
+    /// A phase or settle phase by its id.
+    pub fn phase(&self, id: PhaseId) -> Option<&Phase> {
+        self.phases.iter().chain(&self.settle).find(|phase| phase.id == id)
+    }
+}
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PlanKind {
+    /// Nothing ran before.
+    Install,
+    /// A new version takes over.
+    Rollout,
+    /// The same version with other numbers or another route.
+    Adjust,
+    /// What should run does not.
+    Heal,
+    /// Back to the last verified version.
+    Rollback,
+    /// Everything of the unit goes.
+    Remove,
+}
+
+/// Where a group's instances come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupSource {
+    /// The rendered digest of the desired state, found as a blob.
+    pub rendered: Digest,
+    /// The operator's restarts counted in the group's id.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+    /// The release's version, for people.
+    pub version: String,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+/// The number of a phase within its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PhaseId(pub u32);
+
+/// An absolute statement of how the unit shall be. Making one true always goes: enter hooks, hold, raise groups, wait until
+/// they are ready, traffic, drain, lower groups; so that a phase can be entered from any state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Phase {
+    /// Its number.
+    pub id: PhaseId,
+    /// Its name, for people: `canary at 10%`.
+    pub name: String,
+    /// The sizes of the groups. A group of the unit that is not here has no instances and is removed.
+    pub groups: BTreeMap<GroupId, u32>,
+    /// The traffic; `None` where the unit has no route (and one that is there is removed).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficGoal>,
+    /// The preview route; `None`: there shall be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<TrafficGoal>,
+    /// Hooks that run before anything else of the phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enter: Vec<HookCall>,
+    /// What must hold, beyond the phase being true, before the next is entered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advance: Vec<Condition>,
+    /// How long the phase may take to become true; pauses and analyses do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Span>,
+    /// Where a failure leads.
+    pub on_failure: Settle,
+}
+
+/// How traffic shall be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficGoal {
+    /// The rendered desired state whose route settings apply.
+    pub route: Digest,
+    /// What each group gets.
+    pub backends: BTreeMap<GroupId, BackendGoal>,
+    /// Requests wait so long; `None`: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
+}
+
+/// What one group gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendGoal {
+    /// Its weight among all.
+    pub weight: u32,
+    /// Traffic goes to the slots below this number.
+    pub slots: u32,
+}
+
+/// A hook that a phase runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookCall {
+    /// `before`, `after` or `undo`, and its number: part of the run id.
+    pub at: String,
+    /// What runs.
+    pub hook: Hook,
+}
+
+/// What must hold before a phase is left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Condition {
+    /// So much time has passed since the phase became true.
+    Delay(Span),
+    /// So much time has passed since the phase became true, or somebody promoted; `None`: somebody must.
+    Pause(Option<Span>),
+    /// An analysis has succeeded; it begins when the phase has become true.
+    Analysis(Name),
+    /// So much time has passed since the phase became true, and all that time every instance of the target was available.
+    Watch(Span),
+}
+
+/// Where a failure leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Settle {
+    /// To this settle phase when the failure is among the triggers; otherwise the rollout stops where it is and tells.
+    Phase {
+        /// Which.
+        phase: PhaseId,
+        /// The failures that lead there by themselves. An operator's abort always does.
+        on: Vec<Trigger>,
+    },
+    /// There is no way back: the rollout stops where it is and tells; it can only be taken forward.
+    ForwardOnly,
+    /// It stops where it is and tells.
+    Stop,
+}

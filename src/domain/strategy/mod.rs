@@ -1,0 +1,109 @@
+//! Strategies: how a new version takes over. Each is a generator of absolute phases over capabilities, never over platforms.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::Name;
+use super::span::Span;
+
+/// How a new version takes over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Strategy {
+    /// All old instances end before new ones start; requests are held meanwhile.
+    Recreate(Recreate),
+    /// Instances are replaced batch by batch.
+    Rolling(Rolling),
+    /// A whole new group beside the old one, then one switch.
+    BlueGreen(BlueGreen),
+    /// A growing share of the traffic.
+    Canary(Canary),
+}
+
+/// Settings of recreate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recreate {
+    /// How long a request waits for the new version before it is refused.
+    pub hold: Span,
+}
+
+/// Settings of rolling. Surge rounds up, unavailable rounds down; both zero is an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rolling {
+    /// How many instances may run beyond the asked number.
+    pub max_surge: Amount,
+    /// How many of the asked number may be missing.
+    pub max_unavailable: Amount,
+}
+
+/// Settings of blue-green.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlueGreen {
+    /// The Host under which the new version is seen before the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview_host: Option<String>,
+    /// How many instances the preview has; all where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview_replicas: Option<u32>,
+    /// Analyses before the switch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_promotion: Vec<Name>,
+    /// When the switch comes by itself.
+    pub promote: Promote,
+    /// Analyses after the switch; a failure switches back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_promotion: Vec<Name>,
+    /// How long the old group stays after the switch.
+    pub scale_down_delay: Span,
+}
+
+/// When a blue-green switch happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Promote {
+    /// As soon as everything before it is done.
+    Auto,
+    /// After this much time.
+    After(Span),
+    /// When somebody says so.
+    Manual,
+}
+
+/// Settings of canary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// What happens in order. After the last one the new version gets everything.
+    pub steps: Vec<Step>,
+    /// Analyses that run during all steps; a failure aborts at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gate: Vec<Name>,
+    /// How long the old group stays after the new one has all traffic.
+    pub scale_down_delay: Span,
+}
+
+/// One step of a canary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// The new version gets this many percent of the requests, and as many instances in proportion unless `Scale` said otherwise.
+    Weight(u32),
+    /// Waits so long, or until promoted.
+    Pause(Option<Span>),
+    /// Waits for an analysis.
+    Analysis(Name),
+    /// Sets the number of instances of the new version, apart from the weight.
+    Scale(Amount),
+}
+
+/// A number of instances, or a share of the asked number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Amount {
+    /// So many.
+    Count(u32),
+    /// So many percent.
+    Percent(u32),
+}
