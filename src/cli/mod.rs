@@ -1,5 +1,6 @@
 //! The command line: one file a verb. A verb has its arguments (`Args`) and `run`.
 
+pub mod demo_app;
 pub mod router;
 pub mod shim;
 pub mod supervisor;
@@ -22,6 +23,8 @@ enum Verb {
     Supervisor(supervisor::Args),
     #[command(hide = true)]
     Shim(shim::Args),
+    #[command(hide = true)]
+    DemoApp(demo_app::Args),
 }
 
 /// Parses the arguments and runs the verb.
@@ -31,6 +34,7 @@ pub fn main() -> ExitCode {
         Verb::Router(args) => router::run(args),
         Verb::Supervisor(args) => supervisor::run(args),
         Verb::Shim(args) => shim::run(args),
+        Verb::DemoApp(args) => demo_app::run(args),
     }
 }
 

@@ -1,1 +1,131 @@
+//! What all integration tests share: waiting for a condition instead of sleeping, free ports, processes that end with
+//! their test.
 
+#![allow(dead_code)]
+
+use std::fmt::Display;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The binary under test.
+pub const TRIMTAB: &str = env!("CARGO_BIN_EXE_trimtab");
+
+/// How long a condition may take that comes true in milliseconds on an idle machine: generous, since a passing test
+/// never waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What a look at a condition may return: `bool`, `Option`, or a `Result` whose error says what was seen instead.
+pub trait Seen {
+    /// What is handed on once it was seen.
+    type Value;
+    /// The value, or what was seen instead.
+    fn seen(self) -> Result<Self::Value, String>;
+}
+
+impl Seen for bool {
+    type Value = ();
+    fn seen(self) -> Result<(), String> {
+        self.then_some(()).ok_or_else(|| "not true".into())
+    }
+}
+
+impl<T> Seen for Option<T> {
+    type Value = T;
+    fn seen(self) -> Result<T, String> {
+        self.ok_or_else(|| "nothing there".into())
+    }
+}
+
+impl<T, E: Display> Seen for Result<T, E> {
+    type Value = T;
+    fn seen(self) -> Result<T, String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+/// Looks until the condition holds and returns what it found; panics with the last thing seen after `limit`.
+#[track_caller]
+pub fn eventually<S: Seen>(limit: Duration, what: &str, mut look: impl FnMut() -> S) -> S::Value {
+    let begun = Instant::now();
+    loop {
+        match look().seen() {
+            Ok(value) => return value,
+            Err(last) if begun.elapsed() > limit => panic!("{what}: not within {limit:?}; last seen: {last}"),
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// [`eventually`] for an asynchronous look.
+pub async fn eventually_async<S: Seen, F: Future<Output = S>>(
+    limit: Duration,
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> S::Value {
+    let begun = Instant::now();
+    loop {
+        match look().await.seen() {
+            Ok(value) => return value,
+            Err(last) if begun.elapsed() > limit => panic!("{what}: not within {limit:?}; last seen: {last}"),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// A port on 127.0.0.1 that was free a moment ago. Another process may take it: where a server can bind port 0 itself,
+/// let it.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("no port is free").port()
+}
+
+/// A command that runs the binary under test.
+pub fn trimtab() -> Command {
+    Command::new(TRIMTAB)
+}
+
+/// A child process that is killed when the test ends, however it ends.
+#[derive(Debug)]
+pub struct Running(pub Child);
+
+impl Running {
+    /// Starts a command.
+    #[track_caller]
+    pub fn spawn(command: &mut Command) -> Running {
+        Running(command.spawn().unwrap_or_else(|error| panic!("{command:?} could not be started: {error}")))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether a process is there and is no zombie.
+pub fn alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| !rest.trim_start().starts_with('Z')))
+        .unwrap_or(false)
+}
+
+/// A file's text, when it is there.
+pub fn read(path: impl AsRef<Path>) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
