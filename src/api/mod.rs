@@ -1,1 +1,3 @@
+//! The daemon's HTTP API: its types, and the one place where requests enter the use cases.
 
+pub mod types;

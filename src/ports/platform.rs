@@ -1,0 +1,115 @@
+//! What runs workloads.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::domain::{
+    capabilities::Capabilities,
+    desired::DesiredUnit,
+    digest::Digest,
+    id::{Epoch, GroupId, RunId, UnitId},
+    observed::{ObservedGroup, ObservedRun, Seen},
+};
+use crate::ports::scripts::RunRequest;
+
+/// Why a platform did not do what it was asked to.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PlatformError {
+    /// It can't be reached. Whether the request was carried out is not known.
+    #[error("{platform} can't be reached: {reason}")]
+    Unreachable {
+        /// Which platform.
+        platform: String,
+        /// The system's word.
+        reason: String,
+    },
+    /// A holder with a higher epoch acts; this one must stop.
+    #[error("{platform} refused epoch {epoch}: another daemon has taken over")]
+    Stale {
+        /// Which platform.
+        platform: String,
+        /// The epoch that was refused.
+        epoch: Epoch,
+    },
+    /// The request can't be carried out as it is; trying again changes nothing.
+    #[error("{platform} refused: {reason}")]
+    Refused {
+        /// Which platform.
+        platform: String,
+        /// Its word.
+        reason: String,
+    },
+    /// It failed; trying again may help.
+    #[error("{platform} failed: {reason}")]
+    Failed {
+        /// Which platform.
+        platform: String,
+        /// Its word.
+        reason: String,
+    },
+}
+
+/// One platform connection: the target of an environment.
+///
+/// **Flow.** The executor observes, decides in the domain, performs one action, observes again.
+/// **Guarantees.** Every effect is absolute and idempotent: repeating it is harmless. An effect that was acknowledged is durable.
+/// **Assumptions.** The epoch comes from the store; a platform that has seen a higher one refuses ([`PlatformError::Stale`]).
+/// **Errors.** An observation that fails is `Seen::Unknown`, never an empty list.
+#[async_trait]
+pub trait Platform: Send + Sync {
+    /// What can be done for a unit here.
+    fn capabilities(&self, desired: &DesiredUnit) -> Capabilities;
+
+    /// The groups of one unit, retiring ones included, of this installation only.
+    async fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>>;
+
+    /// All units of this installation that have groups here, for adoption and for finding what Git no longer names.
+    async fn units(&self) -> Seen<Vec<UnitId>>;
+
+    /// Makes a group have so many instances. `artifact` is the complete folder that the workload's artifact names.
+    async fn ensure_group(&self, epoch: Epoch, request: &EnsureGroup) -> Result<(), PlatformError>;
+
+    /// Removes a group: its instances are stopped gracefully. Does not wait for them.
+    async fn retire_group(&self, epoch: Epoch, unit: &UnitId, group: &GroupId) -> Result<(), PlatformError>;
+
+    /// Starts a run unless its id is known already.
+    async fn start_run(&self, epoch: Epoch, request: &RunRequest) -> Result<(), PlatformError>;
+
+    /// What became of a run, with its capped output.
+    async fn run(&self, id: &RunId) -> (Seen<ObservedRun>, String);
+
+    /// Kills a run's whole tree.
+    async fn kill_run(&self, epoch: Epoch, id: &RunId) -> Result<(), PlatformError>;
+
+    /// The last lines of the instances' logs, newest last, each `instance stream line`.
+    async fn logs(
+        &self,
+        unit: &UnitId,
+        group: &GroupId,
+        instance: Option<&str>,
+        tail: u32,
+    ) -> Result<String, PlatformError>;
+
+    /// A number that changes whenever something observable may have changed: a hint to look again, nothing more.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Whether it answers, and what it can't do, for `trimtab check`.
+    async fn check(&self) -> Result<Vec<String>, PlatformError>;
+}
+
+/// A group as it shall be.
+#[derive(Clone, Debug)]
+pub struct EnsureGroup {
+    /// What its instances are made from.
+    pub desired: DesiredUnit,
+    /// Its rendered digest.
+    pub rendered: Digest,
+    /// Its id.
+    pub group: GroupId,
+    /// How many instances.
+    pub replicas: u32,
+    /// The folder with the artifact, complete and unchanging.
+    pub artifact: Option<PathBuf>,
+}

@@ -1,0 +1,119 @@
+//! What carries the traffic: a set of data planes that must all confirm.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::domain::{
+    desired::DesiredUnit,
+    digest::Digest,
+    id::{Epoch, GroupId, UnitId},
+    observed::{ObservedTraffic, Seen},
+    span::Span,
+};
+
+/// Why traffic was not set.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TrafficError {
+    /// A data plane can't be reached. Others may have taken the setting already.
+    #[error("the router at {plane} can't be reached: {reason}")]
+    Unreachable {
+        /// Which.
+        plane: String,
+        /// The system's word.
+        reason: String,
+    },
+    /// A holder with a higher epoch acts; this one must stop.
+    #[error("the router at {plane} refused epoch {epoch}: another daemon has taken over")]
+    Stale {
+        /// Which.
+        plane: String,
+        /// The epoch that was refused.
+        epoch: Epoch,
+    },
+    /// It can't be set as it is; trying again changes nothing.
+    #[error("the router at {plane} refused: {reason}")]
+    Refused {
+        /// Which.
+        plane: String,
+        /// Its word.
+        reason: String,
+    },
+}
+
+/// Which route of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RouteKind {
+    /// The one that users reach.
+    Main,
+    /// The one that shows a version before it has traffic.
+    Preview,
+}
+
+/// A route as it shall be.
+#[derive(Clone, Debug)]
+pub struct SetTraffic {
+    /// The desired state whose route settings and probe apply.
+    pub desired: DesiredUnit,
+    /// Its rendered digest.
+    pub rendered: Digest,
+    /// Which route.
+    pub kind: RouteKind,
+    /// The groups: weight, and endpoints by instance id.
+    pub backends: BTreeMap<GroupId, (u32, BTreeMap<String, SocketAddr>)>,
+    /// Requests wait so long; `None`: they do not.
+    pub hold: Option<Span>,
+}
+
+/// What one group served since its data plane started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupCounters {
+    /// Answers below 500.
+    pub served: u64,
+    /// Answers of 500 and above, and requests that got no whole answer.
+    pub errors: u64,
+    /// Times to the answer's head: counts by the buckets of `bounds_us`, plus one for all above.
+    pub latency: Vec<u64>,
+}
+
+/// Counters of a route, cumulative.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counters {
+    /// They begin at zero when this changes.
+    pub start: String,
+    /// The upper bounds of the latency buckets in microseconds.
+    pub bounds_us: Vec<f64>,
+    /// By group.
+    pub groups: BTreeMap<GroupId, GroupCounters>,
+}
+
+/// The data planes of an environment's target.
+///
+/// **Guarantees.** A setting is absolute, applied atomically by each plane, durable there, and read back. `observe` answers
+/// what *all* planes have confirmed: planes that differ are `Unknown` with the reason, which stops a phase.
+#[async_trait]
+pub trait Traffic: Send + Sync {
+    /// The route as it is in force.
+    async fn observe(&self, unit: &UnitId, kind: RouteKind) -> Seen<Option<ObservedTraffic>>;
+
+    /// The digest that `observe` gives for the settings of a route made from this desired state: a route whose digest differs is set again.
+    fn settings(&self, desired: &DesiredUnit, kind: RouteKind) -> Digest;
+
+    /// Sets a route.
+    async fn set(&self, epoch: Epoch, request: &SetTraffic) -> Result<(), TrafficError>;
+
+    /// Removes a route; it need not be there.
+    async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: RouteKind) -> Result<(), TrafficError>;
+
+    /// What the main route's groups have served.
+    async fn counters(&self, unit: &UnitId) -> Seen<Counters>;
+
+    /// A number that changes when something observable may have changed by itself (a plane was restarted).
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Whether all planes answer, for `trimtab check`.
+    async fn check(&self) -> Result<Vec<String>, TrafficError>;
+}
