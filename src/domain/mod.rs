@@ -7,6 +7,7 @@ pub mod difference;
 pub mod digest;
 pub mod hook;
 pub mod id;
+pub mod installation;
 pub mod manifest;
 pub mod observed;
 pub mod plan;

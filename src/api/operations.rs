@@ -1,0 +1,76 @@
+//! What the daemon can be asked: the use cases behind the API, one method each.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::types::{
+    AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
+    QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
+};
+use crate::domain::id::{Name, UnitId};
+
+/// Which units an answer is limited to.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+pub struct UnitFilter {
+    /// Only this app.
+    pub app: Option<Name>,
+    /// Only this environment.
+    pub environment: Option<Name>,
+    /// Only this target.
+    pub target: Option<Name>,
+}
+
+impl UnitFilter {
+    /// Whether a unit is meant.
+    pub fn matches(&self, unit: &UnitId) -> bool {
+        let same = |wanted: &Option<Name>, is: &Name| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        same(&self.app, &unit.app) && same(&self.environment, &unit.environment) && same(&self.target, &unit.target)
+    }
+}
+
+/// Who asks, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller(pub String);
+
+/// The use cases.
+///
+/// Every method that changes something is journalled with its caller before it is answered.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// The daemon and its source.
+    async fn daemon(&self) -> DaemonStatus;
+    /// All units that match.
+    async fn units(&self, filter: &UnitFilter) -> Vec<UnitStatus>;
+    /// The rollouts of a unit, newest first.
+    async fn history(&self, unit: &UnitId, limit: usize) -> Result<Vec<RolloutSummary>, Problem>;
+    /// The last lines of a unit's instances.
+    async fn logs(&self, unit: &UnitId, instance: Option<&str>, tail: u32) -> Result<String, Problem>;
+    /// Changes one unit.
+    async fn unit_command(&self, caller: &Caller, unit: &UnitId, command: UnitCommand) -> Result<Done, Problem>;
+    /// Changes an environment.
+    async fn environment_command(
+        &self,
+        caller: &Caller,
+        environment: &Name,
+        command: EnvironmentCommand,
+    ) -> Result<Done, Problem>;
+    /// What would happen.
+    async fn plan(&self, request: PlanRequest) -> Result<Vec<UnitPlan>, Problem>;
+    /// Asks the source now.
+    async fn reconcile(&self) -> Result<Done, Problem>;
+    /// Accepts what waits for somebody to look.
+    async fn ack(&self, caller: &Caller, request: AckRequest) -> Result<Done, Problem>;
+    /// What is quarantined.
+    async fn quarantine(&self) -> Vec<QuarantineEntry>;
+    /// Lets quarantined states be tried again.
+    async fn clear_quarantine(&self, caller: &Caller, request: QuarantineClear) -> Result<Done, Problem>;
+    /// Looks at everything the daemon depends on.
+    async fn check(&self) -> Vec<CheckResult>;
+    /// Waits until something changed after `since`, at most so long.
+    async fn changes(&self, since: u64, wait: Duration) -> Changes;
+    /// The metrics in Prometheus' text format.
+    fn metrics(&self) -> String;
+    /// Whether the daemon makes progress; why not.
+    fn healthy(&self) -> Result<(), String>;
+}

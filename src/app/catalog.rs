@@ -1,0 +1,261 @@
+//! The catalog: what a revision asks for, rendered, with as little work as the change since the last one needs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use crate::domain::desired::DesiredUnit;
+use crate::domain::id::{Name, Revision, UnitId};
+use crate::domain::manifest::{self, DocumentSet, ParsedFile, Problem};
+use crate::domain::render::{RenderCache, Rendered, render_cached};
+use crate::ports::source::{RefusedEntry, Source, SourceError};
+
+/// One revision, rendered.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The commit.
+    pub revision: Revision,
+    /// What each unit asks for.
+    pub units: BTreeMap<UnitId, Entry>,
+    /// What can't be rendered: the problems, by app and environment.
+    pub broken: BTreeMap<(Name, Name), Vec<Problem>>,
+    /// The problems of single documents.
+    pub problems: Vec<Problem>,
+    /// The entries of the tree that are never looked at.
+    pub refused: Vec<RefusedEntry>,
+    /// Whether everything could be read: only then does a missing document mean that it was deleted.
+    pub complete: bool,
+    /// The environments that have a document.
+    pub environments: BTreeSet<Name>,
+    files: BTreeMap<String, FileEntry>,
+    trees: BTreeMap<String, Option<String>>,
+}
+
+/// One unit of a revision.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it asks for.
+    pub desired: Arc<DesiredUnit>,
+    /// The file of its Release.
+    pub release_file: String,
+    /// The unit that it was renamed from.
+    pub moved_from: Option<UnitId>,
+}
+
+#[derive(Clone, Debug)]
+struct FileEntry {
+    oid: String,
+    size: u64,
+}
+
+impl Snapshot {
+    /// Every problem, as text for people.
+    pub fn errors(&self) -> Vec<String> {
+        let units = self.broken.values().flatten();
+        let mut texts: Vec<String> = self.problems.iter().chain(units).map(ToString::to_string).collect();
+        texts.sort();
+        texts.dedup();
+        texts.extend(self.refused.iter().map(|entry| format!("security: {entry}")));
+        texts
+    }
+}
+
+/// Renders revisions; keeps what was parsed and rendered before.
+pub struct Catalog {
+    source: Arc<dyn Source>,
+    caches: Mutex<Caches>,
+}
+
+#[derive(Default)]
+struct Caches {
+    parsed: HashMap<(String, String), Arc<ParsedFile>>,
+    rendered: RenderCache,
+}
+
+impl Catalog {
+    /// A catalog of a source.
+    pub fn new(source: Arc<dyn Source>) -> Self {
+        Catalog { source, caches: Mutex::default() }
+    }
+
+    /// Renders a revision. With `base`, only what differs from it is read, parsed and rendered.
+    ///
+    /// # Errors
+    ///
+    /// Those of the source; what is wrong with documents is in the snapshot.
+    pub async fn load(&self, revision: &Revision, base: Option<&Snapshot>) -> Result<Snapshot, SourceError> {
+        let (files, refused, changed) = match base {
+            // A base with refused entries is incomplete; what became of them only a full listing tells.
+            Some(base) if base.refused.is_empty() => self.changed_files(revision, base).await?,
+            _ => self.all_files(revision).await?,
+        };
+        let parsed = self.parse(&files).await?;
+        let documents = DocumentSet::assemble(parsed);
+        let trees = self.trees(revision, &documents, base, changed.as_ref()).await?;
+        let rendered = {
+            let mut caches = self.caches.lock().expect("the caches are only changed by total functions");
+            render_cached(&documents, &|path| trees.get(path).cloned().flatten(), &mut caches.rendered)
+        };
+        Ok(assemble(revision.clone(), &documents, rendered, files, refused, trees))
+    }
+
+    async fn all_files(&self, revision: &Revision) -> Result<Files, SourceError> {
+        let listing = self.source.list(revision).await?;
+        let files = listing
+            .entries
+            .into_iter()
+            .filter(|entry| manifest::is_manifest_path(&entry.path))
+            .map(|entry| (entry.path, FileEntry { oid: entry.oid, size: entry.size }))
+            .collect();
+        Ok((files, listing.refused, None))
+    }
+
+    async fn changed_files(&self, revision: &Revision, base: &Snapshot) -> Result<Files, SourceError> {
+        let changes = self.source.changes(&base.revision, revision).await?;
+        let plain = |mode: u32| mode == 0o100_644 || mode == 0o100_755;
+        if changes.iter().any(|change| change.after.as_ref().is_some_and(|after| !plain(after.mode))) {
+            // Links and submodules are judged by the full listing.
+            return self.all_files(revision).await;
+        }
+        let mut files = base.files.clone();
+        let mut paths = BTreeSet::new();
+        for change in changes {
+            if manifest::is_manifest_path(&change.path) {
+                match change.after {
+                    Some(after) => {
+                        files.insert(change.path.clone(), FileEntry { oid: after.oid, size: 0 });
+                    }
+                    None => {
+                        files.remove(&change.path);
+                    }
+                }
+            }
+            paths.insert(change.path);
+        }
+        Ok((files, Vec::new(), Some(paths)))
+    }
+
+    async fn parse(&self, files: &BTreeMap<String, FileEntry>) -> Result<Vec<Arc<ParsedFile>>, SourceError> {
+        let mut wanted = Vec::new();
+        {
+            let caches = self.caches.lock().expect("the caches are only changed by total functions");
+            for (path, file) in files {
+                if !caches.parsed.contains_key(&(path.clone(), file.oid.clone())) {
+                    wanted.push((path.clone(), file.clone()));
+                }
+            }
+        }
+        let mut fresh = Vec::with_capacity(wanted.len());
+        let limit = u64::try_from(manifest::MAX_FILE_BYTES).unwrap_or(u64::MAX);
+        let (large, small): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, file)| file.size > limit);
+        let oids: Vec<String> = small.iter().map(|(_, file)| file.oid.clone()).collect();
+        match self.source.read_many(&oids).await {
+            Ok(contents) => fresh.extend(small.into_iter().zip(contents)),
+            // A file that grew past the limit fails the whole batch: read one by one, so that only it is refused.
+            Err(SourceError::TooLarge { .. }) => {
+                for (path, file) in small {
+                    let content = self.read_capped(&file.oid).await?;
+                    fresh.push(((path, file), content));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        for (path, file) in large {
+            let content = oversized();
+            fresh.push(((path, file), content));
+        }
+        let parsed = tokio::task::spawn_blocking(move || {
+            fresh
+                .into_iter()
+                .map(|((path, file), bytes)| {
+                    let parsed = Arc::new(manifest::parse_file(&path, &bytes));
+                    ((path, file.oid), parsed)
+                })
+                .collect::<Vec<_>>()
+        })
+        .await
+        .expect("parsing never panics: that is its contract, proven over arbitrary bytes");
+        let mut caches = self.caches.lock().expect("the caches are only changed by total functions");
+        caches.parsed.extend(parsed);
+        let known = files.iter().filter_map(|(path, file)| caches.parsed.get(&(path.clone(), file.oid.clone())));
+        let known: Vec<_> = known.cloned().collect();
+        // The cache holds at most two revisions' worth of files: beyond that it is emptied of what is not in use.
+        if caches.parsed.len() > 2 * files.len() + 1_000 {
+            caches.parsed.retain(|(path, oid), _| files.get(path).is_some_and(|file| file.oid == *oid));
+        }
+        Ok(known)
+    }
+
+    async fn read_capped(&self, oid: &str) -> Result<Vec<u8>, SourceError> {
+        match self.source.read(oid).await {
+            Err(SourceError::TooLarge { .. }) => Ok(oversized()),
+            other => other,
+        }
+    }
+
+    async fn trees(
+        &self,
+        revision: &Revision,
+        documents: &DocumentSet,
+        base: Option<&Snapshot>,
+        changed: Option<&BTreeSet<String>>,
+    ) -> Result<BTreeMap<String, Option<String>>, SourceError> {
+        let mut trees = BTreeMap::new();
+        for path in documents.artifact_paths() {
+            let known = base.zip(changed).and_then(|(base, changed)| {
+                let folder = format!("{path}/");
+                let touched = changed.range(folder.clone()..).next().is_some_and(|next| next.starts_with(&folder));
+                let known = base.trees.get(&path)?;
+                (!touched && !changed.contains(&path)).then(|| known.clone())
+            });
+            let oid = match known {
+                Some(oid) => oid,
+                None => self.source.tree_oid(revision, &path).await?,
+            };
+            trees.insert(path, oid);
+        }
+        Ok(trees)
+    }
+}
+
+type Files = (BTreeMap<String, FileEntry>, Vec<RefusedEntry>, Option<BTreeSet<String>>);
+
+/// Stands for a file that is too large to be read: longer than what the parser takes, so that it says so itself.
+fn oversized() -> Vec<u8> {
+    let mut text = format!("apiVersion: {}\n", manifest::API_VERSION).into_bytes();
+    text.resize(manifest::MAX_FILE_BYTES + 1, b'#');
+    text
+}
+
+fn assemble(
+    revision: Revision,
+    documents: &DocumentSet,
+    rendered: Vec<Rendered>,
+    files: BTreeMap<String, FileEntry>,
+    refused: Vec<RefusedEntry>,
+    trees: BTreeMap<String, Option<String>>,
+) -> Snapshot {
+    let environments =
+        rendered.iter().filter(|item| item.target.is_some()).map(|item| item.environment.clone()).collect();
+    let mut units = BTreeMap::new();
+    let mut broken: BTreeMap<_, Vec<Problem>> = BTreeMap::new();
+    for item in rendered {
+        match item.outcome {
+            Ok(desired) => {
+                let entry = Entry { release_file: item.release_file, moved_from: item.moved_from, desired };
+                units.insert(entry.desired.unit.clone(), entry);
+            }
+            Err(problems) => broken.entry((item.app, item.environment)).or_default().extend(problems),
+        }
+    }
+    Snapshot {
+        revision,
+        complete: refused.is_empty() && documents.unreadable().is_empty(),
+        environments,
+        problems: documents.problems(),
+        units,
+        broken,
+        refused,
+        files,
+        trees,
+    }
+}

@@ -1,0 +1,123 @@
+//! A stream of the journal together with the state that it folds to.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::domain::id::Epoch;
+use crate::ports::journal::{Journal, JournalError, NewEvent};
+
+/// A state that is a fold over events.
+pub trait Fold: Clone + Serialize + DeserializeOwned + Send + Sync {
+    /// What happens to it.
+    type Event: Serialize + Send + Sync;
+    /// The version of the events that this build writes.
+    const EVENT_VERSION: u32;
+    /// The version of the state as a snapshot; one of another version is folded anew.
+    const STATE_VERSION: u32;
+
+    /// Reads an event of any version so far.
+    fn decode(version: u32, event: Value) -> Result<Self::Event, String>;
+
+    /// Takes an event, or refuses it and stays as it was.
+    fn take(&mut self, event: &Self::Event, at: Timestamp) -> Result<(), String>;
+}
+
+/// Why a stream could not be read or continued.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The journal's own failure.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An event that the state does not allow. Nothing was written.
+    #[error("{stream}: {reason}")]
+    Illegal {
+        /// The stream.
+        stream: String,
+        /// Why.
+        reason: String,
+    },
+    /// A record that this build can't understand.
+    #[error("{stream}: record {seq} can't be read: {reason}; was it written by a newer trimtab?")]
+    Unreadable {
+        /// The stream.
+        stream: String,
+        /// The record.
+        seq: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How many events may follow a snapshot before the next one is made.
+const SNAPSHOT_EVERY: u64 = 64;
+
+/// A stream and its state. One owner at a time: appends are refused by the journal when somebody else wrote meanwhile.
+pub struct Log<S: Fold> {
+    journal: Arc<dyn Journal>,
+    epoch: Epoch,
+    stream: String,
+    seq: u64,
+    snapshot_seq: u64,
+    state: S,
+}
+
+impl<S: Fold> Log<S> {
+    /// Reads a stream from its newest snapshot on.
+    pub async fn open(journal: Arc<dyn Journal>, epoch: Epoch, stream: String, initial: S) -> Result<Self, LogError> {
+        let mut log = Log { journal, epoch, stream, seq: 0, snapshot_seq: 0, state: initial };
+        if let Some((seq, version, state)) = log.journal.snapshot(&log.stream).await?
+            && version == S::STATE_VERSION
+            && let Ok(state) = serde_json::from_value(state)
+        {
+            log.state = state;
+            log.seq = seq;
+            log.snapshot_seq = seq;
+        }
+        for record in log.journal.read(&log.stream, log.seq).await? {
+            let unreadable = |reason| LogError::Unreadable { stream: log.stream.clone(), seq: record.seq, reason };
+            let event = S::decode(record.version, record.event.clone()).map_err(unreadable)?;
+            log.state.take(&event, record.at).map_err(unreadable)?;
+            log.seq = record.seq;
+        }
+        Ok(log)
+    }
+
+    /// The state as of the last event.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// Appends events, all or none: durable and folded into the state when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `Illegal` before anything is written; `Stale` and `Conflict` mean that this process must stop writing here.
+    pub async fn append(&mut self, at: Timestamp, events: &[S::Event]) -> Result<(), LogError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut next = self.state.clone();
+        let mut new = Vec::with_capacity(events.len());
+        for event in events {
+            next.take(event, at).map_err(|reason| LogError::Illegal { stream: self.stream.clone(), reason })?;
+            let event = serde_json::to_value(event)
+                .expect("events serialise to JSON: their maps have text keys and they hold no foreign serialisers");
+            new.push(NewEvent { version: S::EVENT_VERSION, event });
+        }
+        self.seq = self.journal.append(&self.stream, self.seq, self.epoch, at, &new).await?;
+        self.state = next;
+        if self.seq - self.snapshot_seq >= SNAPSHOT_EVERY
+            && let Ok(state) = serde_json::to_value(&self.state)
+        {
+            // A snapshot only saves time: without it the events are folded from further back.
+            match self.journal.put_snapshot(&self.stream, self.seq, self.epoch, S::STATE_VERSION, &state).await {
+                Ok(()) => self.snapshot_seq = self.seq,
+                Err(error) => tracing::warn!(stream = self.stream, %error, "no snapshot was made"),
+            }
+        }
+        Ok(())
+    }
+}
