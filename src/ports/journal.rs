@@ -41,6 +41,14 @@ pub enum JournalError {
         /// The record.
         seq: u64,
     },
+    /// Something other than a record is not as it was written.
+    #[error("{path} is damaged: {what}; writes are refused; restore a backup")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What.
+        what: String,
+    },
     /// The file was written by a newer version.
     #[error(
         "{path} was written by a newer trimtab (schema {found}, this one knows up to {known}): install that version or a later one"
@@ -103,6 +111,17 @@ pub struct NewEvent {
 pub trait Journal: Send + Sync {
     /// Claims the next epoch: every later append by a lower one is refused.
     async fn claim(&self, holder: &str) -> Result<Epoch, JournalError>;
+
+    /// [Claims](Journal::claim) an epoch above one that was seen elsewhere: a router or supervisor may have seen a higher one
+    /// than the store when the store was lost or restored from a backup, and would refuse everything.
+    async fn claim_above(&self, holder: &str, seen: Epoch) -> Result<Epoch, JournalError> {
+        loop {
+            let epoch = self.claim(holder).await?;
+            if epoch > seen {
+                return Ok(epoch);
+            }
+        }
+    }
 
     /// Appends events to a stream that has `expected` events now; returns how many it has then.
     async fn append(

@@ -1,1 +1,3 @@
-//! Where the journal is kept.
+//! Journals.
+
+pub mod sqlite;

@@ -1,0 +1,199 @@
+//! What is read, each piece compared with its checksum.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde_json::Value;
+
+use super::checksum::{self, RecordParts};
+use super::state::{Harm, State};
+use crate::domain::id::Epoch;
+use crate::ports::journal::{JournalError, Record};
+
+const RECORDS: &str = "SELECT s.name, r.seq, r.global, r.epoch, r.at, r.version, r.event, r.sum
+    FROM records r JOIN streams s ON s.id = r.stream";
+
+/// The events of a stream after a number: all of them, without gaps, or an error.
+pub(super) fn stream(
+    connection: &Connection,
+    state: &State,
+    stream: &str,
+    after: u64,
+) -> Result<Vec<Record>, JournalError> {
+    let told = |error| state.told(error);
+    // One transaction: the number of events and the events are of the same moment.
+    let transaction = connection.unchecked_transaction().map_err(told)?;
+    let events: Option<u64> = transaction
+        .prepare_cached("SELECT events FROM streams WHERE name = ?1")
+        .and_then(|mut query| query.query_row([stream], |row| row.get(0)).optional())
+        .map_err(told)?;
+    let mut records = Vec::new();
+    let mut query = transaction
+        .prepare_cached(&format!("{RECORDS} WHERE s.name = ?1 AND r.seq > ?2 ORDER BY r.seq"))
+        .map_err(told)?;
+    let mut rows = query.query((stream, after)).map_err(told)?;
+    while let Some(row) = rows.next().map_err(told)? {
+        let (_, record) = decode(row, state)?;
+        let due = after + records.len() as u64 + 1;
+        if record.seq != due {
+            return Err(missing(state, stream, due));
+        }
+        records.push(record);
+    }
+    match after + records.len() as u64 {
+        end if end < events.unwrap_or(0) => Err(missing(state, stream, end + 1)),
+        _ => Ok(records),
+    }
+}
+
+/// The streams whose names begin with a prefix.
+pub(super) fn streams(
+    connection: &Connection,
+    state: &State,
+    prefix: &str,
+) -> Result<BTreeMap<String, u64>, JournalError> {
+    let mut query = connection
+        .prepare_cached("SELECT name, events FROM streams WHERE substr(name, 1, length(?1)) = ?1")
+        .map_err(|error| state.told(error))?;
+    let rows = query.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.and_then(Iterator::collect).map_err(|error| state.told(error))
+}
+
+/// The events of all streams after a global number.
+pub(super) fn since(
+    connection: &Connection,
+    state: &State,
+    global: u64,
+    limit: usize,
+) -> Result<Vec<(String, Record)>, JournalError> {
+    let told = |error| state.told(error);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut query = connection
+        .prepare_cached(&format!("{RECORDS} WHERE r.global > ?1 ORDER BY r.global LIMIT ?2"))
+        .map_err(told)?;
+    let mut rows = query.query((global, limit)).map_err(told)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().map_err(told)? {
+        records.push(decode(row, state)?);
+    }
+    Ok(records)
+}
+
+/// The newest snapshot of a stream.
+pub(super) fn snapshot(
+    connection: &Connection,
+    state: &State,
+    stream: &str,
+) -> Result<Option<(u64, u32, Value)>, JournalError> {
+    let row: Option<(u64, u32, Vec<u8>, Vec<u8>)> = connection
+        .prepare_cached(
+            "SELECT n.seq, n.version, n.state, n.sum FROM snapshots n JOIN streams s ON s.id = n.stream WHERE s.name = ?1",
+        )
+        .and_then(|mut query| {
+            query
+                .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?, bytes(row, 2)?, bytes(row, 3)?)))
+                .optional()
+        })
+        .map_err(|error| state.told(error))?;
+    let Some((seq, version, text, sum)) = row else { return Ok(None) };
+    let broken = || state.harmed(Harm::Other(format!("the snapshot of stream {stream} does not match its checksum")));
+    if checksum::snapshot(stream, seq, version, &text) != sum {
+        return Err(broken());
+    }
+    let value = serde_json::from_slice(&text).map_err(|_| broken())?;
+    Ok(Some((seq, version, value)))
+}
+
+/// A blob by its digest.
+pub(super) fn blob(connection: &Connection, state: &State, digest: &str) -> Result<Option<Vec<u8>>, JournalError> {
+    let row: Option<(Vec<u8>, Vec<u8>)> = connection
+        .prepare_cached("SELECT bytes, sum FROM blobs WHERE digest = ?1")
+        .and_then(|mut query| query.query_row([digest], |row| Ok((bytes(row, 0)?, bytes(row, 1)?))).optional())
+        .map_err(|error| state.told(error))?;
+    let Some((bytes, sum)) = row else { return Ok(None) };
+    if checksum::blob(digest, &bytes) != sum {
+        return Err(state.harmed(Harm::Other(format!("blob {digest} does not match its checksum"))));
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads everything and compares; the number of records.
+pub(super) fn verify(connection: &Connection, state: &State) -> Result<u64, JournalError> {
+    let told = |error| state.told(error);
+    let transaction = connection.unchecked_transaction().map_err(told)?;
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let mut total = 0;
+    let mut query = transaction.prepare(&format!("{RECORDS} ORDER BY r.global")).map_err(told)?;
+    let mut rows = query.query([]).map_err(told)?;
+    while let Some(row) = rows.next().map_err(told)? {
+        let (stream, record) = decode(row, state)?;
+        total += 1;
+        let last = seen.entry(stream.clone()).or_default();
+        if record.seq != *last + 1 {
+            return Err(missing(state, &stream, *last + 1));
+        }
+        *last = record.seq;
+    }
+    let stored: u64 = transaction.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).map_err(told)?;
+    if stored != total {
+        let what = format!("{} records belong to no stream", stored - total.min(stored));
+        return Err(state.harmed(Harm::Other(what)));
+    }
+    for (stream, events) in streams(&transaction, state, "")? {
+        let last = seen.get(&stream).copied().unwrap_or(0);
+        if last != events {
+            return Err(missing(state, &stream, last.min(events) + 1));
+        }
+        snapshot(&transaction, state, &stream)?;
+    }
+    let digests: Vec<String> = transaction
+        .prepare("SELECT digest FROM blobs")
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .map_err(told)?;
+    for digest in digests {
+        blob(&transaction, state, &digest)?;
+    }
+    Ok(total)
+}
+
+/// SQLite's own look at its pages and references.
+pub(super) fn check_structure(connection: &Connection, state: &State) -> Result<(), JournalError> {
+    let told = |error| state.told(error);
+    let word: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(told)?;
+    if word != "ok" {
+        return Err(state.harmed(Harm::Other(word)));
+    }
+    let orphan: Option<String> =
+        connection.query_row("PRAGMA foreign_key_check", [], |row| row.get(0)).optional().map_err(told)?;
+    match orphan {
+        Some(table) => Err(state.harmed(Harm::Other(format!("a row of {table} refers to nothing")))),
+        None => Ok(()),
+    }
+}
+
+fn missing(state: &State, stream: &str, seq: u64) -> JournalError {
+    state.harmed(Harm::Other(format!("record {seq} of stream {stream} is missing")))
+}
+
+fn bytes(row: &Row<'_>, index: usize) -> Result<Vec<u8>, rusqlite::Error> {
+    Ok(row.get_ref(index)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec())
+}
+
+fn decode(row: &Row<'_>, state: &State) -> Result<(String, Record), JournalError> {
+    let told = |error| state.told(error);
+    // A flipped bit may make a name that is no text: the record is then told by its number over all.
+    let stream = String::from_utf8_lossy(&bytes(row, 0).map_err(told)?).into_owned();
+    let seq: u64 = row.get(1).map_err(told)?;
+    let damaged = || state.harmed(Harm::Record { stream: stream.clone(), seq });
+    let number = |index| row.get::<_, u64>(index).map_err(|_| damaged());
+    let (global, epoch) = (number(2)?, number(3)?);
+    let version = u32::try_from(number(5)?).map_err(|_| damaged())?;
+    let (at, event, sum) = (bytes(row, 4).map_err(told)?, bytes(row, 6).map_err(told)?, bytes(row, 7).map_err(told)?);
+    let parts = RecordParts { stream: &stream, seq, global, epoch, at: &at, version, event: &event };
+    if checksum::record(&parts) != sum {
+        return Err(damaged());
+    }
+    let at = std::str::from_utf8(&at).ok().and_then(|text| text.parse().ok()).ok_or_else(damaged)?;
+    let event = serde_json::from_slice(&event).map_err(|_| damaged())?;
+    Ok((stream.clone(), Record { seq, global, epoch: Epoch(epoch), at, version, event }))
+}
