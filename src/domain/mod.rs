@@ -1,5 +1,6 @@
 //! The nouns and the rules: pure. Nothing here does I/O, reads a clock or the environment, or knows an adapter.
 
+pub mod action;
 pub mod analysis;
 pub mod capabilities;
 pub mod desired;
@@ -12,6 +13,10 @@ pub mod manifest;
 pub mod observed;
 pub mod plan;
 pub mod render;
+pub mod rollout;
+pub mod route;
 pub mod span;
 pub mod strategy;
+pub mod unit;
+pub mod verdict;
 pub mod workload;

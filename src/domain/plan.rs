@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::analysis::Analysis;
 use super::desired::Trigger;
 use super::difference::Difference;
 use super::digest::Digest;
@@ -40,9 +41,13 @@ pub struct Plan {
     pub target: Option<GroupId>,
     /// The phases in order; the last is the state to stay in.
     pub phases: Vec<Phase>,
-    /// The phases that a failure leads to; they advance to nothing.
+    /// The phases that a failure, an abort or a newer candidate leads to: from the one that is named on, in order; after the
+    /// last the rollout has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settle: Vec<Phase>,
+    /// The analyses that conditions and gates name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub analyses: BTreeMap<Name, Analysis>,
     /// What changes, field by field, with the explanation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
@@ -128,12 +133,28 @@ pub struct Phase {
     /// Hooks that run before anything else of the phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enter: Vec<HookCall>,
-    /// What must hold, beyond the phase being true, before the next is entered.
+    /// All instances of groups that are not here end before the phase's own are started; meanwhile requests wait so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_first: Option<Span>,
+    /// Traffic goes to the phase's groups as their instances become ready, instead of once all are: on the way back, on a
+    /// first start, and when what is lost is healed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_available: bool,
+    /// Analyses that run all the time the unit is in this phase and others that name them; a failure fails the phase at
+    /// once, and the last phase that names them is not left before they have succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gate: Vec<Name>,
+    /// What must hold, beyond the phase being true, before the next is entered: one after the other, each beginning when the
+    /// one before is met, the first when the phase has become true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advance: Vec<Condition>,
-    /// How long the phase may take to become true; pauses and analyses do not count.
+    /// How long the phase may take to become true, and to become true again; pauses and analyses do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
+    /// How long an instance of the target whose process goes on running may be not ready once the phase was true. Long enough
+    /// for all probes to start anew (after a restart of the supervisor, say).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Span>,
     /// Where a failure leads.
     pub on_failure: Settle,
 }
@@ -144,6 +165,8 @@ pub struct Phase {
 pub struct TrafficGoal {
     /// The rendered desired state whose route settings apply.
     pub route: Digest,
+    /// The digest of those settings, as it is observed once they are in force ([`super::route::RouteSettings`]).
+    pub settings: Digest,
     /// What each group gets.
     pub backends: BTreeMap<GroupId, BackendGoal>,
     /// Requests wait so long; `None`: they do not.
@@ -165,23 +188,24 @@ pub struct BackendGoal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HookCall {
-    /// `before`, `after` or `undo`, and its number: part of the run id.
+    /// `before-0`, `after-1`, `undo-before-0`: part of the run id, unique in the plan.
     pub at: String,
     /// What runs.
     pub hook: Hook,
 }
 
-/// What must hold before a phase is left.
+/// What must hold before a phase is left. Its clock begins when the condition before it is met, and stands still while an
+/// operator's pause or suspension does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Condition {
-    /// So much time has passed since the phase became true.
+    /// So much time has passed.
     Delay(Span),
-    /// So much time has passed since the phase became true, or somebody promoted; `None`: somebody must.
+    /// So much time has passed, or somebody promoted; `None`: somebody must.
     Pause(Option<Span>),
-    /// An analysis has succeeded; it begins when the phase has become true.
+    /// An analysis has succeeded.
     Analysis(Name),
-    /// So much time has passed since the phase became true, and all that time every instance of the target was available.
+    /// So much time has passed in which every instance of the target was available without interruption.
     Watch(Span),
 }
 

@@ -1,0 +1,438 @@
+//! The state of a rollout: a fold over its events that refuses what cannot have happened.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::clock::{Clock, Mark};
+use super::event::{AnalysisKey, Failure, HookOutcome, Outcome, RolloutEvent, Why};
+use crate::domain::action::Action;
+use crate::domain::digest::Digest;
+use crate::domain::id::{RolloutId, RunId};
+use crate::domain::plan::{PhaseId, PlanKind};
+use crate::domain::span::Span;
+use crate::domain::verdict::Tally;
+
+/// Once a phase was true for so long without interruption, earlier restarts of its instances are forgotten.
+const CALM: Span = Span::from_secs(600);
+
+/// Where a rollout stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutState {
+    /// Which.
+    pub id: RolloutId,
+    /// The digest of its plan.
+    pub plan: Digest,
+    /// What it is for.
+    pub kind: PlanKind,
+    /// When it began.
+    pub began: Timestamp,
+    /// Where it is heading.
+    pub course: Course,
+    /// The phase that is made true; `None` before the first.
+    pub phase: Option<PhaseState>,
+    /// The effect that was started last.
+    pub action: Option<ActionState>,
+    /// The hooks that were started, by their place in the plan.
+    pub hooks: BTreeMap<String, HookState>,
+    /// The analyses that were begun.
+    pub analyses: BTreeMap<AnalysisKey, Tally>,
+    /// How often somebody had it tried again; part of the analyses' keys.
+    pub retries: u32,
+    /// What went wrong, until it is decided what comes of it.
+    pub failure: Option<Failure>,
+    /// Whether the stable version passes the check that failed, once it was asked.
+    pub stable_passes: Option<(bool, String)>,
+    /// Why it stopped where it is.
+    pub stopped: Option<String>,
+    /// Who paused it, while it is paused.
+    pub paused: Option<String>,
+    /// Somebody let it go on past the condition it waits for.
+    pub promoted: bool,
+    /// Somebody let it go on past every step.
+    pub full: bool,
+    /// Who called it off and why, until it turns back.
+    pub abort: Option<(String, String)>,
+    /// The clock that stands still while it is paused or suspended.
+    pub clock: Clock,
+    suspended: bool,
+}
+
+/// Where a rollout is heading.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Course {
+    /// To the new version.
+    Forward,
+    /// Back.
+    Settling(Why),
+    /// It is over.
+    Ended(Outcome),
+}
+
+/// Where a phase stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseState {
+    /// Which.
+    pub id: PhaseId,
+    /// When it was entered.
+    pub entered: Timestamp,
+    /// From when its deadline counts: since it was entered, its last hook ended, or it was tried again.
+    pub deadline_from: Mark,
+    /// When it was true first.
+    pub became_true: Option<Mark>,
+    /// When it became true last, while it is.
+    pub true_since: Option<Mark>,
+    /// When it stopped being true and why, while it is not.
+    pub disturbed: Option<(Mark, String)>,
+    /// How many conditions are met.
+    pub met: u32,
+    /// When the last of them was.
+    pub met_at: Option<Mark>,
+    /// How often each instance of the target had been restarted when counting began.
+    pub restarts: BTreeMap<String, u32>,
+}
+
+/// The effect that was started last, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionState {
+    /// Which.
+    pub action: Action,
+    /// When it was started last.
+    pub started: Timestamp,
+    /// How often in a row it was started.
+    pub attempts: u32,
+    /// What came of it; `None`: nobody has written it down.
+    pub result: Option<Result<(), String>>,
+    /// When that was.
+    pub ended: Option<Timestamp>,
+}
+
+/// A hook that was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookState {
+    /// Its run.
+    pub run: RunId,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// When it was started.
+    pub started: Timestamp,
+    /// How it ended.
+    pub outcome: Option<HookOutcome>,
+    /// Somebody wants it to be run again.
+    pub again: bool,
+}
+
+/// An event that cannot follow what was before. The journal of a rollout in which one stands is damaged or comes from a
+/// newer build.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the rollout's journal cannot be right: {event} when {state}")]
+pub struct IllegalTransition {
+    /// The event.
+    pub event: String,
+    /// What stood against it.
+    pub state: String,
+}
+
+impl RolloutState {
+    /// A rollout that has just been decided on.
+    pub fn new(id: RolloutId, plan: Digest, kind: PlanKind, at: Timestamp) -> Self {
+        RolloutState {
+            id,
+            plan,
+            kind,
+            began: at,
+            course: Course::Forward,
+            phase: None,
+            action: None,
+            hooks: BTreeMap::new(),
+            analyses: BTreeMap::new(),
+            retries: 0,
+            failure: None,
+            stable_passes: None,
+            stopped: None,
+            paused: None,
+            promoted: false,
+            full: false,
+            abort: None,
+            clock: Clock::default(),
+            suspended: false,
+        }
+    }
+
+    /// How it ended; `None` while it goes on.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.course {
+            Course::Ended(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Whether it heads for the new version.
+    pub fn is_forward(&self) -> bool {
+        self.course == Course::Forward
+    }
+
+    /// A hook whose end nobody knows.
+    pub fn unknown_hook(&self) -> Option<(&str, &str)> {
+        self.hooks.iter().find_map(|(call, hook)| match &hook.outcome {
+            Some(HookOutcome::Unknown(reason)) => Some((call.as_str(), reason.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Counts one event that happened at a time.
+    ///
+    /// # Errors
+    /// The event cannot follow what was before; the state is as it was.
+    pub fn apply(&mut self, event: &RolloutEvent, at: Timestamp) -> Result<(), IllegalTransition> {
+        self.check(event)?;
+        match event.clone() {
+            RolloutEvent::PhaseEntered { phase, restarts } => self.enter(phase, restarts, at),
+            RolloutEvent::ActionStarted { action } => self.start_action(action, at),
+            RolloutEvent::ActionSucceeded {} => self.end_action(Ok(()), at),
+            RolloutEvent::ActionFailed { reason } => self.end_action(Err(reason), at),
+            RolloutEvent::PhaseTrue { .. } => self.phase_true(at),
+            RolloutEvent::PhaseDisturbed { reason, restarts, .. } => self.phase_disturbed(reason, restarts, at),
+            RolloutEvent::HookStarted { call, run, attempt } => {
+                self.hooks.insert(call, HookState { run, attempt, started: at, outcome: None, again: false });
+            }
+            RolloutEvent::HookEnded { call, outcome } => self.end_hook(&call, outcome, at),
+            RolloutEvent::AnalysisBegun { key, baseline } => {
+                self.analyses.insert(key, Tally::begin(at, baseline));
+            }
+            RolloutEvent::Measured { key, measurement } => {
+                if let Some(tally) = self.analyses.get_mut(&key) {
+                    tally.count(at, measurement);
+                }
+            }
+            RolloutEvent::ConditionMet { .. } => self.condition_met(at),
+            RolloutEvent::Failed { failure } => {
+                self.failure = Some(failure);
+                self.stable_passes = None;
+            }
+            RolloutEvent::StableChecked { passes, detail } => self.stable_passes = Some((passes, detail)),
+            RolloutEvent::Stopped { reason } => self.stopped = Some(reason),
+            RolloutEvent::SettleBegun { phase, why } => self.settle(phase, why, at),
+            RolloutEvent::Paused { by } => {
+                self.paused = Some(by);
+                self.clock.stop(at);
+            }
+            RolloutEvent::Resumed { .. } => {
+                self.paused = None;
+                self.release_clock(at);
+            }
+            RolloutEvent::Promoted { full, .. } => self.promote(full, at),
+            RolloutEvent::AbortRequested { by, reason } => self.abort = Some((by, reason)),
+            RolloutEvent::Retried { .. } => self.retry(at),
+            RolloutEvent::Ended { outcome } => self.course = Course::Ended(outcome),
+        }
+        Ok(())
+    }
+
+    /// The unit is suspended: nothing is done and no deadline counts.
+    pub fn suspend(&mut self, at: Timestamp) {
+        self.suspended = true;
+        self.clock.stop(at);
+    }
+
+    /// The unit is not suspended any more.
+    pub fn unsuspend(&mut self, at: Timestamp) {
+        self.suspended = false;
+        self.release_clock(at);
+    }
+
+    fn release_clock(&mut self, at: Timestamp) {
+        if self.paused.is_none() && !self.suspended {
+            self.clock.go(at);
+        }
+    }
+
+    fn enter(&mut self, id: PhaseId, restarts: BTreeMap<String, u32>, at: Timestamp) {
+        let mark = self.clock.mark(at);
+        self.promoted = false;
+        self.phase = Some(PhaseState {
+            id,
+            entered: at,
+            deadline_from: mark,
+            became_true: None,
+            true_since: None,
+            disturbed: None,
+            met: 0,
+            met_at: None,
+            restarts,
+        });
+    }
+
+    fn start_action(&mut self, action: Action, at: Timestamp) {
+        let attempts = match &self.action {
+            Some(last) if last.action == action => last.attempts.saturating_add(1),
+            _ => 1,
+        };
+        self.action = Some(ActionState { action, started: at, attempts, result: None, ended: None });
+    }
+
+    fn end_action(&mut self, result: Result<(), String>, at: Timestamp) {
+        if let Some(action) = &mut self.action {
+            (action.result, action.ended) = (Some(result), Some(at));
+        }
+    }
+
+    fn phase_true(&mut self, at: Timestamp) {
+        let mark = self.clock.mark(at);
+        if let Some(phase) = &mut self.phase {
+            phase.became_true.get_or_insert(mark);
+            phase.true_since = Some(mark);
+            phase.disturbed = None;
+        }
+    }
+
+    fn phase_disturbed(&mut self, reason: String, restarts: BTreeMap<String, u32>, at: Timestamp) {
+        let mark = self.clock.mark(at);
+        if let Some(phase) = &mut self.phase {
+            let calm = phase.true_since.is_some_and(|since| self.clock.elapsed(since, at) >= CALM);
+            if calm {
+                phase.restarts = restarts;
+            }
+            phase.true_since = None;
+            phase.disturbed = Some((mark, reason));
+        }
+    }
+
+    fn end_hook(&mut self, call: &str, outcome: HookOutcome, at: Timestamp) {
+        let mark = self.clock.mark(at);
+        if let Some(hook) = self.hooks.get_mut(call) {
+            hook.outcome = Some(outcome);
+        }
+        if let Some(phase) = &mut self.phase {
+            phase.deadline_from = mark;
+        }
+    }
+
+    fn condition_met(&mut self, at: Timestamp) {
+        let mark = self.clock.mark(at);
+        self.promoted = false;
+        if let Some(phase) = &mut self.phase {
+            phase.met = phase.met.saturating_add(1);
+            phase.met_at = Some(mark);
+        }
+    }
+
+    fn settle(&mut self, phase: PhaseId, why: Why, at: Timestamp) {
+        self.course = Course::Settling(why);
+        (self.failure, self.stopped, self.abort, self.paused) = (None, None, None, None);
+        (self.promoted, self.full) = (false, false);
+        self.release_clock(at);
+        self.enter(phase, BTreeMap::new(), at);
+    }
+
+    fn promote(&mut self, full: bool, at: Timestamp) {
+        for hook in self.hooks.values_mut() {
+            if matches!(hook.outcome, Some(HookOutcome::Unknown(_) | HookOutcome::Failed(_))) {
+                hook.outcome = Some(HookOutcome::Succeeded);
+            }
+        }
+        let mark = self.clock.mark(at);
+        if let Some(phase) = &mut self.phase {
+            phase.deadline_from = mark;
+        }
+        // A gate or step that failed or stayed inconclusive would stop it again at once: they begin anew.
+        if self.stopped.is_some() || self.failure.is_some() {
+            self.retries = self.retries.saturating_add(1);
+        }
+        (self.failure, self.stopped, self.stable_passes) = (None, None, None);
+        self.promoted = true;
+        self.full |= full;
+        if self.paused.take().is_some() {
+            self.release_clock(at);
+        }
+    }
+
+    fn retry(&mut self, at: Timestamp) {
+        for hook in self.hooks.values_mut() {
+            hook.again = matches!(hook.outcome, Some(HookOutcome::Failed(_) | HookOutcome::Unknown(_)));
+        }
+        let mark = self.clock.mark(at);
+        if let Some(phase) = &mut self.phase {
+            phase.deadline_from = mark;
+            if let Some((since, _)) = &mut phase.disturbed {
+                *since = mark;
+            }
+        }
+        self.retries = self.retries.saturating_add(1);
+        (self.failure, self.stopped, self.stable_passes) = (None, None, None);
+    }
+
+    fn check(&self, event: &RolloutEvent) -> Result<(), IllegalTransition> {
+        let refuse = |state: &str| Err(IllegalTransition { event: name(event), state: state.into() });
+        if let Course::Ended(outcome) = &self.course {
+            return refuse(&format!("it has ended ({outcome:?})"));
+        }
+        match event {
+            RolloutEvent::PhaseEntered { phase, .. } if self.is_forward() => match &self.phase {
+                Some(now) if phase.0 <= now.id.0 => refuse(&format!("phase {} is entered already", now.id.0)),
+                _ if self.stopped.is_some() || self.failure.is_some() => refuse("it has failed or stopped"),
+                Some(now) if now.became_true.is_none() && !self.full => refuse("the phase before was never true"),
+                _ => Ok(()),
+            },
+            RolloutEvent::ActionStarted { .. } if self.phase.is_none() => refuse("no phase is entered"),
+            RolloutEvent::ActionSucceeded {} | RolloutEvent::ActionFailed { .. } => match &self.action {
+                Some(ActionState { result: None, .. }) => Ok(()),
+                _ => refuse("no effect was started"),
+            },
+            RolloutEvent::PhaseTrue { phase }
+            | RolloutEvent::PhaseDisturbed { phase, .. }
+            | RolloutEvent::ConditionMet { phase, .. }
+                if self.phase.as_ref().map(|now| now.id) != Some(*phase) =>
+            {
+                refuse("another phase is entered")
+            }
+            RolloutEvent::PhaseTrue { .. } if self.phase.as_ref().is_some_and(|now| now.true_since.is_some()) => {
+                refuse("the phase is true already")
+            }
+            RolloutEvent::PhaseDisturbed { .. } if self.phase.as_ref().is_some_and(|now| now.true_since.is_none()) => {
+                refuse("the phase is not true")
+            }
+            RolloutEvent::ConditionMet { index, .. } => match &self.phase {
+                Some(now) if now.became_true.is_none() => refuse("the phase was never true"),
+                Some(now) if now.met != *index => refuse(&format!("{} conditions are met", now.met)),
+                _ => Ok(()),
+            },
+            RolloutEvent::HookStarted { call, attempt, .. } => match self.hooks.get(call) {
+                Some(HookState { outcome: Some(HookOutcome::Succeeded), .. }) => refuse("the hook has succeeded"),
+                Some(hook) if *attempt < hook.attempt => refuse("a later attempt was started"),
+                _ => Ok(()),
+            },
+            RolloutEvent::HookEnded { call, .. } => match self.hooks.get(call) {
+                Some(HookState { outcome: None, .. }) => Ok(()),
+                Some(_) => refuse("the hook has ended already"),
+                None => refuse("the hook was never started"),
+            },
+            RolloutEvent::AnalysisBegun { key, .. } if self.analyses.contains_key(key) => {
+                refuse("it has begun already")
+            }
+            RolloutEvent::Measured { key, .. } if !self.analyses.contains_key(key) => refuse("it has not begun"),
+            RolloutEvent::Failed { .. } if !self.is_forward() => refuse("it is turning back already"),
+            RolloutEvent::Failed { .. } if self.failure.is_some() => refuse("it has failed already"),
+            RolloutEvent::StableChecked { .. } if self.failure.is_none() => refuse("nothing has failed"),
+            RolloutEvent::SettleBegun { .. } if !self.is_forward() => refuse("it is turning back already"),
+            RolloutEvent::Paused { .. } if self.paused.is_some() => refuse("it is paused already"),
+            RolloutEvent::Resumed { .. } if self.paused.is_none() => refuse("it is not paused"),
+            RolloutEvent::AbortRequested { .. } if !self.is_forward() => refuse("it is turning back already"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The event's name as it is written.
+fn name(event: &RolloutEvent) -> String {
+    match serde_json::to_value(event) {
+        Ok(serde_json::Value::Object(map)) => map.keys().next().cloned().unwrap_or_default(),
+        _ => format!("{event:?}"),
+    }
+}

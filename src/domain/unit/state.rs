@@ -1,0 +1,361 @@
+//! The state of a unit: a fold over its events.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::event::UnitEvent;
+use super::held::Held;
+use crate::domain::desired::Trigger;
+use crate::domain::digest::Digest;
+use crate::domain::id::{Revision, RollbackId, RolloutId};
+use crate::domain::plan::HookCall;
+use crate::domain::rollout::event::Outcome;
+use crate::domain::rollout::state::{IllegalTransition, RolloutState};
+
+/// Everything that is remembered of one unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UnitState {
+    /// What Git's head asks for; `None` until it was seen first.
+    pub candidate: Option<Candidate>,
+    /// What is made true.
+    pub effective: Option<Effective>,
+    /// The last that passed everything.
+    pub last_verified: Option<Verified>,
+    /// Why the effective state is not the candidate's.
+    pub held: Vec<Held>,
+    /// The rollout that is under way, or the last one.
+    pub rollout: Option<RolloutState>,
+    /// How the last ones ended, the newest last; at most [`HISTORY`].
+    pub history: Vec<Past>,
+    /// States that are not rolled out again by themselves.
+    pub quarantine: BTreeMap<Digest, Quarantine>,
+    /// The candidate whose rollout was called off.
+    pub aborted: Option<Digest>,
+    /// The rollback that is not yet settled with Git.
+    pub rollback: Option<Rollback>,
+    /// Automatic rollbacks, for the storm guard; at most [`HISTORY`].
+    pub rollbacks: Vec<Timestamp>,
+    /// Who suspended it and why, while it is.
+    pub suspended: Option<(String, String)>,
+    /// The commit at which somebody let held things go on.
+    pub acked: Option<Revision>,
+    /// How often an operator had all instances replaced.
+    pub restarts: u32,
+    /// It was taken over by its markers.
+    pub adopted: Option<Digest>,
+}
+
+/// How many past rollouts and rollbacks are remembered.
+pub const HISTORY: usize = 50;
+
+/// What Git's head asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// The commit.
+    pub revision: Revision,
+    /// What.
+    pub wants: Wants,
+    /// When it was seen first.
+    pub seen: Timestamp,
+}
+
+/// What a candidate wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Wants {
+    /// This to run.
+    Run {
+        /// The rendered digest.
+        rendered: Digest,
+        /// The release's version.
+        version: String,
+    },
+    /// Nothing to run.
+    Gone {
+        /// What runs is removed; otherwise it is kept as it is.
+        prune: bool,
+    },
+}
+
+/// What is made true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Effective {
+    /// The commit.
+    pub revision: Revision,
+    /// The rendered digest; `None`: nothing runs.
+    pub rendered: Option<Digest>,
+}
+
+/// The last that passed everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// The commit.
+    pub revision: Revision,
+    /// The rendered digest.
+    pub rendered: Digest,
+    /// The operator's restarts counted in its group's id.
+    pub restarts: u32,
+    /// When.
+    pub at: Timestamp,
+    /// Hooks that a rollback from it has to undo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undo: Vec<HookCall>,
+    /// What was verified before it: where a rollback from it leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<Verified>>,
+}
+
+/// A rollout that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Past {
+    /// Which.
+    pub id: RolloutId,
+    /// Its plan.
+    pub plan: Digest,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// Why a state is not rolled out again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quarantine {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A rollback on its way into Git.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// Which.
+    pub id: RollbackId,
+    /// What failed; `None`: an operator asked for it.
+    pub trigger: Option<Trigger>,
+    /// Why, for people.
+    pub reason: String,
+    /// From which rendered digest.
+    pub bad: Digest,
+    /// The commit that brought it.
+    pub bad_revision: Revision,
+    /// To which.
+    pub good: Digest,
+    /// The commit that it stood in.
+    pub good_revision: Revision,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// How far it is.
+    pub status: RollbackStatus,
+}
+
+/// How far a rollback is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum RollbackStatus {
+    /// Nothing stands in Git.
+    Decided,
+    /// The commit is made but nobody else has it.
+    Committed {
+        /// It.
+        revision: Revision,
+    },
+    /// The commit is on the branch.
+    Pushed {
+        /// It.
+        revision: Revision,
+    },
+    /// People must act.
+    Held {
+        /// Why.
+        reason: String,
+        /// Where the commit was pushed instead.
+        branch: Option<String>,
+    },
+}
+
+impl UnitState {
+    /// Counts one event that happened at a time.
+    ///
+    /// # Errors
+    /// The event cannot follow what was before; the state is as it was.
+    pub fn apply(&mut self, event: &UnitEvent, at: Timestamp) -> Result<(), IllegalTransition> {
+        match event {
+            UnitEvent::CandidateSeen { revision, rendered, version } => {
+                self.see(Candidate {
+                    revision: revision.clone(),
+                    wants: Wants::Run { rendered: rendered.clone(), version: version.clone() },
+                    seen: at,
+                });
+            }
+            UnitEvent::CandidateGone { revision, prune } => {
+                self.see(Candidate { revision: revision.clone(), wants: Wants::Gone { prune: *prune }, seen: at });
+            }
+            UnitEvent::EffectiveSet { revision, rendered } => {
+                self.effective = Some(Effective { revision: revision.clone(), rendered: rendered.clone() });
+            }
+            UnitEvent::HeldChanged { held } => self.held.clone_from(held),
+            UnitEvent::RolloutStarted { id, plan, kind, .. } => {
+                if let Some(rollout) = self.rollout.as_ref().filter(|rollout| rollout.outcome().is_none()) {
+                    return illegal("rolloutStarted", format!("rollout {} has not ended", rollout.id));
+                }
+                self.aborted = None;
+                self.rollout = Some(RolloutState::new(id.clone(), plan.clone(), *kind, at));
+            }
+            UnitEvent::Rollout(event) => {
+                let Some(rollout) = &mut self.rollout else {
+                    return illegal("rollout", "no rollout has been started".into());
+                };
+                rollout.apply(event, at)?;
+                self.note_outcome(at);
+            }
+            UnitEvent::Verified { revision, rendered, restarts, undo } => self.verify(Verified {
+                revision: revision.clone(),
+                rendered: rendered.clone(),
+                restarts: *restarts,
+                at,
+                undo: undo.clone(),
+                before: None,
+            }),
+            UnitEvent::Removed {} => {
+                self.last_verified = None;
+                self.adopted = None;
+            }
+            UnitEvent::Quarantined { rendered, reason } => {
+                self.quarantine.insert(rendered.clone(), Quarantine { reason: reason.clone(), at });
+            }
+            UnitEvent::QuarantineCleared { rendered, .. } => {
+                self.quarantine.remove(rendered);
+            }
+            UnitEvent::RollbackDecided { .. }
+            | UnitEvent::RollbackCommitted { .. }
+            | UnitEvent::RollbackPushed { .. }
+            | UnitEvent::RollbackHeld { .. }
+            | UnitEvent::RollbackSettled { .. } => self.apply_rollback(event, at)?,
+            UnitEvent::Suspended { by, reason } => {
+                self.suspended = Some((by.clone(), reason.clone()));
+                if let Some(rollout) = &mut self.rollout {
+                    rollout.suspend(at);
+                }
+            }
+            UnitEvent::Unsuspended { .. } => {
+                self.suspended = None;
+                if let Some(rollout) = &mut self.rollout {
+                    rollout.unsuspend(at);
+                }
+            }
+            UnitEvent::Acked { revision, .. } => self.acked = Some(revision.clone()),
+            UnitEvent::Adopted { rendered } => self.adopted = Some(rendered.clone()),
+            UnitEvent::RestartRequested { .. } => self.restarts = self.restarts.saturating_add(1),
+            UnitEvent::Retried { .. } => self.aborted = None,
+        }
+        Ok(())
+    }
+
+    /// The rollout that is under way.
+    pub fn running(&self) -> Option<&RolloutState> {
+        self.rollout.as_ref().filter(|rollout| rollout.outcome().is_none())
+    }
+
+    fn see(&mut self, mut candidate: Candidate) {
+        if let Some(last) = &self.candidate {
+            if last.wants == candidate.wants {
+                candidate.seen = last.seen;
+            } else {
+                self.aborted = None;
+            }
+        }
+        self.candidate = Some(candidate);
+    }
+
+    fn note_outcome(&mut self, at: Timestamp) {
+        let Some(rollout) = &self.rollout else { return };
+        let Some(outcome) = rollout.outcome().cloned() else { return };
+        if matches!(outcome, Outcome::Aborted { .. }) {
+            self.aborted = self.effective.as_ref().and_then(|effective| effective.rendered.clone());
+        }
+        push_bounded(
+            &mut self.history,
+            Past { id: rollout.id.clone(), plan: rollout.plan.clone(), began: rollout.began, ended: at, outcome },
+        );
+    }
+
+    fn verify(&mut self, mut verified: Verified) {
+        if let Some(mut last) = self.last_verified.take() {
+            if last.rendered == verified.rendered && last.restarts == verified.restarts {
+                verified.before = last.before;
+                if verified.undo.is_empty() {
+                    verified.undo = last.undo;
+                }
+            } else {
+                last.before = None;
+                verified.before = Some(Box::new(last));
+            }
+        }
+        self.last_verified = Some(verified);
+    }
+
+    fn apply_rollback(&mut self, event: &UnitEvent, at: Timestamp) -> Result<(), IllegalTransition> {
+        if let UnitEvent::RollbackDecided { id, trigger, reason, bad, bad_revision, good, good_revision } = event {
+            if trigger.is_some() {
+                push_bounded(&mut self.rollbacks, at);
+            }
+            self.rollback = Some(Rollback {
+                id: id.clone(),
+                trigger: *trigger,
+                reason: reason.clone(),
+                bad: bad.clone(),
+                bad_revision: bad_revision.clone(),
+                good: good.clone(),
+                good_revision: good_revision.clone(),
+                at,
+                status: RollbackStatus::Decided,
+            });
+            return Ok(());
+        }
+        let (id, status) = match event {
+            UnitEvent::RollbackCommitted { id, revision } => {
+                (id, Some(RollbackStatus::Committed { revision: revision.clone() }))
+            }
+            UnitEvent::RollbackPushed { id, revision } => {
+                (id, Some(RollbackStatus::Pushed { revision: revision.clone() }))
+            }
+            UnitEvent::RollbackHeld { id, reason, branch } => {
+                (id, Some(RollbackStatus::Held { reason: reason.clone(), branch: branch.clone() }))
+            }
+            UnitEvent::RollbackSettled { id, .. } => (id, None),
+            _ => return Ok(()),
+        };
+        match &mut self.rollback {
+            Some(rollback) if rollback.id == *id => match status {
+                Some(status) => rollback.status = status,
+                None => self.rollback = None,
+            },
+            _ => return illegal("a rollback's event", format!("rollback {id} is not under way")),
+        }
+        Ok(())
+    }
+}
+
+fn push_bounded<T>(list: &mut Vec<T>, item: T) {
+    if list.len() >= HISTORY {
+        list.remove(0);
+    }
+    list.push(item);
+}
+
+fn illegal(event: &str, state: String) -> Result<(), IllegalTransition> {
+    Err(IllegalTransition { event: event.into(), state })
+}
