@@ -8,6 +8,7 @@
 pub mod artifacts;
 pub mod clock;
 pub mod journal;
+pub mod metrics;
 pub mod platform;
 pub mod scripts;
 pub mod source;
