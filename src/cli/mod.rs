@@ -1,26 +1,67 @@
 //! The command line: one file a verb. A verb has its arguments (`Args`) and `run`.
 
+pub mod ack;
+pub mod check;
+pub mod context;
 pub mod demo_app;
+pub mod error;
+pub mod exit;
+pub mod help;
+pub mod logs;
+pub mod output;
+pub mod quarantine;
+pub mod reconcile;
+pub mod restart;
+pub mod rollback;
+pub mod rollout;
 pub mod router;
+pub mod select;
 pub mod shim;
+pub mod status;
 pub mod supervisor;
+pub mod suspend;
+pub mod units;
+pub mod why;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+
+use self::error::CliError;
+use self::exit::Exit;
 
 /// GitOps for this machine and others: a push becomes a safe rollout, and a bad one a Git revert.
 #[derive(Debug, Parser)]
-#[command(name = "trimtab", version, max_term_width = 120)]
-struct Cli {
+#[command(
+    name = "trimtab",
+    version,
+    max_term_width = 120,
+    disable_help_subcommand = true,
+    after_help = "`trimtab help exit-codes` lists the exit codes."
+)]
+pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Status(status::Args),
+    Why(why::Args),
+    Rollout(rollout::Args),
+    Rollback(rollback::Args),
+    Restart(restart::Args),
+    Reconcile(reconcile::Args),
+    Suspend(suspend::Args),
+    Unsuspend(suspend::UnsuspendArgs),
+    Quarantine(quarantine::Args),
+    Ack(ack::Args),
+    Logs(logs::Args),
+    Check(check::Args),
     Router(router::Args),
     Supervisor(supervisor::Args),
+    Help(help::Args),
     #[command(hide = true)]
     Shim(shim::Args),
     #[command(hide = true)]
@@ -29,13 +70,58 @@ enum Verb {
 
 /// Parses the arguments and runs the verb.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     match cli.verb {
+        Verb::Status(args) => status::run(args),
+        Verb::Why(args) => why::run(args),
+        Verb::Rollout(args) => rollout::run(args),
+        Verb::Rollback(args) => rollback::run(args),
+        Verb::Restart(args) => restart::run(args),
+        Verb::Reconcile(args) => reconcile::run(args),
+        Verb::Suspend(args) => suspend::run(args),
+        Verb::Unsuspend(args) => suspend::run_unsuspend(args),
+        Verb::Quarantine(args) => quarantine::run(args),
+        Verb::Ack(args) => ack::run(args),
+        Verb::Logs(args) => logs::run(args),
+        Verb::Check(args) => check::run(args),
         Verb::Router(args) => router::run(args),
         Verb::Supervisor(args) => supervisor::run(args),
+        Verb::Help(args) => help::run(args),
         Verb::Shim(args) => shim::run(args),
         Verb::DemoApp(args) => demo_app::run(args),
     }
+}
+
+/// What the arguments parser has to say: help and version on standard output, a wrong command line as an error, as JSON
+/// where JSON was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let informs = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !informs && asks_for_json(std::env::args()) {
+        let text = error.render().to_string();
+        let message = text.trim_start_matches("error: ").trim_end();
+        output::write_json(&CliError::new(Exit::Invalid, "usage", message).json());
+    } else if error.print().is_err() {
+        // Nobody reads it.
+    }
+    if informs { ExitCode::SUCCESS } else { Exit::Invalid.into() }
+}
+
+/// Whether a command line that could not be parsed asks for JSON.
+fn asks_for_json(args: impl Iterator<Item = String>) -> bool {
+    let mut before = String::new();
+    for arg in args {
+        let value = arg.strip_prefix("--output=").or_else(|| arg.strip_prefix("-o"));
+        if value.map(|value| value.trim_start_matches('=')) == Some("json")
+            || (matches!(before.as_str(), "-o" | "--output") && arg == "json")
+        {
+            return true;
+        }
+        before = arg;
+    }
+    false
 }
 
 /// Runs a future on a fresh multi-threaded runtime, after the parts that must not have threads are done.

@@ -1,0 +1,176 @@
+//! The client of the daemon's API: what the command line and the demo ask, typed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::types::{
+    AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
+    QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
+};
+use crate::domain::id::{Name, UnitId};
+use crate::net::client::{Client, ClientError, segment};
+
+/// How long an ordinary question may take. Fetching and planning read Git, which may be slow and far away.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A client of one daemon.
+#[derive(Clone, Debug)]
+pub struct Api {
+    client: Client,
+}
+
+/// Why a question was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The daemon answered that it could or would not.
+    #[error("{}", .0.message)]
+    Problem(Problem),
+    /// The daemon did not answer, or not as a daemon does.
+    #[error(transparent)]
+    Connection(ClientError),
+}
+
+impl From<ClientError> for ApiError {
+    fn from(error: ClientError) -> Self {
+        match error.refusal::<Problem>() {
+            Some(problem) => ApiError::Problem(problem),
+            None => ApiError::Connection(error),
+        }
+    }
+}
+
+/// Which units: a filter; what is `None` is not filtered by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitFilter {
+    /// Of this app.
+    pub app: Option<Name>,
+    /// In this environment.
+    pub environment: Option<Name>,
+    /// On this target.
+    pub target: Option<Name>,
+}
+
+impl UnitFilter {
+    fn query(&self) -> String {
+        let pairs = [("app", &self.app), ("environment", &self.environment), ("target", &self.target)];
+        let given: Vec<_> =
+            pairs.into_iter().filter_map(|(key, name)| name.as_ref().map(|name| format!("{key}={name}"))).collect();
+        if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+    }
+}
+
+impl Api {
+    /// A client of the daemon that serves this socket.
+    pub fn new(socket: &Path) -> Self {
+        Api { client: Client::new(socket).with_timeout(PATIENCE) }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Path {
+        self.client.socket()
+    }
+
+    /// The daemon and its source.
+    pub async fn daemon(&self) -> Result<DaemonStatus, ApiError> {
+        self.get("/v1/daemon").await
+    }
+
+    /// The units that a filter lets through.
+    pub async fn units(&self, filter: &UnitFilter) -> Result<Vec<UnitStatus>, ApiError> {
+        self.get(&format!("/v1/units{}", filter.query())).await
+    }
+
+    /// One unit.
+    pub async fn unit(&self, unit: &UnitId) -> Result<UnitStatus, ApiError> {
+        self.get(&unit_path(unit)).await
+    }
+
+    /// Its rollouts, the newest first.
+    pub async fn history(&self, unit: &UnitId, limit: u32) -> Result<Vec<RolloutSummary>, ApiError> {
+        self.get(&format!("{}/history?limit={limit}", unit_path(unit))).await
+    }
+
+    /// The last lines of its instances' logs, a line each: `instance stream line`.
+    pub async fn logs(&self, unit: &UnitId, instance: Option<&str>, tail: u32) -> Result<String, ApiError> {
+        let instance = instance.map(|id| format!("&instance={}", segment(id))).unwrap_or_default();
+        let path = format!("{}/logs?tail={tail}{instance}", unit_path(unit));
+        let bytes = self.client.bytes(Method::GET, &path, None::<&()>).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Asks something of a unit.
+    pub async fn command(&self, unit: &UnitId, command: &UnitCommand) -> Result<Done, ApiError> {
+        self.post(&format!("{}/command", unit_path(unit)), command).await
+    }
+
+    /// Asks something of an environment.
+    pub async fn environment_command(
+        &self,
+        environment: &Name,
+        command: &EnvironmentCommand,
+    ) -> Result<Done, ApiError> {
+        self.post(&format!("/v1/environments/{environment}/command"), command).await
+    }
+
+    /// Plans without doing anything.
+    pub async fn plan(&self, request: &PlanRequest) -> Result<Vec<UnitPlan>, ApiError> {
+        self.post("/v1/plan", request).await
+    }
+
+    /// Fetches the source now; answers after the fetch.
+    pub async fn reconcile(&self) -> Result<Done, ApiError> {
+        self.post("/v1/reconcile", &()).await
+    }
+
+    /// Acknowledges that history was rewritten.
+    pub async fn ack(&self, request: &AckRequest) -> Result<Done, ApiError> {
+        self.post("/v1/ack", request).await
+    }
+
+    /// What is quarantined.
+    pub async fn quarantine(&self) -> Result<Vec<QuarantineEntry>, ApiError> {
+        self.get("/v1/quarantine").await
+    }
+
+    /// Clears from quarantine.
+    pub async fn quarantine_clear(&self, request: &QuarantineClear) -> Result<Done, ApiError> {
+        self.post("/v1/quarantine/clear", request).await
+    }
+
+    /// What works and what does not.
+    pub async fn check(&self) -> Result<Vec<CheckResult>, ApiError> {
+        self.get("/v1/check").await
+    }
+
+    /// Waits until something changed after `since`, at most so long.
+    pub async fn changes(&self, since: u64, wait: Duration) -> Result<Changes, ApiError> {
+        self.get(&format!("/v1/changes?since={since}&wait={}", wait.as_secs())).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        Ok(self.client.get(path).await?)
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<T, ApiError> {
+        Ok(self.client.json(Method::POST, path, Some(body)).await?)
+    }
+}
+
+fn unit_path(unit: &UnitId) -> String {
+    format!("/v1/units/{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_names_only_what_is_given() {
+        assert_eq!(UnitFilter::default().query(), "");
+        let filter = UnitFilter { app: "hello".parse().ok(), target: "b".parse().ok(), ..UnitFilter::default() };
+        assert_eq!(filter.query(), "?app=hello&target=b");
+    }
+}

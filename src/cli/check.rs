@@ -1,0 +1,49 @@
+//! `trimtab check`: Git, supervisor, router and state, before anything runs.
+
+use std::process::ExitCode;
+
+use super::context::{Printing, Reach, finish};
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::View;
+use super::output::style::Tone;
+use super::output::table::{Cell, Table};
+use crate::api::types::CheckResult;
+
+/// Looks whether Git, supervisor, router and state can be used, and what works less well here than it could.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    printing: Printing,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> ExitCode {
+    let view = args.printing.view();
+    finish(&view, super::block_on(check(&args, &view)))
+}
+
+async fn check(args: &Args, view: &View) -> Result<Exit, CliError> {
+    let results = args.reach.api()?.check().await?;
+    view.print(&results, |view| text(&results, view));
+    Ok(if results.iter().all(|result| result.ok) { Exit::Ok } else { Exit::Failed })
+}
+
+/// The table of what was found.
+pub fn text(results: &[CheckResult], view: &View) -> String {
+    let mut table = Table::new(&["PART", "RESULT", "FOUND"]);
+    for result in results {
+        let (tone, word) = if result.ok { (Tone::Good, "ok") } else { (Tone::Bad, "failed") };
+        table.row(vec![result.part.clone().into(), Cell::toned(tone, word), result.message.clone().into()]);
+    }
+    let mut text = table.draw(view);
+    for result in results {
+        for limitation in &result.limitations {
+            let mark = view.paint(Tone::Warn, "note:");
+            text.push_str(&format!("{mark} {}: {}\n", view.clean(&result.part), view.clean(limitation)));
+        }
+    }
+    text
+}

@@ -1,0 +1,115 @@
+//! What every verb has in common: how it prints, how it finds the daemon, how it ends.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::{Format, View, write_err, write_json};
+use crate::api::client::Api;
+
+/// The configuration that is looked for where none is named: in the working directory, then in the system's folder.
+pub const CONFIG_FILES: [&str; 2] = ["trimtab.toml", "/etc/trimtab/trimtab.toml"];
+
+/// Where the daemon listens where nothing says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/trimtab/daemon.sock";
+
+/// How a verb prints.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Printing {
+    /// For people or for programs
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    pub output: Format,
+}
+
+impl Printing {
+    /// The view of standard output.
+    pub fn view(self) -> View {
+        View::of_stdout(self.output)
+    }
+}
+
+/// How a verb finds the daemon.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Reach {
+    /// The daemon's socket
+    #[arg(long, env = "TRIMTAB_SOCKET", value_name = "PATH", help_heading = "Daemon")]
+    pub socket: Option<PathBuf>,
+    /// The daemon's configuration, whose `[api] socket` says where it listens [default: trimtab.toml, then
+    /// /etc/trimtab/trimtab.toml]
+    #[arg(long, env = "TRIMTAB_CONFIG", value_name = "FILE", help_heading = "Daemon")]
+    pub config: Option<PathBuf>,
+}
+
+impl Reach {
+    /// A client of the daemon.
+    pub fn api(&self) -> Result<Api, CliError> {
+        Ok(Api::new(&self.socket()?))
+    }
+
+    /// The daemon's socket: the one that was named, or the configuration's, or the usual one.
+    pub fn socket(&self) -> Result<PathBuf, CliError> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        match self.config_file() {
+            Some(file) => socket_of(&file),
+            None => Ok(DEFAULT_SOCKET.into()),
+        }
+    }
+
+    /// The configuration that applies: the one that was named, or the first of [`CONFIG_FILES`] that exists.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        let usual = || CONFIG_FILES.iter().map(PathBuf::from).find(|file| file.exists());
+        self.config.clone().or_else(usual)
+    }
+}
+
+/// `[api] socket` of a configuration; a relative path is seen from the configuration's folder.
+fn socket_of(file: &Path) -> Result<PathBuf, CliError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| CliError::not_found(format!("{} can't be read: {error}", file.display())))?;
+    let table: toml::Table =
+        text.parse().map_err(|error| CliError::invalid(format!("{} is not TOML: {error}", file.display())))?;
+    let socket = table.get("api").and_then(|api| api.get("socket")).and_then(toml::Value::as_str);
+    let socket = socket.unwrap_or(DEFAULT_SOCKET);
+    Ok(file.parent().unwrap_or(Path::new("")).join(socket))
+}
+
+/// Prints what is left to print and turns the outcome of a verb into the process's exit code.
+pub fn finish(view: &View, outcome: Result<Exit, CliError>) -> ExitCode {
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            match view.format {
+                Format::Json => write_json(&error.json()),
+                Format::Table => write_err(&error.text(&View::of_stderr())),
+            }
+            error.exit.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reach(config: &Path) -> Reach {
+        Reach { socket: None, config: Some(config.to_owned()) }
+    }
+
+    #[test]
+    fn the_socket_is_found_through_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("trimtab.toml");
+        std::fs::write(&file, "[api]\nsocket = \"run/api.sock\"\n").unwrap();
+        assert_eq!(reach(&file).socket().unwrap(), dir.path().join("run/api.sock"));
+        std::fs::write(&file, "[api]\nsocket = \"/x/api.sock\"\n").unwrap();
+        assert_eq!(reach(&file).socket().unwrap(), Path::new("/x/api.sock"));
+        let named = Reach { socket: Some("/named.sock".into()), config: Some(file.clone()) };
+        assert_eq!(named.socket().unwrap(), Path::new("/named.sock"));
+        std::fs::write(&file, "[api").unwrap();
+        assert_eq!(reach(&file).socket().unwrap_err().exit, Exit::Invalid);
+        assert_eq!(reach(&dir.path().join("none")).socket().unwrap_err().exit, Exit::NotFound);
+    }
+}

@@ -1,0 +1,300 @@
+//! Following a rollout until it ends: redrawn with a bar a phase on a terminal, a line a change elsewhere.
+
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use super::{headline, phases};
+use crate::api::client::Api;
+use crate::api::types::{PhaseView, RolloutView, UnitHealth, UnitStatus};
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+use crate::cli::output::{Format, View, write_out};
+use crate::domain::id::{RollbackId, RolloutId, UnitId};
+
+/// How long one question for changes may wait.
+const WAIT: Duration = Duration::from_secs(30);
+/// How often the clock of a bar is drawn again while nothing changes.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What is followed: which outcome is the wanted one, and what had ended before and so is not it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    goal: Goal,
+    rollout: Option<RolloutId>,
+    rollback: Option<RollbackId>,
+}
+
+/// The outcome that counts as success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The new version is verified.
+    Verified,
+    /// The rollout was aborted.
+    Aborted,
+    /// The rollback is recorded and everything agrees again.
+    RolledBack,
+}
+
+impl Followed {
+    /// What is there now, be it going on or ended.
+    pub fn present() -> Self {
+        Followed { goal: Goal::Verified, rollout: None, rollback: None }
+    }
+
+    /// What a command begins: not what had ended when it was given.
+    pub fn after(unit: &UnitStatus, goal: Goal) -> Self {
+        Followed {
+            goal,
+            rollout: unit.rollout.as_ref().filter(|it| it.summary.ended.is_some()).map(|it| it.summary.id.clone()),
+            rollback: unit.rollback.as_ref().filter(|it| rollback_ended(&it.status)).map(|it| it.id.clone()),
+        }
+    }
+}
+
+/// Follows a unit until what goes on there has ended, and says how.
+pub async fn follow(api: &Api, unit: &UnitId, followed: &Followed, view: &View) -> Result<Exit, CliError> {
+    let mut screen = Screen::new(view);
+    let mut seq = 0;
+    loop {
+        let changes = {
+            let changes = api.changes(seq, WAIT);
+            tokio::pin!(changes);
+            loop {
+                tokio::select! {
+                    changes = &mut changes => break changes?,
+                    () = tokio::time::sleep(TICK), if screen.ticks() => screen.tick(),
+                }
+            }
+        };
+        seq = changes.seq;
+        let status = api.unit(unit).await?;
+        screen.show(&status);
+        if let Some(exit) = ended(&status, followed) {
+            screen.close();
+            return Ok(exit);
+        }
+    }
+}
+
+/// Whether what is followed has ended, and how.
+pub fn ended(unit: &UnitStatus, followed: &Followed) -> Option<Exit> {
+    let rolls_back = unit.rollback.as_ref().is_some_and(|it| !rollback_ended(&it.status));
+    let rolls_out = unit.rollout.as_ref().is_some_and(|it| it.summary.ended.is_none());
+    if rolls_back || rolls_out {
+        return None;
+    }
+    let new_rollback = unit.rollback.as_ref().filter(|it| followed.rollback.as_ref() != Some(&it.id));
+    let new_rollout = unit.rollout.as_ref().filter(|it| followed.rollout.as_ref() != Some(&it.summary.id));
+    if followed.goal == Goal::RolledBack {
+        return new_rollback.map(|it| if it.status == "held" { Exit::Failed } else { Exit::Ok });
+    }
+    match new_rollout.map(|it| it.summary.status.as_str()) {
+        // Another one takes its place.
+        Some("superseded") => None,
+        Some("verified") => Some(if followed.goal == Goal::Aborted { Exit::Failed } else { Exit::Ok }),
+        Some("aborted" | "rolledBack") if followed.goal == Goal::Aborted => Some(Exit::Ok),
+        Some(_) => Some(Exit::Failed),
+        None if unit.rollout.is_some() => None,
+        None => match unit.health {
+            UnitHealth::InSync => Some(Exit::Ok),
+            UnitHealth::Held => Some(Exit::Refused),
+            UnitHealth::Stuck => Some(Exit::Failed),
+            _ => None,
+        },
+    }
+}
+
+fn rollback_ended(status: &str) -> bool {
+    matches!(status, "settled" | "held" | "superseded")
+}
+
+/// Where the rollout is shown.
+enum Screen<'v> {
+    Bars(Box<Bars<'v>>),
+    Lines { view: &'v View, last: String },
+}
+
+impl<'v> Screen<'v> {
+    fn new(view: &'v View) -> Self {
+        if view.live() { Screen::Bars(Box::new(Bars::new(view))) } else { Screen::Lines { view, last: String::new() } }
+    }
+
+    fn ticks(&self) -> bool {
+        matches!(self, Screen::Bars(_))
+    }
+
+    fn tick(&mut self) {
+        if let Screen::Bars(bars) = self {
+            bars.tick();
+        }
+    }
+
+    fn show(&mut self, unit: &UnitStatus) {
+        match self {
+            Screen::Bars(bars) => bars.show(unit),
+            Screen::Lines { view, last } => {
+                let line = match view.format {
+                    Format::Table => line(unit, view),
+                    Format::Json => json!(unit).to_string(),
+                };
+                if *last != line {
+                    let stamp = view.refreshed().now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                    match view.format {
+                        Format::Table => write_out(&format!("{stamp}  {line}\n")),
+                        Format::Json => write_out(&format!("{line}\n")),
+                    }
+                    *last = line;
+                }
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Screen::Bars(bars) = self {
+            bars.close();
+        }
+    }
+}
+
+/// A unit in a line that changes only when there is something new to say: no relative times.
+pub fn line(unit: &UnitStatus, view: &View) -> String {
+    let mut line = headline(unit, view);
+    if let Some(rollout) = &unit.rollout {
+        let versions = phases::versions(&rollout.summary, view);
+        line.push_str(&format!(
+            " | {} {versions} {}",
+            rollout.summary.kind,
+            phases::status_text(&rollout.summary.status)
+        ));
+        if let Some((index, phase)) = current(rollout) {
+            line.push_str(&format!(" | phase {}/{} {}", index + 1, rollout.phases.len(), view.clean(&phase.name)));
+        }
+    }
+    line.trim_end().to_owned()
+}
+
+fn current(rollout: &RolloutView) -> Option<(usize, &PhaseView)> {
+    rollout.phases.iter().enumerate().find(|(_, phase)| phase.state == "current")
+}
+
+/// A headline, a bar for each phase, and a line for what is waited for.
+struct Bars<'v> {
+    view: &'v View,
+    multi: MultiProgress,
+    head: ProgressBar,
+    phases: Vec<ProgressBar>,
+    foot: ProgressBar,
+    shown: Option<(RolloutId, UnitStatus)>,
+}
+
+/// A bar's length: its resolution, not what is seen.
+const FULL: u64 = 1_000;
+
+impl<'v> Bars<'v> {
+    fn new(view: &'v View) -> Self {
+        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+        let head = multi.add(text_line());
+        let foot = multi.add(text_line());
+        Bars { view, multi, head, phases: Vec::new(), foot, shown: None }
+    }
+
+    fn show(&mut self, unit: &UnitStatus) {
+        let Some(rollout) = &unit.rollout else {
+            self.head.set_message(headline(unit, &self.view.refreshed()));
+            return;
+        };
+        let id = &rollout.summary.id;
+        let same = self.shown.as_ref().is_some_and(|(shown, before)| {
+            shown == id && before.rollout.as_ref().is_some_and(|it| it.phases.len() == rollout.phases.len())
+        });
+        if !same {
+            for bar in self.phases.drain(..) {
+                self.multi.remove(&bar);
+            }
+            let width = rollout.phases.iter().map(|phase| phase.name.chars().count()).max().unwrap_or(0).min(32);
+            for _ in &rollout.phases {
+                self.phases.push(self.multi.insert_before(&self.foot, phase_bar(width)));
+            }
+        }
+        self.shown = Some((id.clone(), unit.clone()));
+        self.tick();
+    }
+
+    fn tick(&mut self) {
+        let Some((_, unit)) = &self.shown else { return };
+        let Some(rollout) = &unit.rollout else { return };
+        let view = self.view.refreshed();
+        self.head.set_message(format!("{}\n{}", headline(unit, &view), phases::headline(&rollout.summary, &view)));
+        for (bar, phase) in self.phases.iter().zip(&rollout.phases) {
+            bar.set_prefix(view.clean(&phase.name));
+            bar.set_position(position(phase, unit, rollout, &view));
+            bar.set_message(note(phase, &view));
+        }
+        let mut foot: Vec<String> = rollout.analyses.iter().map(|it| phases::analysis_line(it, &view)).collect();
+        foot.extend(phases::waits(rollout, &view).map(|waits| format!("waits: {waits}")));
+        self.foot.set_message(foot.join("\n"));
+    }
+
+    fn close(&mut self) {
+        self.head.finish();
+        for bar in &self.phases {
+            bar.abandon();
+        }
+        self.foot.finish();
+    }
+}
+
+/// How far a phase is, out of [`FULL`]: by the clock where it has an end, otherwise by the instances that are ready.
+fn position(phase: &PhaseView, unit: &UnitStatus, rollout: &RolloutView, view: &View) -> u64 {
+    match (phase.state.as_str(), phase.entered, rollout.until) {
+        ("done", ..) => FULL,
+        ("current", ..) if rollout.summary.ended.is_some() => FULL,
+        ("current", Some(entered), Some(until)) => {
+            let whole = until.as_millisecond() - entered.as_millisecond();
+            let past = view.now.as_millisecond() - entered.as_millisecond();
+            let share = past.clamp(0, whole.max(1)) * 1_000 / whole.max(1);
+            u64::try_from(share).unwrap_or(0)
+        }
+        ("current", ..) => {
+            let groups = || unit.groups.iter().filter(|group| !group.retiring);
+            let asked: u32 = groups().map(|group| group.replicas).sum();
+            let ready: u32 = groups().map(|group| group.ready.min(group.replicas)).sum();
+            u64::from(ready) * FULL * 9 / 10 / u64::from(asked.max(1))
+        }
+        _ => 0,
+    }
+}
+
+fn note(phase: &PhaseView, view: &View) -> String {
+    use crate::cli::output::time::between;
+    match (phase.entered, phase.left) {
+        (Some(entered), Some(left)) => between(entered, left),
+        (Some(entered), None) => between(entered, view.now),
+        _ => String::new(),
+    }
+}
+
+fn text_line() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(1).with_style(style)
+}
+
+fn phase_bar(width: usize) -> ProgressBar {
+    let template = format!("  {{prefix:{width}}}  [{{bar:28}}] {{msg}}");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(FULL).with_style(style.progress_chars("=> "))
+}
+
+/// Follows all of several units, one after the other; the worst outcome counts.
+pub async fn follow_all(api: &Api, units: &[(UnitId, Followed)], view: &View) -> Result<Exit, CliError> {
+    let mut worst = Exit::Ok;
+    for (unit, followed) in units {
+        let exit = follow(api, unit, followed, view).await?;
+        if exit.code() > worst.code() {
+            worst = exit;
+        }
+    }
+    Ok(worst)
+}

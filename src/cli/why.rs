@@ -1,0 +1,200 @@
+//! `trimtab why`: what holds an app, the root cause first.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::context::{Printing, Reach, finish};
+use super::error::CliError;
+use super::exit::Exit;
+use super::output::View;
+use super::output::style::Tone;
+use super::select::UnitArgs;
+use super::units;
+use crate::api::client::{Api, UnitFilter};
+use crate::api::types::{HeldView, UnitHealth, UnitStatus};
+use crate::domain::id::UnitId;
+
+/// Tells what holds an app, the root cause first, and what to do about it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    unit: UnitArgs,
+    #[command(flatten)]
+    printing: Printing,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// One link of the chain from the root cause to the unit that was asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cause {
+    /// The unit; `None`: the daemon or its source as a whole.
+    pub unit: Option<UnitId>,
+    /// How it stands.
+    pub health: Option<UnitHealth>,
+    /// What is the matter.
+    pub message: String,
+    /// What to do about it.
+    pub remedies: Vec<String>,
+    /// The unit that it waits for.
+    pub waits_for: Option<UnitId>,
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> ExitCode {
+    let view = args.printing.view();
+    finish(&view, super::block_on(why(&args, &view)))
+}
+
+async fn why(args: &Args, view: &View) -> Result<Exit, CliError> {
+    let api = args.reach.api()?;
+    let unit = args.unit.resolve(&api).await?;
+    let chain = explain(&api, &unit).await?;
+    view.print(&chain, |view| text(&unit.unit, &chain, view));
+    Ok(Exit::Ok)
+}
+
+async fn explain(api: &Api, unit: &UnitStatus) -> Result<Vec<Cause>, CliError> {
+    let all = api.units(&UnitFilter::default()).await?;
+    let mut chain = chain(unit, &all);
+    let daemon = api.daemon().await?;
+    // What the source lacks holds everything that is not yet known, but not what already runs as it was read.
+    if let Some(error) = daemon.source_error {
+        let since = daemon.fetched.map(|at| format!("; what was read last is from {at}")).unwrap_or_default();
+        chain.insert(
+            0,
+            Cause {
+                unit: None,
+                health: None,
+                message: format!("{} can't be read: {error}{since}", daemon.source),
+                remedies: vec![
+                    "`trimtab check` looks at the source; newer commits are not seen until it answers".into(),
+                ],
+                waits_for: None,
+            },
+        );
+    }
+    Ok(chain)
+}
+
+/// From the root cause to the unit: each link waits for the one before it. Empty: nothing holds it.
+pub fn chain(unit: &UnitStatus, all: &[UnitStatus]) -> Vec<Cause> {
+    let mut links = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut next = Some(unit);
+    while let Some(unit) = next {
+        if !seen.insert(&unit.unit) || (unit.health == UnitHealth::InSync && unit.held.is_empty()) {
+            break;
+        }
+        let blocker = blocker(unit, all);
+        links.push(Cause {
+            unit: Some(unit.unit.clone()),
+            health: Some(unit.health),
+            message: matter(unit),
+            remedies: remedies(unit),
+            waits_for: blocker.map(|blocker| blocker.unit.clone()),
+        });
+        next = blocker;
+    }
+    links.reverse();
+    links
+}
+
+/// The unit that this one waits for: for its dependency, or for an earlier wave. Where it waits for several, the one that
+/// is worst off.
+fn blocker<'a>(unit: &UnitStatus, all: &'a [UnitStatus]) -> Option<&'a UnitStatus> {
+    let waits = |reason: &HeldView| matches!(reason.reason.as_str(), "dependsOn" | "wave");
+    let unsettled = |other: &&UnitStatus| other.unit != unit.unit && other.health != UnitHealth::InSync;
+    unit.held
+        .iter()
+        .filter(|reason| waits(reason))
+        .flat_map(|reason| all.iter().filter(unsettled).filter(|other| concerns(reason, unit, &other.unit)))
+        .max_by_key(|other| other.health)
+}
+
+/// Whether a reason to wait is about another unit: an app of the same place that the message names, or the same app on a
+/// target that it names.
+fn concerns(reason: &HeldView, unit: &UnitStatus, other: &UnitId) -> bool {
+    if other.environment != unit.unit.environment {
+        return false;
+    }
+    let named = |name: &str| {
+        let in_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        reason.message.split(|c| !in_name(c)).any(|word| word == name)
+    };
+    match reason.reason.as_str() {
+        "dependsOn" => other.target == unit.unit.target && named(other.app.as_str()),
+        _ => other.app == unit.unit.app && named(other.target.as_str()),
+    }
+}
+
+/// What is the matter with a unit, most important first.
+fn matter(unit: &UnitStatus) -> String {
+    let mut parts: Vec<&str> = unit.held.iter().map(|reason| reason.message.as_str()).collect();
+    if !parts.contains(&unit.message.as_str()) {
+        parts.insert(0, &unit.message);
+    }
+    let rollout = unit.rollout.as_ref();
+    parts.extend(rollout.and_then(|rollout| rollout.summary.reason.as_deref()));
+    parts.extend(rollout.and_then(|rollout| rollout.waits.as_deref()));
+    if unit.health == UnitHealth::RollingBack {
+        parts.extend(unit.rollback.as_ref().map(|rollback| rollback.message.as_str()));
+    }
+    let instances = unit.groups.iter().filter(|group| !group.retiring).flat_map(|group| &group.instances);
+    parts.extend(instances.filter(|it| !it.ready).find_map(|it| it.message.as_deref()));
+    let mut told: Vec<&str> = Vec::new();
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        // A summary often repeats what stands in the details.
+        if !told.iter().any(|before| before.contains(part)) {
+            told.push(part);
+        }
+    }
+    told.join("\n")
+}
+
+fn remedies(unit: &UnitStatus) -> Vec<String> {
+    let told = unit.held.iter().map(|reason| reason.remedy.clone()).filter(|remedy| !remedy.is_empty());
+    let mut remedies: Vec<String> = told.collect();
+    if remedies.is_empty() {
+        let place = format!("{} -e {} --target {}", unit.unit.app, unit.unit.environment, unit.unit.target);
+        remedies.extend(match unit.health {
+            UnitHealth::Paused => Some(format!("`trimtab rollout promote {place}` or `trimtab rollout abort {place}`")),
+            UnitHealth::Stuck => Some(format!("`trimtab rollout retry {place}` or `trimtab rollout abort {place}`")),
+            UnitHealth::Degraded => Some(format!("`trimtab logs {place}` shows what its instances wrote")),
+            UnitHealth::Unknown => Some("`trimtab check` tells which part does not answer".to_owned()),
+            UnitHealth::Progressing => Some(format!("`trimtab rollout status {place} --watch` follows it")),
+            _ => None,
+        });
+    }
+    remedies
+}
+
+/// The chain for people: the root cause first, then what waits for it.
+pub fn text(unit: &UnitId, chain: &[Cause], view: &View) -> String {
+    if chain.is_empty() {
+        return format!("nothing holds {unit}: what Git asks for runs\n");
+    }
+    let mut text = String::new();
+    for (depth, cause) in chain.iter().enumerate() {
+        let label = match (depth, chain.len()) {
+            (0, 1) => String::new(),
+            (0, _) => view.paint(Tone::Bad, "root cause: "),
+            _ => view.paint(Tone::Dim, "so waits:   "),
+        };
+        let who = cause.unit.as_ref().map_or_else(|| "the source".to_owned(), UnitId::to_string);
+        let health = cause.health.map_or(String::new(), |health| {
+            format!(" is {}", view.paint(units::health_tone(health), units::health_text(health)))
+        });
+        text.push_str(&format!("{label}{}{health}\n", view.paint(Tone::Strong, &who)));
+        for line in cause.message.lines() {
+            text.push_str(&format!("    {}\n", view.clean(line)));
+        }
+        for remedy in &cause.remedies {
+            text.push_str(&format!("    {} {}\n", view.paint(Tone::Accent, "try:"), view.clean(remedy)));
+        }
+    }
+    text
+}
