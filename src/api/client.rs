@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::operations::UnitFilter;
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
@@ -42,26 +43,6 @@ impl From<ClientError> for ApiError {
     }
 }
 
-/// Which units: a filter; what is `None` is not filtered by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UnitFilter {
-    /// Of this app.
-    pub app: Option<Name>,
-    /// In this environment.
-    pub environment: Option<Name>,
-    /// On this target.
-    pub target: Option<Name>,
-}
-
-impl UnitFilter {
-    fn query(&self) -> String {
-        let pairs = [("app", &self.app), ("environment", &self.environment), ("target", &self.target)];
-        let given: Vec<_> =
-            pairs.into_iter().filter_map(|(key, name)| name.as_ref().map(|name| format!("{key}={name}"))).collect();
-        if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
-    }
-}
-
 impl Api {
     /// A client of the daemon that serves this socket.
     pub fn new(socket: &Path) -> Self {
@@ -80,7 +61,7 @@ impl Api {
 
     /// The units that a filter lets through.
     pub async fn units(&self, filter: &UnitFilter) -> Result<Vec<UnitStatus>, ApiError> {
-        self.get(&format!("/v1/units{}", filter.query())).await
+        self.get(&format!("/v1/units{}", query(filter))).await
     }
 
     /// One unit.
@@ -159,6 +140,14 @@ impl Api {
     }
 }
 
+/// A filter as the query of an address: only what is given.
+fn query(filter: &UnitFilter) -> String {
+    let pairs = [("app", &filter.app), ("environment", &filter.environment), ("target", &filter.target)];
+    let given: Vec<_> =
+        pairs.into_iter().filter_map(|(key, name)| name.as_ref().map(|name| format!("{key}={name}"))).collect();
+    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+}
+
 fn unit_path(unit: &UnitId) -> String {
     format!("/v1/units/{unit}")
 }
@@ -169,8 +158,8 @@ mod tests {
 
     #[test]
     fn a_filter_names_only_what_is_given() {
-        assert_eq!(UnitFilter::default().query(), "");
+        assert_eq!(query(&UnitFilter::default()), "");
         let filter = UnitFilter { app: "hello".parse().ok(), target: "b".parse().ok(), ..UnitFilter::default() };
-        assert_eq!(filter.query(), "?app=hello&target=b");
+        assert_eq!(query(&filter), "?app=hello&target=b");
     }
 }

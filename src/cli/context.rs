@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::{Format, View, write_err, write_json};
 use crate::api::client::Api;
+use crate::app::config::{Config, ConfigError};
 
 /// The configuration that is looked for where none is named: in the working directory, then in the system's folder.
 pub const CONFIG_FILES: [&str; 2] = ["trimtab.toml", "/etc/trimtab/trimtab.toml"];
@@ -53,7 +54,7 @@ impl Reach {
             return Ok(socket.clone());
         }
         match self.config_file() {
-            Some(file) => socket_of(&file),
+            Some(file) => Ok(read_config(&file)?.api.socket),
             None => Ok(DEFAULT_SOCKET.into()),
         }
     }
@@ -65,15 +66,12 @@ impl Reach {
     }
 }
 
-/// `[api] socket` of a configuration; a relative path is seen from the configuration's folder.
-fn socket_of(file: &Path) -> Result<PathBuf, CliError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| CliError::not_found(format!("{} can't be read: {error}", file.display())))?;
-    let table: toml::Table =
-        text.parse().map_err(|error| CliError::invalid(format!("{} is not TOML: {error}", file.display())))?;
-    let socket = table.get("api").and_then(|api| api.get("socket")).and_then(toml::Value::as_str);
-    let socket = socket.unwrap_or(DEFAULT_SOCKET);
-    Ok(file.parent().unwrap_or(Path::new("")).join(socket))
+/// Reads a configuration.
+pub fn read_config(file: &Path) -> Result<Config, CliError> {
+    Config::read(file).map_err(|error| match &error {
+        ConfigError::Unreadable { .. } => CliError::not_found(error.to_string()),
+        ConfigError::Invalid { .. } => CliError::invalid(error.to_string()),
+    })
 }
 
 /// Prints what is left to print and turns the outcome of a verb into the process's exit code.
@@ -102,9 +100,9 @@ mod tests {
     fn the_socket_is_found_through_the_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("trimtab.toml");
-        std::fs::write(&file, "[api]\nsocket = \"run/api.sock\"\n").unwrap();
+        std::fs::write(&file, "[source]\nurl = 'x'\n[api]\nsocket = \"run/api.sock\"\n").unwrap();
         assert_eq!(reach(&file).socket().unwrap(), dir.path().join("run/api.sock"));
-        std::fs::write(&file, "[api]\nsocket = \"/x/api.sock\"\n").unwrap();
+        std::fs::write(&file, "[source]\nurl = 'x'\n[api]\nsocket = \"/x/api.sock\"\n").unwrap();
         assert_eq!(reach(&file).socket().unwrap(), Path::new("/x/api.sock"));
         let named = Reach { socket: Some("/named.sock".into()), config: Some(file.clone()) };
         assert_eq!(named.socket().unwrap(), Path::new("/named.sock"));

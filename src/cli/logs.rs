@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     instance: Option<String>,
     /// So many lines of each instance
-    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     tail: u32,
     #[command(flatten)]
     unit: UnitArgs,

@@ -1,7 +1,8 @@
 //! From what was typed to the unit that is meant: where only one can be meant it is taken, otherwise the choices are told.
 
 use super::error::CliError;
-use crate::api::client::{Api, UnitFilter};
+use crate::api::client::Api;
+use crate::api::operations::UnitFilter;
 use crate::api::types::UnitStatus;
 use crate::domain::id::Name;
 

@@ -13,7 +13,8 @@ use super::output::table::{Cell, Table};
 use super::output::{Format, View, write_json, write_out};
 use super::rollout::phases;
 use super::units;
-use crate::api::client::{Api, UnitFilter};
+use crate::api::client::Api;
+use crate::api::operations::UnitFilter;
 use crate::api::types::{DaemonStatus, RollbackView, UnitStatus};
 use crate::domain::id::Name;
 
@@ -62,29 +63,29 @@ async fn status(args: &Args, view: &View) -> Result<Exit, CliError> {
             .remedy("`trimtab status` without arguments lists everything"));
     }
     view.print(&status, |view| text(&status, args.app.is_some(), view));
+    if !args.watch {
+        return Ok(Exit::Ok);
+    }
     let mut seq = 0;
-    while args.watch {
-        let changes = api.changes(seq, Duration::from_secs(30)).await?;
-        let first = seq == 0;
-        seq = changes.seq;
+    loop {
+        seq = api.changes(seq, Duration::from_secs(30)).await?.seq;
         let next = ask(&api, args).await?;
-        if first && next == status {
-            continue;
-        }
-        status = next;
-        let view = view.refreshed();
-        match view.format {
-            // A program reads one document after the other.
-            Format::Json => write_json(&status),
-            Format::Table => {
-                if view.live() {
-                    write_out("\u{1b}[H\u{1b}[2J");
-                }
-                write_out(&text(&status, args.app.is_some(), &view));
-            }
+        if next != status {
+            status = next;
+            redraw(&status, args, &view.refreshed());
         }
     }
-    Ok(Exit::Ok)
+}
+
+fn redraw(status: &Status, args: &Args, view: &View) {
+    match view.format {
+        // A program reads one document after the other.
+        Format::Json => write_json(status),
+        Format::Table => {
+            let clear = if view.live() { "\u{1b}[H\u{1b}[2J" } else { "\n" };
+            write_out(&format!("{clear}{}", text(status, args.app.is_some(), view)));
+        }
+    }
 }
 
 async fn ask(api: &Api, args: &Args) -> Result<Status, CliError> {

@@ -12,7 +12,8 @@ use super::output::View;
 use super::output::style::Tone;
 use super::select::UnitArgs;
 use super::units;
-use crate::api::client::{Api, UnitFilter};
+use crate::api::client::Api;
+use crate::api::operations::UnitFilter;
 use crate::api::types::{HeldView, UnitHealth, UnitStatus};
 use crate::domain::id::UnitId;
 

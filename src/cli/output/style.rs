@@ -66,19 +66,20 @@ mod tests {
 
     #[test]
     fn the_environment_decides_over_colour() {
-        let cases: [(&[(&str, &str)], bool, bool); 9] = [
-            (&[], true, true),
-            (&[], false, false),
-            (&[("NO_COLOR", "1")], true, false),
-            (&[("NO_COLOR", "")], true, true),
-            (&[("CLICOLOR", "0")], true, false),
-            (&[("CLICOLOR_FORCE", "1")], false, true),
-            (&[("CLICOLOR_FORCE", "0")], false, false),
-            (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], true, false),
-            (&[("TERM", "dumb")], true, false),
+        let cases = [
+            ("", true, true),
+            ("", false, false),
+            ("NO_COLOR=1", true, false),
+            ("NO_COLOR=", true, true),
+            ("CLICOLOR=0", true, false),
+            ("CLICOLOR_FORCE=1", false, true),
+            ("CLICOLOR_FORCE=0", false, false),
+            ("CLICOLOR_FORCE=1 NO_COLOR=1", true, false),
+            ("TERM=dumb", true, false),
         ];
         for (vars, terminal, expected) in cases {
-            let var = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            let pairs = vars.split(' ').filter_map(|pair| pair.split_once('='));
+            let var = |name: &str| pairs.clone().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
             assert_eq!(coloured(var, terminal), expected, "{vars:?} on a terminal: {terminal}");
         }
     }
