@@ -12,3 +12,4 @@ mod saga;
 mod structure;
 mod supervisor;
 mod support;
+mod systemd;

@@ -4,7 +4,7 @@
 //! rollback works with Git down and history rewritten. Fields are only ever added, with defaults that are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,92 @@
+//! The documents say what is there: their commands exist and their links lead somewhere.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::source::{files, read, root};
+
+fn documents() -> Vec<PathBuf> {
+    let mut found = files("docs", ".md");
+    found.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from));
+    found
+}
+
+#[test]
+fn readme_has_its_two_commands() {
+    let text = read(Path::new("README.md"));
+    assert!(text.contains("cargo run --release -- demo"), "the README's first command");
+    assert!(text.contains("tests/run"), "the README's second command");
+    for script in ["tests/run", ".ci/run"] {
+        assert!(root().join(script).is_file(), "{script}");
+    }
+}
+
+#[test]
+fn documented_verbs_exist() {
+    let verbs = verbs_of(&documents());
+    assert!(verbs.iter().any(|(verb, _)| verb == "daemon"), "the documents name no verb at all: {verbs:?}");
+    let known = known_verbs();
+    let unknown: Vec<_> = verbs.iter().filter(|(verb, _)| !known.contains(verb)).collect();
+    assert!(unknown.is_empty(), "not among {known:?}: {unknown:?}");
+}
+
+/// The verbs that `trimtab --help` lists.
+fn known_verbs() -> BTreeSet<String> {
+    let help = Command::new(env!("CARGO_BIN_EXE_trimtab")).arg("--help").output().unwrap();
+    assert!(help.status.success());
+    let text = String::from_utf8(help.stdout).unwrap();
+    let commands = text.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
+    // A verb stands two columns in; the lines of a wrapped description stand further in.
+    let entries = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    entries.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// The verbs behind `trimtab` in code blocks and code spans, each with the document it stands in.
+fn verbs_of(documents: &[PathBuf]) -> BTreeSet<(String, PathBuf)> {
+    let mut found = BTreeSet::new();
+    for document in documents {
+        let mut in_block = false;
+        for line in read(document).lines() {
+            if line.trim_start().starts_with("```") {
+                in_block = !in_block;
+                continue;
+            }
+            // Outside of blocks only what stands between backticks is code.
+            let code: Vec<&str> = match in_block {
+                true => vec![line.split(" # ").next().unwrap_or(line)],
+                false => line.split('`').skip(1).step_by(2).collect(),
+            };
+            for span in code {
+                let mut words = span.split_whitespace();
+                while let Some(word) = words.next() {
+                    if word == "trimtab" || word.ends_with("/trimtab") || word == "--" {
+                        let verb = words.next().unwrap_or("");
+                        if verb.len() > 1 && verb.chars().all(|c| c.is_ascii_lowercase()) {
+                            found.insert((verb.to_owned(), document.clone()));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or("");
+            if path.is_empty() || path.contains("://") || path.starts_with("mailto:") {
+                continue;
+            }
+            if !root().join(document.parent().unwrap()).join(path).exists() {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
