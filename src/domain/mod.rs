@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod observed;
 pub mod plan;
 pub mod render;
+pub mod revert;
 pub mod rollout;
 pub mod route;
 pub mod span;

@@ -1,1 +1,3 @@
 //! Where the desired state comes from.
+
+pub mod git;
