@@ -3,8 +3,8 @@
 //! A [`DesiredUnit`] is stored as a content-addressed blob under its rendered digest, so that a rollout resumes and a
 //! rollback works with Git down and history rewritten. Fields are only ever added, with defaults that are left out.
 
-use std::collections::{BTreeMap, BTreeSet};
 use core::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 

@@ -6,6 +6,7 @@ pub mod capabilities;
 pub mod desired;
 pub mod difference;
 pub mod digest;
+pub mod gate;
 pub mod hook;
 pub mod id;
 pub mod installation;

@@ -1,7 +1,7 @@
 //! What runs, as far as it is known. Not knowing is a value of its own, never an empty list.
 
-use std::collections::BTreeMap;
 use core::net::SocketAddr;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

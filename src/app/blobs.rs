@@ -1,0 +1,107 @@
+//! The stored inputs: rendered desired states and plans, content-addressed, so that a rollout resumes and a rollback works
+//! with Git down and history rewritten.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use serde::de::DeserializeOwned;
+
+use crate::domain::desired::DesiredUnit;
+use crate::domain::digest::Digest;
+use crate::domain::id::Epoch;
+use crate::domain::plan::Plan;
+use crate::ports::journal::{Journal, JournalError};
+
+/// Why a stored input is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// The journal's own failure.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It was never stored, or is gone.
+    #[error("{digest} is not in the store; it was lost with an earlier state: acknowledge what Git asks for with `trimtab ack`")]
+    Missing {
+        /// Which.
+        digest: Digest,
+    },
+    /// It can't be understood.
+    #[error("{digest} can't be read: {reason}; was it written by a newer trimtab?")]
+    Unreadable {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How many desired states are kept in memory.
+const CACHED: usize = 4_096;
+
+/// The store of inputs, with a cache of desired states.
+pub struct Blobs {
+    journal: Arc<dyn Journal>,
+    desired: Mutex<HashMap<Digest, Arc<DesiredUnit>>>,
+}
+
+impl Blobs {
+    /// The inputs stored in a journal.
+    pub fn new(journal: Arc<dyn Journal>) -> Self {
+        Blobs { journal, desired: Mutex::default() }
+    }
+
+    /// Stores a desired state; durable when this returns.
+    pub async fn put_desired(&self, epoch: Epoch, desired: &Arc<DesiredUnit>) -> Result<Digest, BlobError> {
+        let digest = desired.digest();
+        if !self.cache().contains_key(&digest) {
+            let bytes = serde_json::to_vec(desired).map_err(|error| unreadable(&digest, &error))?;
+            self.journal.put_blob(&digest, epoch, &bytes).await?;
+            self.remember(digest.clone(), desired.clone());
+        }
+        Ok(digest)
+    }
+
+    /// A desired state by its rendered digest.
+    pub async fn desired(&self, digest: &Digest) -> Result<Arc<DesiredUnit>, BlobError> {
+        let known = self.cache().get(digest).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let desired = Arc::new(self.read::<DesiredUnit>(digest).await?);
+        self.remember(digest.clone(), desired.clone());
+        Ok(desired)
+    }
+
+    /// Stores a plan; durable when this returns.
+    pub async fn put_plan(&self, epoch: Epoch, plan: &Plan) -> Result<Digest, BlobError> {
+        let digest = plan.digest();
+        let bytes = serde_json::to_vec(plan).map_err(|error| unreadable(&digest, &error))?;
+        self.journal.put_blob(&digest, epoch, &bytes).await?;
+        Ok(digest)
+    }
+
+    /// A plan by its digest.
+    pub async fn plan(&self, digest: &Digest) -> Result<Plan, BlobError> {
+        self.read(digest).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T, BlobError> {
+        let bytes = self.journal.blob(digest).await?.ok_or_else(|| BlobError::Missing { digest: digest.clone() })?;
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(digest, &error))
+    }
+
+    fn remember(&self, digest: Digest, desired: Arc<DesiredUnit>) {
+        let mut cache = self.cache();
+        if cache.len() >= CACHED {
+            cache.clear();
+        }
+        cache.insert(digest, desired);
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<DesiredUnit>>> {
+        self.desired.lock().expect("the cache is only changed by total functions")
+    }
+}
+
+fn unreadable(digest: &Digest, error: &serde_json::Error) -> BlobError {
+    BlobError::Unreadable { digest: digest.clone(), reason: error.to_string() }
+}

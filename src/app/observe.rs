@@ -1,0 +1,23 @@
+//! Looking: everything that is known of one unit, in one value.
+
+use std::collections::BTreeMap;
+
+use super::world::World;
+use crate::domain::id::{RunId, UnitId};
+use crate::domain::observed::ObservedUnit;
+use crate::ports::traffic::RouteKind;
+
+/// Looks at a unit on all its ports. What can't be seen is `Unknown` in its place; this never fails as a whole.
+pub async fn observe(world: &World, unit: &UnitId, runs: impl IntoIterator<Item = RunId>) -> ObservedUnit {
+    let (groups, traffic, preview) = tokio::join!(
+        world.platform.observe(unit),
+        world.traffic.observe(unit, RouteKind::Main),
+        world.traffic.observe(unit, RouteKind::Preview),
+    );
+    let mut seen_runs = BTreeMap::new();
+    for id in runs {
+        let (run, _output) = world.platform.run(&id).await;
+        seen_runs.insert(id, run);
+    }
+    ObservedUnit { groups, traffic, preview, runs: seen_runs }
+}

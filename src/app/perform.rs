@@ -1,0 +1,114 @@
+//! Doing: one action of a plan, through the ports.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::blobs::BlobError;
+use super::world::World;
+use crate::domain::action::{Action, TrafficSet, Which};
+use crate::domain::desired::DesiredUnit;
+use crate::domain::id::UnitId;
+use crate::domain::plan::GroupSource;
+use crate::domain::workload::{ArtifactRef, Workload};
+use crate::ports::artifacts::ArtifactError;
+use crate::ports::platform::{EnsureGroup, PlatformError};
+use crate::ports::traffic::{SetTraffic, TrafficError};
+
+/// Why an action was not performed.
+#[derive(Debug, thiserror::Error)]
+pub enum PerformError {
+    /// A stored input is missing.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The artifact is not there.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The platform did not do it.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    /// A data plane did not do it.
+    #[error(transparent)]
+    Traffic(#[from] TrafficError),
+}
+
+impl PerformError {
+    /// Another daemon has taken over: this one must stop.
+    pub fn is_stale(&self) -> bool {
+        matches!(
+            self,
+            PerformError::Platform(PlatformError::Stale { .. }) | PerformError::Traffic(TrafficError::Stale { .. })
+        )
+    }
+
+    /// Whether the same action may succeed later without anybody changing anything.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            PerformError::Platform(PlatformError::Refused { .. })
+            | PerformError::Traffic(TrafficError::Refused { .. })
+            | PerformError::Artifact(ArtifactError::Mismatch { .. } | ArtifactError::Unusable { .. })
+            | PerformError::Blob(BlobError::Missing { .. } | BlobError::Unreadable { .. }) => false,
+            PerformError::Platform(_)
+            | PerformError::Traffic(_)
+            | PerformError::Artifact(_)
+            | PerformError::Blob(BlobError::Journal(_)) => true,
+        }
+    }
+}
+
+/// Performs an action; done and durable on the other side when this returns. Repeating it is harmless.
+pub async fn perform(world: &World, unit: &UnitId, action: &Action) -> Result<(), PerformError> {
+    match action {
+        Action::EnsureGroup { group, source, replicas } => {
+            let desired = world.blobs.desired(&source.rendered).await?;
+            let artifact = artifact(world, &desired).await?;
+            let request = EnsureGroup {
+                rendered: source.rendered.clone(),
+                group: group.clone(),
+                replicas: *replicas,
+                desired: desired.as_ref().clone(),
+                artifact,
+            };
+            Ok(world.platform.ensure_group(world.epoch, &request).await?)
+        }
+        Action::RetireGroup { group } => Ok(world.platform.retire_group(world.epoch, unit, group).await?),
+        Action::SetTraffic { which, traffic } => set_traffic(world, *which, traffic).await,
+        Action::RemoveTraffic { which } => Ok(world.traffic.remove(world.epoch, unit, *which).await?),
+    }
+}
+
+/// Fetches what a group is made from before anything of a rollout starts, so that a missing artifact stops nothing half-way.
+pub async fn prefetch(world: &World, source: &GroupSource) -> Result<(), PerformError> {
+    let desired = world.blobs.desired(&source.rendered).await?;
+    artifact(world, &desired).await?;
+    Ok(())
+}
+
+async fn artifact(world: &World, desired: &Arc<DesiredUnit>) -> Result<Option<PathBuf>, ArtifactError> {
+    let Workload::Process(process) = &desired.workload;
+    optional(world, process.artifact.as_ref()).await
+}
+
+/// The folder of an artifact, where there is one.
+pub async fn optional(world: &World, artifact: Option<&ArtifactRef>) -> Result<Option<PathBuf>, ArtifactError> {
+    match artifact {
+        Some(artifact) => world.artifacts.ensure(artifact).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn set_traffic(world: &World, which: Which, traffic: &TrafficSet) -> Result<(), PerformError> {
+    let desired = world.blobs.desired(&traffic.route).await?;
+    let backends = traffic
+        .backends
+        .iter()
+        .map(|(group, backend)| (group.clone(), (backend.weight, backend.endpoints.clone())))
+        .collect();
+    let request = SetTraffic {
+        rendered: traffic.route.clone(),
+        desired: desired.as_ref().clone(),
+        kind: which,
+        hold: traffic.hold,
+        backends,
+    };
+    Ok(world.traffic.set(world.epoch, &request).await?)
+}

@@ -1,0 +1,261 @@
+//! The revert commit: found by trying, proven by rendering.
+//!
+//! What may be restored is not guessed from paths. Every piece that differs between the good revision and the head (a
+//! document of a file, or a file that holds none) is put back alone in a trial commit, which is rendered: a piece that
+//! changes any unit but the intended ones is shared and stays. The rest is put back together, and the result must change
+//! exactly the intended units, each to the digest it had. Otherwise nothing is proposed, and the reason names what is shared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::app::catalog::{Catalog, Snapshot};
+use crate::app::world::World;
+use crate::domain::digest::Digest;
+use crate::domain::documents::{self, DocumentId};
+use crate::domain::id::{Revision, UnitId};
+use crate::domain::manifest;
+use crate::ports::source::{Edit, Signature, SourceError};
+
+/// How many pieces are tried at the most: beyond that the commits between are no single change any more.
+const MOST_PIECES: usize = 256;
+
+/// What shall be reverted.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The unit that failed.
+    pub unit: UnitId,
+    /// What it must not be any more.
+    pub bad: Digest,
+    /// What it shall be again.
+    pub good: Digest,
+    /// A commit at which it was that.
+    pub good_revision: Revision,
+}
+
+/// What came of composing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Composed {
+    /// A commit on top of the head, proven; nothing is pushed yet.
+    Commit {
+        /// The commit.
+        commit: Revision,
+        /// What it puts back, for people.
+        restored: Vec<String>,
+    },
+    /// The head no longer asks for the bad state: nothing is to be reverted.
+    Superseded {
+        /// Whether it asks for the good one already.
+        settled: bool,
+    },
+    /// No commit changes just this unit: somebody must decide.
+    Shared {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// A part of the repository that can be put back by itself.
+#[derive(Clone, Debug)]
+struct Piece {
+    /// For people.
+    name: String,
+    kind: PieceKind,
+}
+
+#[derive(Clone, Debug)]
+enum PieceKind {
+    File { path: String },
+    Document { path: String, id: DocumentId, before: Option<String> },
+}
+
+/// Finds the commit that takes one unit's app and environment back, and nothing else.
+///
+/// # Errors
+///
+/// Those of the source. Nothing is pushed, so a failure has no effect.
+pub async fn compose(
+    world: &World,
+    catalog: &Catalog,
+    head: &Snapshot,
+    case: &Case,
+    author: &Signature,
+    message: &dyn Fn(&[String]) -> String,
+) -> Result<Composed, SourceError> {
+    match head.units.get(&case.unit).map(|entry| entry.desired.digest()) {
+        Some(digest) if digest == case.bad => {}
+        now => return Ok(Composed::Superseded { settled: now.as_ref() == Some(&case.good) }),
+    }
+    let good = catalog.load(&case.good_revision, Some(head)).await?;
+    let intended = intended(&good, head, case);
+    if intended.get(&case.unit) != Some(&case.good) {
+        let reason = format!("commit {} no longer renders to the good state {}", case.good_revision, case.good.short());
+        return Ok(Composed::Shared { reason });
+    }
+    let attempt = Attempt { world, catalog, head, intended: &intended, author };
+    let pieces = pieces(world, &good, head).await?;
+    if pieces.len() > MOST_PIECES {
+        let reason = format!("{} files and documents differ since the good state: too many to tell apart", pieces.len());
+        return Ok(Composed::Shared { reason });
+    }
+    let release = head.units.get(&case.unit).map(|entry| entry.release_file.clone());
+    let (own, shared) = attempt.sort(pieces, release.as_deref()).await?;
+    for selection in [own.iter().filter(|piece| piece.is_release_of(&case.unit)).cloned().collect(), own] {
+        let names: Vec<String> = selection.iter().map(|piece: &Piece| piece.name.clone()).collect();
+        if let Some(commit) = attempt.proven(&selection, &message(&names)).await? {
+            return Ok(Composed::Commit { commit, restored: names });
+        }
+    }
+    Ok(Composed::Shared { reason: shared_reason(&shared, case) })
+}
+
+fn shared_reason(shared: &[String], case: &Case) -> String {
+    if shared.is_empty() {
+        return format!("putting back what changed does not bring {} back to {}", case.unit, case.good.short());
+    }
+    format!(
+        "{} changed too, and is shared with other units: putting it back would change them; revert or mend it by hand",
+        shared.join(", ")
+    )
+}
+
+/// The digests that the revert must bring about: of all targets of the app in the environment.
+fn intended(good: &Snapshot, head: &Snapshot, case: &Case) -> BTreeMap<UnitId, Digest> {
+    let same = |unit: &UnitId| unit.app == case.unit.app && unit.environment == case.unit.environment;
+    let of_good = good.units.iter().filter(|(unit, _)| same(unit));
+    of_good
+        .map(|(unit, entry)| (unit.clone(), entry.desired.digest()))
+        .filter(|(unit, digest)| head.units.get(unit).map(|entry| entry.desired.digest()).as_ref() != Some(digest))
+        .collect()
+}
+
+/// What differs between two revisions, in pieces.
+async fn pieces(world: &World, good: &Snapshot, head: &Snapshot) -> Result<Vec<Piece>, SourceError> {
+    let mut pieces = Vec::new();
+    for change in world.source.changes(&good.revision, &head.revision).await? {
+        let path = change.path;
+        let file = PieceKind::File { path: path.clone() };
+        if !manifest::is_manifest_path(&path) {
+            pieces.push(Piece { name: path, kind: file });
+            continue;
+        }
+        let before = text(world, change.before.as_ref().map(|file| file.oid.as_str())).await?;
+        let after = text(world, change.after.as_ref().map(|file| file.oid.as_str())).await?;
+        let (Some(before), Some(after)) = (before, after) else {
+            pieces.push(Piece { name: path, kind: file });
+            continue;
+        };
+        let (was, is) = (documents::texts(&before), documents::texts(&after));
+        let ids: BTreeSet<_> = was.keys().chain(is.keys()).cloned().collect();
+        for id in ids {
+            if was.get(&id) != is.get(&id) {
+                let name = format!("{id} in {path}");
+                let before = was.get(&id).cloned();
+                pieces.push(Piece { name, kind: PieceKind::Document { path: path.clone(), id, before } });
+            }
+        }
+    }
+    Ok(pieces)
+}
+
+async fn text(world: &World, oid: Option<&str>) -> Result<Option<String>, SourceError> {
+    match oid {
+        None => Ok(None),
+        Some(oid) => Ok(String::from_utf8(world.source.read(oid).await?).ok()),
+    }
+}
+
+impl Piece {
+    fn is_release_of(&self, unit: &UnitId) -> bool {
+        match &self.kind {
+            PieceKind::Document { id, .. } => {
+                id.kind == "Release"
+                    && id.name == unit.app.as_str()
+                    && id.environment.as_deref() == Some(unit.environment.as_str())
+            }
+            PieceKind::File { .. } => false,
+        }
+    }
+}
+
+/// Trial commits on top of one head.
+struct Attempt<'a> {
+    world: &'a World,
+    catalog: &'a Catalog,
+    head: &'a Snapshot,
+    intended: &'a BTreeMap<UnitId, Digest>,
+    author: &'a Signature,
+}
+
+impl Attempt<'_> {
+    /// Which pieces concern the intended units alone, and the names of those that the intended units share with others.
+    /// Pieces that concern none of the intended units are left as they are.
+    async fn sort(
+        &self,
+        pieces: Vec<Piece>,
+        release_file: Option<&str>,
+    ) -> Result<(Vec<Piece>, Vec<String>), SourceError> {
+        let mut own = Vec::new();
+        let mut shared = Vec::new();
+        for piece in pieces {
+            let is_release = release_file.is_some_and(|file| matches!(&piece.kind, PieceKind::File { path } if path == file));
+            let Some(trial) = self.trial(std::slice::from_ref(&piece), "trial").await? else { continue };
+            let changed = changed_units(self.head, &trial);
+            let others = changed.iter().any(|unit| !self.intended.contains_key(unit));
+            let ours = changed.iter().any(|unit| self.intended.contains_key(unit));
+            match (ours, others) {
+                // A piece whose loss alone breaks rendering may be right together with others.
+                (_, false) if ours || is_release => own.push(piece),
+                (true, true) => shared.push(piece.name),
+                _ => {}
+            }
+        }
+        Ok((own, shared))
+    }
+
+    /// The commit that puts pieces back, if it changes exactly what is intended.
+    async fn proven(&self, pieces: &[Piece], message: &str) -> Result<Option<Revision>, SourceError> {
+        let Some(trial) = self.trial(pieces, message).await? else { return Ok(None) };
+        let changed = changed_units(self.head, &trial);
+        let exact = changed.len() == self.intended.len()
+            && self.intended.iter().all(|(unit, digest)| {
+                trial.units.get(unit).is_some_and(|entry| entry.desired.digest() == *digest)
+            });
+        let no_worse = trial.broken.keys().all(|unit| self.head.broken.contains_key(unit));
+        Ok((exact && no_worse).then(|| trial.revision.clone()))
+    }
+
+    /// The head with pieces put back, rendered; `None` where that changes nothing.
+    async fn trial(&self, pieces: &[Piece], message: &str) -> Result<Option<Snapshot>, SourceError> {
+        let Some(edits) = self.edits(pieces).await? else { return Ok(None) };
+        match self.world.source.commit(&self.head.revision, &edits, self.author, message).await {
+            Ok(commit) => self.catalog.load(&commit, Some(self.head)).await.map(Some),
+            Err(SourceError::NothingToCommit { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The edits that put pieces back; several documents of one file become one edit.
+    async fn edits(&self, pieces: &[Piece]) -> Result<Option<Vec<Edit>>, SourceError> {
+        let mut edits = Vec::new();
+        let mut files: BTreeMap<&str, String> = BTreeMap::new();
+        for piece in pieces {
+            match &piece.kind {
+                PieceKind::File { path } => todo_restore(&mut edits, path, self.intended_from()),
+                PieceKind::Document { path, id, before } => {
+                    let current = match files.remove(path.as_str()) {
+                        Some(current) => current,
+                        None => self.head_text(path).await?,
+                    };
+                    let Ok(next) = documents::replace(&current, id, before.as_deref()) else { return Ok(None) };
+                    files.insert(path, next);
+                }
+            }
+        }
+        let writes = files.into_iter().map(|(path, text)| Edit::Write {
+            path: path.to_owned(),
+            content: text.into_bytes(),
+            executable: None,
+        });
+        edits.extend(writes);
+        Ok((!edits.is_empty()).then_some(edits))
+    }
+}

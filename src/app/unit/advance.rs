@@ -1,0 +1,137 @@
+//! One move of a rollout: written down before it, done, written down after it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::step::{Next, StepError};
+use super::task::Shared;
+use super::{Inner, Unit};
+use crate::app::perform::perform;
+use crate::domain::action::Action;
+use crate::domain::observed::ObservedUnit;
+use crate::domain::plan::Plan;
+use crate::domain::rollout::event::{RolloutEvent, Why};
+use crate::domain::rollout::next_move::{Move, MoveFacts, next_move};
+use crate::domain::unit::event::UnitEvent;
+
+impl Unit {
+    /// Makes the next move of the rollout under way.
+    pub(super) async fn advance(
+        &self,
+        inner: &mut Inner,
+        shared: &Shared,
+        observed: &ObservedUnit,
+    ) -> Result<Next, StepError> {
+        let plan = self.rollout_plan(inner).await?;
+        let now = self.world.now();
+        let state = inner.log.state();
+        let Some(rollout) = state.running() else { return Ok(Next::Again) };
+        let recent = shared.installation.recent_rollbacks(&self.id.environment, now);
+        let facts = MoveFacts {
+            now,
+            superseded: self.superseded(state, &plan),
+            recent_rollbacks: &recent,
+            rollback_cap: shared.settings.rollback.per_hour,
+        };
+        match next_move(&plan, rollout, observed, &facts) {
+            Move::Perform(action) => self.perform(inner, action).await,
+            Move::Record(event) => self.record(inner, event).await,
+            Move::StartRun { call, run, attempt } => self.start_hook(inner, &plan, &call, run, attempt).await,
+            Move::BeginAnalysis { key, name } => self.begin_analysis(inner, &plan, key, &name).await,
+            Move::Measure { key, name, baseline } => self.measure(inner, &plan, key, &name, baseline).await,
+            Move::CheckStable { name, baseline, .. } => self.check_stable(inner, &plan, &name, baseline).await,
+            Move::Settle { phase, why } => self.settle(inner, shared, &plan, phase, why).await,
+            Move::Done(outcome) => self.finish(inner, shared, &plan, outcome).await,
+            Move::Wait { until, reason } => {
+                self.publish(inner, |glance| glance.waits = Some((reason, until)));
+                Ok(Next::Sleep(until.map(|until| wait_until(now, until))))
+            }
+            Move::Stuck(reason) => {
+                self.publish(inner, |glance| glance.stuck = Some(reason));
+                Ok(Next::Sleep(None))
+            }
+        }
+    }
+
+    /// What is wanted now instead of what the rollout leads to, if that changed under it.
+    fn superseded(
+        &self,
+        state: &crate::domain::unit::state::UnitState,
+        plan: &Plan,
+    ) -> Option<Option<crate::domain::digest::Digest>> {
+        let rollout = state.running().filter(|rollout| rollout.is_forward())?;
+        let effective = state.effective.as_ref()?;
+        // A restart that was asked for meanwhile makes another group of the same desired state.
+        let restarted = plan.target.as_ref().and_then(|target| plan.groups.get(target)).is_some_and(|source| {
+            Some(&source.rendered) == effective.rendered.as_ref() && source.restarts != state.restarts
+        });
+        let _ = rollout;
+        (effective.rendered != plan.to || restarted).then(|| effective.rendered.clone())
+    }
+
+    pub(super) async fn record(&self, inner: &mut Inner, event: RolloutEvent) -> Result<Next, StepError> {
+        self.append(inner, &[UnitEvent::Rollout(event)]).await?;
+        Ok(Next::Again)
+    }
+
+    /// `Started` is durable before the effect and `Succeeded` after it; a failure is durable too, so that the saga sees
+    /// how often it was tried.
+    async fn perform(&self, inner: &mut Inner, action: Action) -> Result<Next, StepError> {
+        let kind = kind(&action);
+        tracing::info!(unit = %self.id, "{action}");
+        self.append(inner, &[UnitEvent::Rollout(RolloutEvent::ActionStarted { action: action.clone() })]).await?;
+        let result = perform(&self.world, &self.id, &action).await;
+        let outcome = if result.is_ok() { "ok" } else { "failed" };
+        self.world.telemetry.actions.with_label_values(&[kind, outcome]).inc();
+        match result {
+            Ok(()) => self.record(inner, RolloutEvent::ActionSucceeded {}).await,
+            Err(error) if error.is_stale() => Err(StepError::Perform(error)),
+            Err(error) => {
+                tracing::warn!(unit = %self.id, %error, "{action} failed");
+                self.record(inner, RolloutEvent::ActionFailed { reason: error.to_string() }).await
+            }
+        }
+    }
+
+    /// The plan of the rollout under way, from the store where it is not at hand.
+    async fn rollout_plan(&self, inner: &mut Inner) -> Result<std::sync::Arc<Plan>, StepError> {
+        let Some((id, digest)) = inner.log.state().running().map(|rollout| (rollout.id.clone(), rollout.plan.clone()))
+        else {
+            return Err(StepError::NoRollout);
+        };
+        if let Some((known, plan)) = &inner.plan
+            && *known == id
+        {
+            return Ok(plan.clone());
+        }
+        let plan = std::sync::Arc::new(self.world.blobs.plan(&digest).await?);
+        inner.plan = Some((id, plan.clone()));
+        Ok(plan)
+    }
+}
+
+/// For the metrics.
+fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::EnsureGroup { .. } => "ensure_group",
+        Action::SetTraffic { .. } => "set_traffic",
+        Action::RemoveTraffic { .. } => "remove_traffic",
+        Action::RetireGroup { .. } => "retire_group",
+    }
+}
+
+/// The time from one instant to another; none where it has passed.
+pub(super) fn wait_until(now: Timestamp, until: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// Why a rollout turned back, for people.
+pub(super) fn why_text(why: &Why) -> String {
+    match why {
+        Why::Failed(failure) => failure.reason.clone(),
+        Why::Aborted { by, reason } if reason.is_empty() => format!("{by} called it off"),
+        Why::Aborted { by, reason } => format!("{by} called it off: {reason}"),
+        Why::Superseded { .. } => "something else is wanted by now".into(),
+    }
+}

@@ -1,0 +1,135 @@
+//! One unit: an actor that looks, decides in the domain, does one thing, writes it down, and looks again.
+//!
+//! Everything is level-triggered: [`Unit::wake`] says only that there may be something to do.
+
+pub mod advance;
+pub mod commands;
+pub mod glance;
+pub mod hooks;
+pub mod measure;
+pub mod outcome;
+pub mod step;
+pub mod task;
+
+use std::sync::{Arc, RwLock};
+
+use tokio::sync::{Mutex, MutexGuard, Notify};
+
+use super::log::{Log, LogError};
+use super::registry::Registry;
+use super::unit_log;
+use super::world::World;
+use crate::domain::id::{RolloutId, UnitId};
+use crate::domain::observed::ObservedUnit;
+use crate::domain::plan::Plan;
+use crate::domain::unit::event::UnitEvent;
+use crate::domain::unit::state::UnitState;
+use glance::Glance;
+use measure::Pending;
+
+/// One unit of the installation.
+pub struct Unit {
+    id: UnitId,
+    world: Arc<World>,
+    inner: Mutex<Inner>,
+    wake: Notify,
+    glance: RwLock<Arc<Glance>>,
+}
+
+/// What only the holder of the lock touches.
+struct Inner {
+    log: Log<UnitState>,
+    observed: Option<ObservedUnit>,
+    /// The plan of the rollout under way, read once.
+    plan: Option<(RolloutId, Arc<Plan>)>,
+    /// A measurement that is being taken.
+    pending: Option<Pending>,
+    /// Why the documents don't render; from the catalog, not from the journal: the next commit tells anew.
+    broken: Option<String>,
+    /// Whether it may be gone only because history was rewritten or too much went at once; until somebody says.
+    needs_ack: Option<crate::domain::unit::held::HeldReason>,
+}
+
+impl Unit {
+    /// Reads a unit from the journal; one that was never seen is empty.
+    ///
+    /// # Errors
+    ///
+    /// Its stream can't be read.
+    pub async fn open(world: Arc<World>, id: UnitId) -> Result<Arc<Self>, LogError> {
+        let stream = unit_log::stream(&id);
+        let log = Log::open(world.journal.clone(), world.epoch, stream, UnitState::default()).await?;
+        let glance = RwLock::new(Arc::new(Glance::of(log.state().clone())));
+        let inner = Inner { log, observed: None, plan: None, pending: None, broken: None, needs_ack: None };
+        Ok(Arc::new(Unit { id, world, inner: Mutex::new(inner), wake: Notify::new(), glance }))
+    }
+
+    /// Which unit it is.
+    pub fn id(&self) -> &UnitId {
+        &self.id
+    }
+
+    /// There may be something to do.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// How it stood when it last looked: never waits.
+    pub fn glance(&self) -> Arc<Glance> {
+        self.glance.read().expect("a glance is replaced as a whole").clone()
+    }
+
+    async fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().await
+    }
+
+    /// Appends events and shows the new state.
+    async fn append(&self, inner: &mut Inner, events: &[UnitEvent]) -> Result<(), LogError> {
+        inner.log.append(self.world.now(), events).await?;
+        self.publish(inner, |_| {});
+        Ok(())
+    }
+
+    /// Shows the present state, with what `change` has to add.
+    fn publish(&self, inner: &Inner, change: impl FnOnce(&mut Glance)) {
+        let mut glance = self.glance().as_ref().clone();
+        glance.state = Arc::new(inner.log.state().clone());
+        glance.observed.clone_from(&inner.observed);
+        glance.plan = inner.plan.as_ref().map(|(_, plan)| plan.clone());
+        glance.broken.clone_from(&inner.broken);
+        change(&mut glance);
+        *self.glance.write().expect("a glance is replaced as a whole") = Arc::new(glance);
+        self.world.hub.changed();
+    }
+
+    /// Takes in what the catalog says of it, and wakes it if that is news.
+    ///
+    /// # Errors
+    ///
+    /// Those of the journal.
+    pub async fn see(&self, news: News, registry: &Registry) -> Result<(), LogError> {
+        let mut inner = self.lock().await;
+        let before = (inner.broken.clone(), inner.needs_ack.clone());
+        inner.broken = news.broken;
+        inner.needs_ack = news.needs_ack;
+        let events: Vec<UnitEvent> = news.candidate.into_iter().collect();
+        let changed = !events.is_empty() || before != (inner.broken.clone(), inner.needs_ack.clone());
+        self.append(&mut inner, &events).await?;
+        if changed {
+            self.wake();
+            registry.wake_dependents(&self.id);
+        }
+        Ok(())
+    }
+}
+
+/// What the catalog says of a unit.
+#[derive(Debug, Default)]
+pub struct News {
+    /// `CandidateSeen` or `CandidateGone`, where it differs from what was known.
+    pub candidate: Option<UnitEvent>,
+    /// Why its documents don't render.
+    pub broken: Option<String>,
+    /// Why somebody must look before the candidate becomes effective.
+    pub needs_ack: Option<crate::domain::unit::held::HeldReason>,
+}

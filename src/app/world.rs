@@ -1,0 +1,52 @@
+//! Everything that the use cases reach outside for, behind ports.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::blobs::Blobs;
+use super::hub::Hub;
+use super::telemetry::Telemetry;
+use crate::domain::id::{Epoch, Name};
+use crate::ports::artifacts::Artifacts;
+use crate::ports::clock::Clock;
+use crate::ports::journal::Journal;
+use crate::ports::metrics::Metrics;
+use crate::ports::platform::Platform;
+use crate::ports::source::Source;
+use crate::ports::traffic::Traffic;
+
+/// The ports and what is fixed for the life of the process.
+pub struct World {
+    /// The installation's name.
+    pub installation: Name,
+    /// The epoch that this process holds.
+    pub epoch: Epoch,
+    /// What happened.
+    pub journal: Arc<dyn Journal>,
+    /// The desired states and plans, by digest.
+    pub blobs: Blobs,
+    /// Where the desired state comes from.
+    pub source: Arc<dyn Source>,
+    /// What runs the workloads.
+    pub platform: Arc<dyn Platform>,
+    /// What carries the traffic.
+    pub traffic: Arc<dyn Traffic>,
+    /// The files that workloads run from.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// What analyses measure.
+    pub metrics: Arc<dyn Metrics>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who waits for changes.
+    pub hub: Hub,
+    /// The daemon's own metrics.
+    pub telemetry: Telemetry,
+}
+
+impl World {
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

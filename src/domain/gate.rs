@@ -1,0 +1,242 @@
+//! The gate: why what Git's head asks for is not made true, the root cause first. Nothing held: it becomes effective.
+
+use super::id::Name;
+use super::unit::held::{Held, HeldReason};
+use super::unit::state::{RollbackStatus, UnitState, Wants};
+
+/// What the gate looks at beyond the unit itself.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Who suspended the environment.
+    pub environment_suspended: Option<String>,
+    /// Why the documents at the head don't render.
+    pub broken: Option<String>,
+    /// Why somebody must look first: `HistoryRewritten` or `MassRemoval`.
+    pub needs_ack: Option<HeldReason>,
+    /// The apps it depends on, and why each is not verified; `None`: it is.
+    pub dependencies: Vec<(Name, Option<String>)>,
+    /// The lowest wave below its own that is not verified, and why.
+    pub lower_wave: Option<(u32, String)>,
+    /// What runs can't be matched with anything known: the state was lost and the markers are of another version.
+    pub unknown: Option<String>,
+}
+
+/// Everything that holds the unit, sorted by [`HeldReason`]: root causes come before their consequences.
+pub fn gate(state: &UnitState, around: &Surroundings) -> Vec<Held> {
+    let mut held = Vec::new();
+    if let Some((by, reason)) = &state.suspended {
+        let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        held.push(suspended(format!("suspended by {by}{why}"), "`trimtab unsuspend APP` lets it go on"));
+    } else if let Some(by) = &around.environment_suspended {
+        held.push(suspended(
+            format!("its environment is suspended by {by}"),
+            "`trimtab unsuspend -e ENV` lets it go on",
+        ));
+    }
+    if let Some(reason) = &around.broken {
+        held.push(Held {
+            reason: HeldReason::ConfigError,
+            message: reason.clone(),
+            remedy: "mend the documents and push; `trimtab validate` shows everything that is wrong".into(),
+        });
+    }
+    if !is_new(state) {
+        return sorted(held);
+    }
+    if let Some(reason) = &around.unknown {
+        held.push(Held {
+            reason: HeldReason::Unknown,
+            message: reason.clone(),
+            remedy: "look at what runs; `trimtab ack` lets what Git asks for replace it".into(),
+        });
+    }
+    held.extend(acknowledgement(state, around));
+    held.extend(judged(state));
+    for (app, reason) in &around.dependencies {
+        if let Some(reason) = reason {
+            held.push(Held {
+                reason: HeldReason::DependsOn { app: app.clone() },
+                message: format!("waits for {app}: {reason}"),
+                remedy: format!("`trimtab why {app}` tells what keeps it"),
+            });
+        }
+    }
+    if let Some((wave, reason)) = &around.lower_wave {
+        held.push(Held {
+            reason: HeldReason::Wave { wave: *wave },
+            message: format!("waits for wave {wave}: {reason}"),
+            remedy: "it goes on when every target of the lower wave is verified".into(),
+        });
+    }
+    sorted(held)
+}
+
+/// Whether the candidate is something else than what is made true.
+pub fn is_new(state: &UnitState) -> bool {
+    let Some(candidate) = &state.candidate else { return false };
+    let effective = state.effective.as_ref().and_then(|effective| effective.rendered.as_ref());
+    match &candidate.wants {
+        Wants::Run { rendered, .. } => effective != Some(rendered),
+        Wants::Gone { .. } => effective.is_some(),
+    }
+}
+
+fn acknowledgement(state: &UnitState, around: &Surroundings) -> Option<Held> {
+    let reason = around.needs_ack.clone()?;
+    let revision = state.candidate.as_ref().map(|candidate| &candidate.revision);
+    if state.acked.as_ref() == revision {
+        return None;
+    }
+    let message = match reason {
+        HeldReason::HistoryRewritten => "the branch's history was rewritten, and this would change because of it",
+        _ => "the newest commit removes so much of the environment that it may be a mistake",
+    };
+    let remedy = "compare with `trimtab plan`, then `trimtab ack` lets it happen".into();
+    Some(Held { reason, message: message.into(), remedy })
+}
+
+/// What earlier attempts at this very candidate say.
+fn judged(state: &UnitState) -> Vec<Held> {
+    let mut held = Vec::new();
+    let Some(candidate) = &state.candidate else { return held };
+    let rendered = match &candidate.wants {
+        Wants::Run { rendered, .. } => rendered,
+        Wants::Gone { prune: true } => return held,
+        Wants::Gone { prune: false } => {
+            held.push(Held {
+                reason: HeldReason::NotPruned,
+                message:
+                    "its documents are gone, and it is kept because `prune` is false or its environment is gone too"
+                        .into(),
+                remedy: "push its Release again, or one with `prune: true` before removing it".into(),
+            });
+            return held;
+        }
+    };
+    if let Some(quarantine) = state.quarantine.get(rendered) {
+        held.push(Held {
+            reason: HeldReason::Quarantined,
+            message: format!("this very state was rolled back: {}", quarantine.reason),
+            remedy: "push a fix; `trimtab quarantine clear APP` lets the same state be tried again".into(),
+        });
+    }
+    if state.aborted.as_ref() == Some(rendered) {
+        held.push(Held {
+            reason: HeldReason::Aborted,
+            message: "its rollout was called off".into(),
+            remedy: "push something else; `trimtab rollout retry APP` starts it anew".into(),
+        });
+    }
+    if let Some(rollback) = state.rollback.as_ref().filter(|rollback| rollback.bad == *rendered) {
+        let message = match &rollback.status {
+            RollbackStatus::Held { reason, branch: Some(branch) } => {
+                format!("the revert stands on branch {branch} and is not merged: {reason}")
+            }
+            RollbackStatus::Held { reason, branch: None } => format!("the revert could not be recorded: {reason}"),
+            _ => "the revert is not yet on the branch".into(),
+        };
+        let remedy = "merge the revert, or push a fix".into();
+        held.push(Held { reason: HeldReason::RollbackPending, message, remedy });
+    }
+    held
+}
+
+fn suspended(message: String, remedy: &str) -> Held {
+    Held { reason: HeldReason::Suspended, message, remedy: remedy.into() }
+}
+
+fn sorted(mut held: Vec<Held>) -> Vec<Held> {
+    held.sort_by(|a, b| a.reason.cmp(&b.reason));
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::digest::Digest;
+    use crate::domain::unit::event::UnitEvent;
+
+    fn digest(text: &str) -> Digest {
+        Digest::from_text(format!("r1:{text}"))
+    }
+
+    fn seen(text: &str) -> UnitEvent {
+        UnitEvent::CandidateSeen { revision: text.into(), rendered: digest(text), version: text.into() }
+    }
+
+    fn state(events: &[UnitEvent]) -> UnitState {
+        let mut state = UnitState::default();
+        for event in events {
+            state.apply(event, Timestamp::UNIX_EPOCH).unwrap();
+        }
+        state
+    }
+
+    fn reasons(state: &UnitState, around: &Surroundings) -> Vec<HeldReason> {
+        gate(state, around).into_iter().map(|held| held.reason).collect()
+    }
+
+    #[test]
+    fn nothing_holds_a_plain_candidate() {
+        assert!(gate(&state(&[seen("a")]), &Surroundings::default()).is_empty());
+    }
+
+    #[test]
+    fn what_is_effective_is_not_held_by_its_surroundings() {
+        let effective = UnitEvent::EffectiveSet { revision: "a".into(), rendered: Some(digest("a")) };
+        let around = Surroundings {
+            dependencies: vec![("db".parse().unwrap(), Some("it rolls".into()))],
+            lower_wave: Some((1, "it rolls".into())),
+            needs_ack: Some(HeldReason::HistoryRewritten),
+            ..Surroundings::default()
+        };
+        assert!(gate(&state(&[seen("a"), effective]), &around).is_empty());
+        assert_eq!(
+            reasons(&state(&[seen("a")]), &around),
+            [
+                HeldReason::HistoryRewritten,
+                HeldReason::DependsOn { app: "db".parse().unwrap() },
+                HeldReason::Wave { wave: 1 }
+            ]
+        );
+    }
+
+    #[test]
+    fn a_quarantined_state_is_held_and_a_fix_is_not() {
+        let bad = UnitEvent::Quarantined { rendered: digest("a"), reason: "it crashed".into() };
+        assert_eq!(reasons(&state(&[seen("a"), bad.clone()]), &Surroundings::default()), [HeldReason::Quarantined]);
+        assert!(gate(&state(&[seen("a"), bad, seen("b")]), &Surroundings::default()).is_empty());
+    }
+
+    #[test]
+    fn an_acknowledgement_counts_for_the_commit_it_was_given_at() {
+        let around = Surroundings { needs_ack: Some(HeldReason::MassRemoval), ..Surroundings::default() };
+        let acked = UnitEvent::Acked { by: "me".into(), revision: "a".into() };
+        assert!(gate(&state(&[seen("a"), acked.clone()]), &around).is_empty());
+        assert_eq!(reasons(&state(&[seen("a"), acked, seen("b")]), &around), [HeldReason::MassRemoval]);
+    }
+
+    #[test]
+    fn suspension_comes_first_and_holds_even_what_is_effective() {
+        let suspended = UnitEvent::Suspended { by: "me".into(), reason: String::new() };
+        let effective = UnitEvent::EffectiveSet { revision: "a".into(), rendered: Some(digest("a")) };
+        let around = Surroundings { broken: Some("a typo".into()), ..Surroundings::default() };
+        assert_eq!(
+            reasons(&state(&[seen("a"), effective, suspended]), &around),
+            [HeldReason::Suspended, HeldReason::ConfigError]
+        );
+    }
+
+    #[test]
+    fn what_is_gone_and_not_pruned_is_kept() {
+        let effective = UnitEvent::EffectiveSet { revision: "a".into(), rendered: Some(digest("a")) };
+        let gone = |prune| UnitEvent::CandidateGone { revision: "b".into(), prune };
+        assert_eq!(
+            reasons(&state(&[effective.clone(), gone(false)]), &Surroundings::default()),
+            [HeldReason::NotPruned]
+        );
+        assert!(gate(&state(&[effective, gone(true)]), &Surroundings::default()).is_empty());
+    }
+}
