@@ -97,6 +97,11 @@ pub trait Platform: Send + Sync {
 
     /// Whether it answers, and what it can't do, for `trimtab check`.
     async fn check(&self) -> Result<Vec<String>, PlatformError>;
+
+    /// The highest epoch it has seen: whoever claims a lower one (its store was lost, or is an old copy) would be refused.
+    async fn epoch(&self) -> Result<Epoch, PlatformError> {
+        Ok(Epoch(0))
+    }
 }
 
 /// A group as it shall be.

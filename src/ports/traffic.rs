@@ -41,6 +41,14 @@ pub enum TrafficError {
         /// Its word.
         reason: String,
     },
+    /// A data plane failed; trying again may help.
+    #[error("the router at {plane} failed: {reason}")]
+    Failed {
+        /// Which.
+        plane: String,
+        /// Its word.
+        reason: String,
+    },
 }
 
 /// Which route of a unit.
@@ -116,4 +124,9 @@ pub trait Traffic: Send + Sync {
 
     /// Whether all planes answer, for `trimtab check`.
     async fn check(&self) -> Result<Vec<String>, TrafficError>;
+
+    /// The highest epoch that any plane has seen: whoever claims a lower one would be refused.
+    async fn epoch(&self) -> Result<Epoch, TrafficError> {
+        Ok(Epoch(0))
+    }
 }

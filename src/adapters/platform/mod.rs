@@ -1,1 +1,3 @@
 //! What runs the workloads.
+
+pub mod host;

@@ -1,1 +1,3 @@
 //! What carries the traffic.
+
+pub mod router;
