@@ -1,1 +1,3 @@
+//! What the user writes: reading, problems, merging, rendering.
 
+mod sketch;

@@ -1,12 +1,27 @@
 //! From documents to desired states: pure, one result for each Release and target.
+//!
+//! A unit is its App's spec, merged with what the Release sets, its placeholders filled in from version, environment and
+//! target, its references (listener, scripts, artifacts) looked up. What concerns several units (routes that collide,
+//! dependencies in a circle) is checked over all of them at the end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub mod compatibility;
+pub mod dependency;
+pub mod explain;
+pub mod inputs;
+pub mod unit;
+
 use super::desired::DesiredUnit;
-use super::digest::Digest;
 use super::id::{Name, UnitId};
-use super::manifest::{DocumentSet, Problem};
+use super::manifest::decode::{Context, did_you_mean, list_of};
+use super::manifest::environment::{EnvironmentSpec, Target};
+use super::manifest::{Document, DocumentSet, Identity, Layer, Problem};
+use inputs::Inputs;
+
+/// Gives the object name of the tree at a path of the revision, if there is a folder.
+pub type Artifacts<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What a Release asks for on one target, or why that cannot be told.
 #[derive(Clone, Debug)]
@@ -28,20 +43,158 @@ pub struct Rendered {
 /// The desired states rendered before, by what they were rendered from. Keep one from call to call.
 #[derive(Clone, Debug, Default)]
 pub struct RenderCache {
-    units: BTreeMap<UnitId, (Digest, Arc<DesiredUnit>)>,
+    units: BTreeMap<UnitId, (Inputs, Arc<DesiredUnit>)>,
+    /// How many units were rendered anew by the last call.
+    pub rendered: usize,
 }
 
-/// Renders all units. `artifacts` gives the object name of the tree at a path of the same revision, if there is one.
-pub fn render(documents: &DocumentSet, artifacts: &dyn Fn(&str) -> Option<String>) -> Vec<Rendered> {
+/// Renders all units.
+pub fn render(documents: &DocumentSet, artifacts: Artifacts<'_>) -> Vec<Rendered> {
     render_cached(documents, artifacts, &mut RenderCache::default())
 }
 
-/// Renders again only the units whose inputs (their documents' content and their artifacts' trees) are not in the cache.
-pub fn render_cached(
-    documents: &DocumentSet,
-    artifacts: &dyn Fn(&str) -> Option<String>,
-    cache: &mut RenderCache,
-) -> Vec<Rendered> {
-    let _ = (documents, artifacts, &mut cache.units);
-    Vec::new()
+/// Renders again only the units whose inputs (their documents' content and their artifacts' trees) are not those in the
+/// cache. The result is the same as without a cache.
+pub fn render_cached(documents: &DocumentSet, artifacts: Artifacts<'_>, cache: &mut RenderCache) -> Vec<Rendered> {
+    let mut before = std::mem::take(&mut cache.units);
+    cache.rendered = 0;
+    let mut results = Vec::new();
+    for (app, environment, release) in documents.releases() {
+        let base = Rendered {
+            app: app.clone(),
+            environment: environment.clone(),
+            target: None,
+            moved_from: None,
+            release_file: release.lines.file.path.clone(),
+            outcome: Err(Vec::new()),
+        };
+        let parts = match parts(documents, app, environment, release) {
+            Ok(parts) => parts,
+            Err(problems) => {
+                results.extend(stalled(documents, base, problems));
+                continue;
+            }
+        };
+        for target in &parts.environment.targets {
+            let id = UnitId { app: app.clone(), environment: environment.clone(), target: target.name.value.clone() };
+            let known = before.remove(&id).filter(|(inputs, _)| inputs.are_current(documents, &parts, artifacts));
+            let outcome = match known {
+                Some((inputs, unit)) => {
+                    cache.units.insert(id.clone(), (inputs, unit.clone()));
+                    Ok(unit)
+                }
+                None => {
+                    cache.rendered += 1;
+                    unit::render(documents, &parts, target, artifacts, &Context::new()).map(|(unit, inputs)| {
+                        let unit = Arc::new(unit);
+                        cache.units.insert(id.clone(), (inputs, unit.clone()));
+                        unit
+                    })
+                }
+            };
+            let moved_from = moved_from(&parts, &id);
+            results.push(Rendered { target: Some(id.target), moved_from, outcome, ..base.clone() });
+        }
+    }
+    dependency::check(documents, &mut results);
+    results
+}
+
+/// The documents that a unit is rendered from.
+pub struct Parts<'a> {
+    /// The App.
+    pub app: &'a Document,
+    /// The Release.
+    pub release: &'a Document,
+    /// The Environment.
+    pub environment_document: &'a Document,
+    /// The Environment's spec.
+    pub environment: &'a EnvironmentSpec,
+}
+
+/// The documents of a Release, or all that is wrong with them.
+pub fn parts<'a>(
+    documents: &'a DocumentSet,
+    app: &Name,
+    environment: &Name,
+    release: &'a Document,
+) -> Result<Parts<'a>, Vec<Problem>> {
+    let environment_id = Identity::Environment(environment.clone());
+    let app_id = Identity::App(app.clone());
+    let mut problems = documents.problems_of(&release.identity);
+    for identity in [&environment_id, &app_id] {
+        problems.extend(documents.problems_of(identity));
+    }
+    let app_document = documents.find(&app_id);
+    if app_document.is_none() {
+        problems.push(missing(documents, &app_id, release));
+    }
+    let environment_document = documents.find(&environment_id);
+    if environment_document.is_none() {
+        problems.push(missing(documents, &environment_id, release));
+    }
+    match (app_document, environment_document, documents.environment(environment)) {
+        (Some(app), Some(environment_document), Some(environment)) if problems.is_empty() => {
+            Ok(Parts { app, release, environment_document, environment })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// A Release names an App or an Environment that is not there.
+fn missing(documents: &DocumentSet, identity: &Identity, release: &Document) -> Problem {
+    let (at, name) = match identity {
+        Identity::Environment(name) => (release.environment_at.as_ref().unwrap_or(&release.name_at), name),
+        Identity::App(name) | Identity::Script(name) | Identity::Release { app: name, .. } => (&release.name_at, name),
+    };
+    let known: Vec<&str> = documents
+        .identities()
+        .filter_map(|other| match (identity, other) {
+            (Identity::Environment(_), Identity::Environment(name)) | (Identity::App(_), Identity::App(name)) => {
+                Some(name.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    let unreadable = documents.unreadable();
+    let remedy = match did_you_mean(name.as_str(), &known) {
+        Some(near) => near,
+        None if !unreadable.is_empty() => {
+            format!("it may be in a file that cannot be read: mend {}", list_of(&unreadable))
+        }
+        None => format!("add it, or name one that there is: {}", list_of(&known)),
+    };
+    Problem::new(Layer::Dependency, at, format!("there is no {identity}"), remedy)
+}
+
+/// Every target of a Release that is wrong stalls; if the targets are not known, the app stalls in the environment.
+fn stalled(documents: &DocumentSet, base: Rendered, problems: Vec<Problem>) -> Vec<Rendered> {
+    let outcome = Err(problems);
+    match documents.environment(&base.environment) {
+        Some(environment) => environment
+            .targets
+            .iter()
+            .map(|target: &Target| Rendered {
+                target: Some(target.name.value.clone()),
+                outcome: outcome.clone(),
+                ..base.clone()
+            })
+            .collect(),
+        None => vec![Rendered { outcome, ..base }],
+    }
+}
+
+/// The unit's identity before its App, Release or Environment was renamed.
+fn moved_from(parts: &Parts<'_>, id: &UnitId) -> Option<UnitId> {
+    let from = |document: &Document| document.moved_from.as_ref().map(|from| from.value.clone());
+    let app = from(parts.release).or_else(|| from(parts.app));
+    let environment = from(parts.environment_document);
+    if app.is_none() && environment.is_none() {
+        return None;
+    }
+    Some(UnitId {
+        app: app.unwrap_or_else(|| id.app.clone()),
+        environment: environment.unwrap_or_else(|| id.environment.clone()),
+        target: id.target.clone(),
+    })
 }

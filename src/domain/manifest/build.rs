@@ -1,0 +1,255 @@
+//! Builds the tree of one document from the parser's events: aliases, merge keys, duplicates, and the limit of parts.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use granit_parser::{Event, ScalarStyle, Span, StructureStyle, Tag};
+
+use super::node::{Entry, Node, Scalar, Value};
+use super::problem::{Layer, Problem, is_direction};
+use super::source::{Location, SourceFile};
+use super::yaml::locate;
+
+/// The most parts (texts, lists, mappings) of a file, those behind aliases counted each time.
+const MAX_NODES: usize = 50_000;
+
+/// A list or mapping that is still open.
+struct Frame {
+    at: Location,
+    flow: bool,
+    anchor: usize,
+    /// How many parts there were before it.
+    before: usize,
+    open: Open,
+}
+
+enum Open {
+    List(Vec<Node>),
+    Map { entries: Vec<Entry>, seen: HashMap<String, u32>, merged: Vec<Node>, key: Option<Key> },
+}
+
+/// A key whose value comes next.
+enum Key {
+    Text(String, Location),
+    /// `<<`: the members of its value are taken over where they are not given.
+    Merge(Location),
+    /// No text: already told, its value is passed over.
+    Wrong,
+}
+
+/// Builds one tree after another.
+pub struct Builder<'a> {
+    file: &'a Arc<SourceFile>,
+    nodes: usize,
+    stack: Vec<Frame>,
+    root: Option<Node>,
+    /// What anchors stand for, and of how many parts it is.
+    anchors: HashMap<usize, (Node, usize)>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Builder<'a> {
+    /// A builder for the documents of a file.
+    pub fn new(file: &'a Arc<SourceFile>) -> Self {
+        Builder { file, nodes: 0, stack: Vec::new(), root: None, anchors: HashMap::new(), problems: Vec::new() }
+    }
+
+    /// Ends the document and begins the next.
+    pub fn finish(&mut self) -> (Option<Node>, Vec<Problem>) {
+        self.stack.clear();
+        self.anchors.clear();
+        (self.root.take(), std::mem::take(&mut self.problems))
+    }
+
+    /// Takes the next event. An error means that a limit of the whole file was passed.
+    pub fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), &'static str> {
+        let at = locate(self.file, span);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.count(1)?;
+                let node = self.scalar(&text, style, tag, at);
+                self.keep(anchor, &node, 1);
+                self.add(node);
+            }
+            Event::SequenceStart(style, anchor, tag) => {
+                self.open(Open::List(Vec::new()), style, anchor, tag.as_deref(), at)?;
+            }
+            Event::MappingStart(style, anchor, tag) => {
+                let open = Open::Map { entries: Vec::new(), seen: HashMap::new(), merged: Vec::new(), key: None };
+                self.open(open, style, anchor, tag.as_deref(), at)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(&at),
+            Event::Alias(id) => match self.anchors.get(&id).cloned() {
+                Some((node, size)) => {
+                    self.count(size)?;
+                    self.add(node);
+                }
+                None => self.wrong_alias(at, "this alias refers to a part that it is itself in"),
+            },
+            Event::UnresolvedAlias(name) => {
+                self.wrong_alias(at, &format!("there is no anchor `&{name}` before this alias"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, parts: usize) -> Result<(), &'static str> {
+        self.nodes = self.nodes.saturating_add(parts);
+        if self.nodes > MAX_NODES {
+            return Err("this file has more than 50000 parts, those behind aliases counted each time");
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, layer: Layer, at: &Location, message: impl Into<String>, remedy: &str) {
+        self.problems.push(Problem::new(layer, at, message, remedy));
+    }
+
+    fn wrong_alias(&mut self, at: Location, message: &str) {
+        let remedy = "write the value out; a text that begins with `*` needs quotes";
+        self.problem(Layer::Schema, &at, message, remedy);
+        self.add(Node { at, value: Value::Null });
+    }
+
+    fn check_tag(&mut self, tag: Option<&Tag>, at: &Location) -> bool {
+        let Some(tag) = tag else { return false };
+        if !tag.is_yaml_core_schema() {
+            let remedy = "leave the tag away; a text that begins with `!` needs quotes";
+            self.problem(Layer::Schema, at, format!("the tag `{}` is not known", tag.original()), remedy);
+        }
+        tag.is_yaml_core_schema_tag("str")
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, at: Location) -> Node {
+        let is_text = self.check_tag(tag.as_deref(), &at);
+        if text.chars().any(|c| is_direction(c) || c == '\0') {
+            self.problem(
+                Layer::Security,
+                &at,
+                "this text holds characters that cannot be seen and make it read as something else",
+                "delete them; the lines above show them written out",
+            );
+        }
+        let plain = style == ScalarStyle::Plain && !is_text;
+        if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
+            return Node { at, value: Value::Null };
+        }
+        Node { at, value: Value::Scalar(Scalar { text: text.to_owned(), plain, runtime: false, template: None }) }
+    }
+
+    fn keep(&mut self, anchor: usize, node: &Node, size: usize) {
+        if anchor > 0 {
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+    }
+
+    fn open(
+        &mut self,
+        open: Open,
+        style: StructureStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+        at: Location,
+    ) -> Result<(), &'static str> {
+        self.check_tag(tag, &at);
+        let before = self.nodes;
+        self.count(1)?;
+        self.stack.push(Frame { at, flow: style == StructureStyle::Flow, anchor, before, open });
+        Ok(())
+    }
+
+    fn close(&mut self, end: &Location) {
+        let Some(frame) = self.stack.pop() else { return };
+        let Frame { mut at, flow, anchor, before, open } = frame;
+        let value = match open {
+            Open::List(items) => Value::List(items),
+            Open::Map { mut entries, mut seen, merged, .. } => {
+                take_over(&mut entries, &mut seen, merged);
+                Value::Map(entries)
+            }
+        };
+        // A block ends where its last part does; the parser's own end is where the next thing begins.
+        let last = match &value {
+            Value::List(items) => items.last().map(|item| &item.at),
+            Value::Map(entries) => entries.last().map(|entry| &entry.value.at),
+            _ => None,
+        };
+        let last = if flow { Some(end) } else { last };
+        if let Some(last) = last.filter(|last| (last.end_line, last.end_column) >= (at.line, at.column)) {
+            (at.end_line, at.end_column) = (last.end_line, last.end_column);
+        }
+        let node = Node { at, value };
+        let size = self.nodes - before;
+        self.keep(anchor, &node, size);
+        self.add(node);
+    }
+
+    /// Puts a finished part where it belongs: the root, the open list, or the open mapping as key or value.
+    fn add(&mut self, mut node: Node) {
+        let Some(frame) = self.stack.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        match &mut frame.open {
+            Open::List(items) => items.push(node),
+            Open::Map { entries, seen, merged, key } => match key.take() {
+                None => {
+                    let (found, problem) = read_key(&node, seen);
+                    *key = Some(found);
+                    self.problems.extend(problem);
+                }
+                Some(Key::Text(key, key_at)) => {
+                    if node.is_null() {
+                        // An empty place is shown by its key.
+                        node.at = key_at.clone();
+                    }
+                    entries.push(Entry { key, key_at, value: node });
+                }
+                Some(Key::Merge(at)) => {
+                    let sources = if let Value::List(items) = node.value { items } else { vec![node] };
+                    if sources.iter().any(|source| !matches!(source.value, Value::Map(_))) {
+                        let remedy = "write `<<: *anchor`, the anchor at a mapping";
+                        self.problems.push(Problem::new(Layer::Schema, &at, "`<<` takes over mappings only", remedy));
+                    }
+                    merged.extend(sources);
+                }
+                Some(Key::Wrong) => {}
+            },
+        }
+    }
+}
+
+/// Reads a key, or says why it is none. `seen` holds the lines of the keys before it.
+fn read_key(node: &Node, seen: &mut HashMap<String, u32>) -> (Key, Option<Problem>) {
+    let at = &node.at;
+    let text = match &node.value {
+        Value::Scalar(scalar) if scalar.plain && scalar.text == "<<" => return (Key::Merge(at.clone()), None),
+        Value::Scalar(scalar) => &scalar.text,
+        _ => {
+            let message = format!("a key is a text, and this is {}", node.kind());
+            let remedy = "put a text in quotes before the colon; a placeholder `{{ ... }}` needs quotes";
+            return (Key::Wrong, Some(Problem::new(Layer::Schema, at, message, remedy)));
+        }
+    };
+    if let Some(line) = seen.insert(text.clone(), at.line) {
+        let message = format!("`{text}` is given twice, before in line {line}");
+        let problem = Problem::new(Layer::Schema, at, message, "keep one of them");
+        return (Key::Wrong, Some(problem));
+    }
+    (Key::Text(text.clone(), at.clone()), None)
+}
+
+/// Adds the members of merged mappings that are not given; of several mappings the first wins.
+fn take_over(entries: &mut Vec<Entry>, seen: &mut HashMap<String, u32>, merged: Vec<Node>) {
+    for source in merged {
+        if let Value::Map(members) = source.value {
+            for member in members {
+                if seen.insert(member.key.clone(), member.key_at.line).is_none() {
+                    entries.push(member);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Environments: where apps run, and what differs there.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::decode::{Context, Fields};
+use super::node::{Located, Node, Value};
+use super::problem::Layer;
+use super::values;
+use crate::domain::id::Name;
+
+/// An Environment's spec.
+#[derive(Clone, Debug)]
+pub struct EnvironmentSpec {
+    /// The targets, by wave and name; at least one.
+    pub targets: Vec<Target>,
+    /// Values for the environment of every process and script, and for `{{ config.NAME }}`.
+    pub config: BTreeMap<String, Located<String>>,
+}
+
+/// One place that an environment's apps run on.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name; `default` where the environment has a `platform` only.
+    pub name: Located<Name>,
+    /// Its wave: it starts when all lower ones are verified.
+    pub wave: u32,
+    /// What it is.
+    pub platform: Platform,
+    /// Where the data plane listens for it: the environment's listeners and its own.
+    pub listeners: BTreeMap<Name, Located<SocketAddr>>,
+}
+
+/// The kinds of platform that this build has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// This machine, through the supervisor.
+    Host,
+}
+
+/// All kinds of platform; those that this build does not have are refused with a word.
+const PLATFORMS: [&str; 7] = ["host", "docker", "swarm", "kubernetes", "ecs", "containerInstances", "vm"];
+
+/// Decodes an Environment's spec.
+pub fn decode(cx: &Context, node: &Node) -> Option<EnvironmentSpec> {
+    let fields = cx.fields(node, "an Environment's spec")?;
+    let config = fields.or_else("config", BTreeMap::new, |node| config(cx, node));
+    let shared = fields.or_else("listeners", BTreeMap::new, |node| listeners(cx, node));
+    let targets = targets(cx, &fields, shared.as_ref());
+    fields.finish();
+    Some(EnvironmentSpec { targets: targets?, config: config? })
+}
+
+fn targets(
+    cx: &Context,
+    fields: &Fields<'_>,
+    shared: Option<&BTreeMap<Name, Located<SocketAddr>>>,
+) -> Option<Vec<Target>> {
+    match (fields.get("platform"), fields.get("targets")) {
+        (Some(node), None) => {
+            let platform = cx.within("platform", || platform(cx, node));
+            let name = Located::new(&node.at, Name::try_from("default").ok()?);
+            Some(vec![Target { name, wave: 0, platform: platform?, listeners: shared?.clone() }])
+        }
+        (None, Some(node)) => {
+            let mut targets = cx.within("targets", || cx.list(node, |item| target(cx, item, shared)))?;
+            if targets.is_empty() {
+                cx.schema(
+                    &node.at,
+                    "an Environment needs at least one target",
+                    "add `- { name: first, platform: host }`",
+                );
+                return None;
+            }
+            let mut unique = true;
+            for (index, target) in targets.iter().enumerate() {
+                if targets[..index].iter().any(|other| other.name.value == target.name.value) {
+                    let message = format!("target `{}` is given twice", target.name.value);
+                    cx.schema(&target.name.at, message, "give each target a name of its own");
+                    unique = false;
+                }
+            }
+            targets.sort_by(|a, b| (a.wave, &a.name.value).cmp(&(b.wave, &b.name.value)));
+            unique.then_some(targets)
+        }
+        (Some(_), Some(node)) => {
+            let remedy = "keep `platform` for one target, or `targets` for several";
+            cx.schema(&node.at, "both `platform` and `targets` are given", remedy);
+            None
+        }
+        (None, None) => {
+            let remedy = "add `platform: { host: {} }`, or `targets` for several places";
+            cx.schema(fields.at, "an Environment's spec needs `platform`", remedy);
+            None
+        }
+    }
+}
+
+fn target(cx: &Context, node: &Node, shared: Option<&BTreeMap<Name, Located<SocketAddr>>>) -> Option<Target> {
+    let fields = cx.fields(node, "a target")?;
+    let name = fields.required("name", "first", |node| Some(Located::new(&node.at, values::name(cx, node)?)));
+    let wave = fields.or("wave", 0, |node| cx.number(node, 0, 1000));
+    let platform = fields.required("platform", "{ host: {} }", |node| platform(cx, node));
+    let own = fields.or_else("listeners", BTreeMap::new, |node| listeners(cx, node));
+    fields.finish();
+    let mut listeners = shared?.clone();
+    listeners.extend(own?);
+    Some(Target { name: name?, wave: wave?, platform: platform?, listeners })
+}
+
+fn platform(cx: &Context, node: &Node) -> Option<Platform> {
+    let (kind, settings, at) = cx.choice(node, "a platform", &PLATFORMS)?;
+    if kind != "host" {
+        let message = format!("this build of trimtab has no `{kind}` platform");
+        cx.report(Layer::Compatibility, at, message, "use `platform: { host: {} }`, or a build that has it");
+        return None;
+    }
+    if let Some(settings) = settings {
+        cx.fields(settings, "the host platform")?.finish();
+    }
+    Some(Platform::Host)
+}
+
+fn listeners(cx: &Context, node: &Node) -> Option<BTreeMap<Name, Located<SocketAddr>>> {
+    let Value::Map(entries) = &node.value else {
+        cx.wrong_kind(node, "a mapping of listeners");
+        return None;
+    };
+    let mut listeners = BTreeMap::new();
+    let mut complete = true;
+    for entry in entries {
+        let key = Node { at: entry.key_at.clone(), value: text_value(&entry.key) };
+        match (values::name(cx, &key), cx.within(&entry.key, || listener(cx, &entry.value))) {
+            (Some(name), Some(address)) => drop(listeners.insert(name, address)),
+            _ => complete = false,
+        }
+    }
+    complete.then_some(listeners)
+}
+
+fn listener(cx: &Context, node: &Node) -> Option<Located<SocketAddr>> {
+    if matches!(node.value, Value::Scalar(_)) {
+        return address(cx, node);
+    }
+    let fields = cx.fields(node, "a listener")?;
+    let address = fields.required("address", "127.0.0.1:8080", |node| address(cx, node));
+    fields.finish();
+    address
+}
+
+fn address(cx: &Context, node: &Node) -> Option<Located<SocketAddr>> {
+    let example = "an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:80 or [::1]:8080";
+    let address: SocketAddr = cx.parsed(node, "an address to listen on", example)?;
+    if address.port() == 0 {
+        cx.schema(&node.at, "port 0 lets the machine choose, and then nobody knows where to ask", "name a port");
+        return None;
+    }
+    Some(Located::new(&node.at, address))
+}
+
+fn config(cx: &Context, node: &Node) -> Option<BTreeMap<String, Located<String>>> {
+    let Value::Map(entries) = &node.value else {
+        cx.wrong_kind(node, "a mapping of names and texts");
+        return None;
+    };
+    let mut complete = true;
+    let mut config = BTreeMap::new();
+    for entry in entries {
+        complete &= values::variable_name(cx, &entry.key, &entry.key_at);
+        if entry.value.is_null() {
+            cx.schema(&entry.key_at, format!("`{}` has no value", entry.key), "write \"\" for an empty text");
+            complete = false;
+            continue;
+        }
+        if entry.value.as_text().is_some_and(|text| text.contains("{{")) {
+            let message = "config is what placeholders are filled in from, and is not filled in itself";
+            cx.schema(&entry.value.at, message, "write the value out, or put the placeholder into the App's `env`");
+            complete = false;
+            continue;
+        }
+        match values::free_text(cx, &entry.value, false) {
+            Some(text) => drop(config.insert(entry.key.clone(), Located::new(&entry.value.at, text))),
+            None => complete = false,
+        }
+    }
+    complete.then_some(config)
+}
+
+/// A key, to be decoded like a value.
+pub fn text_value(text: &str) -> Value {
+    Value::Scalar(super::node::Scalar { text: text.to_owned(), plain: false, runtime: false, template: None })
+}

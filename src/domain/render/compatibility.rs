@@ -1,0 +1,111 @@
+//! Whether the target can do what the App asks for, told before anything runs.
+
+use crate::domain::capabilities::{Capabilities, Split};
+use crate::domain::manifest::app::AppSpec;
+use crate::domain::manifest::decode::Context;
+use crate::domain::manifest::environment::{Platform, Target};
+use crate::domain::manifest::node::Node;
+use crate::domain::manifest::{Layer, Location};
+use crate::domain::strategy::{Amount, Step, Strategy};
+
+/// What a kind of target can do for a process, with or without a route.
+pub fn capabilities(platform: Platform, routed: bool) -> Capabilities {
+    match platform {
+        Platform::Host => Capabilities {
+            versioned_groups: true,
+            surge: true,
+            split: if routed { Split::Weights(100) } else { Split::None },
+            hold: routed,
+            preview: routed,
+            drain: routed,
+            measures: routed,
+            runs: true,
+        },
+    }
+}
+
+/// Reports what does not go together. `node` is the merged spec, for the places.
+pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
+    let can = capabilities(target.platform, spec.route.is_some());
+    let report = |path: &[&str], message: String, remedy: &str| {
+        cx.report(Layer::Compatibility, place(node, path), message, remedy);
+    };
+    if let Some(route) = &spec.route
+        && !spec.workload.port
+    {
+        let remedy = "delete `port: false`, or the route";
+        cx.report(Layer::Compatibility, &route.at, "this route leads to a process without a port", remedy);
+    }
+    match &spec.strategy {
+        Strategy::Rolling(rolling) => {
+            let surge = share(rolling.max_surge, spec.replicas, u32::div_ceil);
+            let missing = share(rolling.max_unavailable, spec.replicas, |part, whole| part / whole);
+            if spec.replicas > 0 && surge == 0 && missing == 0 {
+                let message = format!("of {} instances none may be added and none may be missing", spec.replicas);
+                report(
+                    &["strategy", "rolling"],
+                    message,
+                    "set `maxSurge: 1`; shares of `maxUnavailable` are rounded down",
+                );
+            }
+        }
+        Strategy::Recreate(_) => {
+            let hold = node.get("strategy").and_then(|node| node.get("recreate")).and_then(|node| node.get("hold"));
+            if let Some(hold) = hold.filter(|_| !can.hold) {
+                let message = "without a route there are no requests to hold";
+                cx.report(Layer::Compatibility, &hold.at, message, "delete `hold`, or add a route");
+            }
+        }
+        Strategy::BlueGreen(blue_green) => {
+            if blue_green.preview_host.is_some() && !can.preview {
+                let message = "without a route there is nothing to preview".to_owned();
+                report(&["strategy", "blueGreen", "previewHost"], message, "delete `previewHost`, or add a route");
+            }
+            let own_host = spec.route.as_ref().and_then(|route| route.host.as_ref());
+            if blue_green.preview_host.is_some() && blue_green.preview_host.as_ref() == own_host {
+                let message = "the preview has the same host as the route".to_owned();
+                report(&["strategy", "blueGreen", "previewHost"], message, "give the preview a host of its own");
+            }
+        }
+        Strategy::Canary(canary) => {
+            let weighs = canary.steps.iter().any(|step| matches!(step, Step::Weight(_)));
+            if weighs && can.split == Split::None {
+                let message = "a weight divides requests, and this app has no route".to_owned();
+                report(
+                    &["strategy", "canary", "steps"],
+                    message,
+                    "use `scale` steps, `strategy: rolling`, or add a route",
+                );
+            }
+        }
+    }
+    if !can.measures {
+        for entry in node.get("analyses").map(Node::entries).unwrap_or_default() {
+            if let Some(router) = entry.value.get("router") {
+                let message = "the router measures requests, and this app has no route";
+                let remedy = "use an `http` or `script` analysis, or add a route";
+                cx.report(Layer::Compatibility, &router.at, message, remedy);
+            }
+        }
+    }
+}
+
+/// So many instances of a whole, rounded by `divide`.
+fn share(amount: Amount, whole: u32, divide: impl Fn(u32, u32) -> u32) -> u32 {
+    match amount {
+        Amount::Count(count) => count,
+        Amount::Percent(percent) => divide(percent.saturating_mul(whole), 100),
+    }
+}
+
+/// The place of the deepest part of a path that there is.
+fn place<'n>(node: &'n Node, path: &[&str]) -> &'n Location {
+    let mut node = node;
+    for step in path {
+        match node.get(step) {
+            Some(next) => node = next,
+            None => break,
+        }
+    }
+    &node.at
+}

@@ -1,0 +1,142 @@
+//! Where each value of a unit came from.
+
+use serde::Serialize;
+
+use super::unit::{merged, render, unit_id};
+use super::{Artifacts, Parts};
+use crate::domain::manifest::decode::Context;
+use crate::domain::manifest::environment::Target;
+use crate::domain::manifest::node::{Node, Scalar, Value};
+use crate::domain::manifest::template::{self, Part};
+use crate::domain::manifest::{Document, DocumentSet, Location, Problem};
+
+/// One value and its source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// The field's path in the App's spec: `workload.process.command.0`; beside the spec `version`, `wave`, `listen`.
+    pub path: String,
+    /// The value as it is used.
+    pub value: String,
+    /// What it was written in: `App`, `Release.set`, `Release`, `Environment.config`, `Environment`, `default`.
+    pub source: String,
+    /// `file:line`; none for a default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// The text before its placeholders were filled in, and where each value came from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<String>,
+}
+
+/// Explains every value of a unit, by path. The error is all that is wrong with it.
+pub fn explain(
+    documents: &DocumentSet,
+    parts: &Parts<'_>,
+    target: &Target,
+    artifacts: Artifacts<'_>,
+) -> Result<Vec<Explained>, Vec<Problem>> {
+    let cx = Context::explaining();
+    let (unit, _) = render(documents, parts, target, artifacts, &cx)?;
+    let mut out = Vec::new();
+    if let Some(release) = parts.release.release() {
+        out.push(plain("version", &release.version.value, "Release", Some(&release.version.at)));
+    }
+    out.push(plain("wave", &unit.wave.to_string(), "Environment", Some(&target.name.at)));
+    if let Some(route) = &unit.route {
+        let at = target.listeners.values().find(|address| address.value == route.listen).map(|address| &address.at);
+        out.push(plain("route.listen", &route.listen.to_string(), "Environment", at));
+    }
+    let quiet = Context::new();
+    if let Some(node) = unit_id(parts, target).and_then(|id| merged(&quiet, parts, &id)) {
+        walk(parts, &node, &mut String::new(), &mut out);
+        let own = node.get("workload").and_then(|node| node.get("process")).and_then(|node| node.get("env"));
+        for (name, value) in &parts.environment.config {
+            if own.is_none_or(|own| own.get(name).is_none()) {
+                let path = format!("workload.process.env.{name}");
+                out.push(plain(&path, &value.value, "Environment.config", Some(&value.at)));
+            }
+        }
+    }
+    out.extend(cx.take_defaults().into_iter().map(|(path, value)| plain(&path, &value, "default", None)));
+    out.sort();
+    Ok(out)
+}
+
+fn plain(path: &str, value: &str, source: &str, at: Option<&Location>) -> Explained {
+    Explained {
+        path: path.to_owned(),
+        value: value.to_owned(),
+        source: source.to_owned(),
+        place: at.map(place),
+        filled: Vec::new(),
+    }
+}
+
+fn place(at: &Location) -> String {
+    format!("{}:{}", at.file.path, at.line)
+}
+
+/// Adds every text and every empty list or mapping of a tree.
+fn walk(parts: &Parts<'_>, node: &Node, path: &mut String, out: &mut Vec<Explained>) {
+    let length = path.len();
+    let mut step = |key: &str, child: &Node, path: &mut String| {
+        if length > 0 {
+            path.push('.');
+        }
+        path.push_str(key);
+        walk(parts, child, path, out);
+        path.truncate(length);
+    };
+    match &node.value {
+        Value::List(items) if !items.is_empty() => {
+            for (index, item) in items.iter().enumerate() {
+                step(&index.to_string(), item, path);
+            }
+        }
+        Value::Map(entries) if !entries.is_empty() => {
+            for entry in entries {
+                step(&entry.key, &entry.value, path);
+            }
+        }
+        Value::Null => {}
+        Value::List(_) => out.push(plain(path, "[]", source(parts, &node.at), Some(&node.at))),
+        Value::Map(_) => out.push(plain(path, "{}", source(parts, &node.at), Some(&node.at))),
+        Value::Scalar(scalar) => {
+            let mut explained = plain(path, &scalar.text, source(parts, &node.at), Some(&node.at));
+            explained.filled = filled(parts, scalar);
+            out.push(explained);
+        }
+    }
+}
+
+/// Which document a place belongs to. Documents do not share lines but where one ends and the next begins.
+fn source(parts: &Parts<'_>, at: &Location) -> &'static str {
+    let within = |document: &Document| {
+        document.lines.file.path == at.file.path && (document.lines.line..=document.lines.end_line).contains(&at.line)
+    };
+    if within(parts.release) && !(within(parts.app) && at.line < parts.release.name_at.line) {
+        "Release.set"
+    } else {
+        "App"
+    }
+}
+
+fn filled(parts: &Parts<'_>, scalar: &Scalar) -> Vec<String> {
+    let Some(template) = &scalar.template else { return Vec::new() };
+    let mut out = Vec::new();
+    for part in template::parts(template).unwrap_or_default() {
+        let Part::Placeholder(name) = part else { continue };
+        let source = match name {
+            "version" => parts.release.release().map(|release| format!("Release, {}", place(&release.version.at))),
+            "app" | "environment" => Some(format!("Release, {}", place(&parts.release.name_at))),
+            "target" => Some(format!("Environment, {}", place(&parts.environment_document.name_at))),
+            "port" | "instance" | "slot" => Some("filled in when an instance starts".to_owned()),
+            _ => name
+                .strip_prefix("config.")
+                .and_then(|name| parts.environment.config.get(name))
+                .map(|value| format!("Environment.config, {}", place(&value.at))),
+        };
+        out.extend(source.map(|source| format!("{{{{ {name} }}}}: {source}")));
+    }
+    out
+}

@@ -1,0 +1,316 @@
+//! One unit: merge, fill in, decode, look up.
+
+use std::collections::BTreeMap;
+
+use super::inputs::Inputs;
+use super::{Artifacts, Parts, compatibility};
+use crate::domain::analysis::{Analysis, Measure};
+use crate::domain::desired::{DesiredUnit, Route};
+use crate::domain::hook::{Hook, Hooks, OnRollback, ScriptSpec};
+use crate::domain::id::{Name, UnitId};
+use crate::domain::manifest::analysis as written;
+use crate::domain::manifest::app::{self, AppSpec, RouteSpec};
+use crate::domain::manifest::decode::{Context, did_you_mean, list_of};
+use crate::domain::manifest::document::{Body, Identity};
+use crate::domain::manifest::environment::Target;
+use crate::domain::manifest::hooks;
+use crate::domain::manifest::merge::merge;
+use crate::domain::manifest::node::{Located, Node};
+use crate::domain::manifest::process::Artifact;
+use crate::domain::manifest::template::{self, Values};
+use crate::domain::manifest::{DocumentSet, Layer, Problem, script};
+use crate::domain::workload::{ArtifactRef, ProcessSpec, Workload};
+
+/// The values of the placeholders of one unit.
+pub struct UnitValues<'a> {
+    parts: &'a Parts<'a>,
+    unit: &'a UnitId,
+    version: &'a str,
+}
+
+impl Values for UnitValues<'_> {
+    fn value(&self, name: &str) -> Option<&str> {
+        match name {
+            "version" => Some(self.version),
+            "app" => Some(self.unit.app.as_str()),
+            "environment" => Some(self.unit.environment.as_str()),
+            "target" => Some(self.unit.target.as_str()),
+            _ => {
+                let name = name.strip_prefix("config.")?;
+                self.parts.environment.config.get(name).map(|value| value.value.as_str())
+            }
+        }
+    }
+
+    fn config_names(&self) -> Vec<&str> {
+        self.parts.environment.config.keys().map(String::as_str).collect()
+    }
+}
+
+/// Renders one unit; the error is all that is wrong.
+pub fn render(
+    documents: &DocumentSet,
+    parts: &Parts<'_>,
+    target: &Target,
+    artifacts: Artifacts<'_>,
+    cx: &Context,
+) -> Result<(DesiredUnit, Inputs), Vec<Problem>> {
+    let mut inputs = Inputs::of(parts);
+    let unit = unit(documents, parts, target, artifacts, cx, &mut inputs);
+    let problems = cx.take_problems();
+    match unit {
+        Some(unit) if problems.is_empty() => Ok((unit, inputs)),
+        _ if problems.is_empty() => {
+            let remedy = "please report this: every failure should say what is wrong";
+            let message = "this Release cannot be rendered";
+            Err(vec![Problem::new(Layer::Schema, &parts.release.name_at, message, remedy)])
+        }
+        _ => Err(problems),
+    }
+}
+
+/// An App's spec with what the Release sets, placeholders filled in.
+pub fn merged(cx: &Context, parts: &Parts<'_>, unit: &UnitId) -> Option<Node> {
+    let Body::App(spec) = &parts.app.body else { return None };
+    let release = parts.release.release()?;
+    let mut spec = match &release.set {
+        Some(set) => merge(spec, set),
+        None => spec.clone(),
+    };
+    template::fill(cx, &mut spec, &UnitValues { parts, unit, version: &release.version.value });
+    Some(spec)
+}
+
+fn unit(
+    documents: &DocumentSet,
+    parts: &Parts<'_>,
+    target: &Target,
+    artifacts: Artifacts<'_>,
+    cx: &Context,
+    inputs: &mut Inputs,
+) -> Option<DesiredUnit> {
+    let id = unit_id(parts, target)?;
+    let node = merged(cx, parts, &id)?;
+    let spec = app::decode(cx, &node)?;
+    compatibility::check(cx, &node, &spec, target);
+    let version = parts.release.release()?.version.value.clone();
+    let values = UnitValues { parts, unit: &id, version: &version };
+    let mut lookup = Lookup { documents, parts, artifacts, cx, inputs, values: &values };
+    let workload = lookup.process(&spec);
+    let route = match &spec.route {
+        Some(route) => listen(cx, route, parts, target).map(Some),
+        None => Some(None),
+    };
+    let analyses = lookup.analyses(&spec.analyses);
+    let hooks = lookup.hooks(&spec.hooks);
+    let mut depends_on: Vec<Name> = spec.depends_on.iter().map(|name| name.value.clone()).collect();
+    depends_on.sort();
+    depends_on.dedup();
+    Some(DesiredUnit {
+        workload: workload?,
+        replicas: spec.replicas,
+        health: spec.health,
+        route: route?,
+        strategy: spec.strategy,
+        analyses: analyses?,
+        hooks: hooks?,
+        rollback: spec.rollback,
+        depends_on,
+        prune: spec.prune,
+        wave: target.wave,
+        version: version.clone(),
+        unit: id.clone(),
+    })
+}
+
+/// The unit of a Release on a target.
+pub fn unit_id(parts: &Parts<'_>, target: &Target) -> Option<UnitId> {
+    match &parts.release.identity {
+        Identity::Release { app, environment } => {
+            Some(UnitId { app: app.clone(), environment: environment.clone(), target: target.name.value.clone() })
+        }
+        _ => None,
+    }
+}
+
+fn listen(cx: &Context, route: &RouteSpec, parts: &Parts<'_>, target: &Target) -> Option<Route> {
+    let known: Vec<&str> = target.listeners.keys().map(Name::as_str).collect();
+    let place = || match parts.environment.targets.len() {
+        1 => "this environment".to_owned(),
+        _ => format!("target `{}`", target.name.value),
+    };
+    let listen = match &route.listener {
+        Some(name) => match target.listeners.get(&name.value) {
+            Some(address) => address.value,
+            None => {
+                let remedy = did_you_mean(name.value.as_str(), &known).unwrap_or_else(|| {
+                    format!("add it to the Environment's `listeners`; there is {}", list_of(&known))
+                });
+                let message = format!("{} has no listener `{}`", place(), name.value);
+                cx.report(Layer::Dependency, &name.at, message, remedy);
+                return None;
+            }
+        },
+        None => match target.listeners.values().next() {
+            Some(address) if target.listeners.len() == 1 => address.value,
+            None => {
+                let remedy = "add `listeners: { web: { address: 127.0.0.1:8080 } }` to the Environment";
+                cx.report(Layer::Dependency, &route.at, format!("{} has no listener for this route", place()), remedy);
+                return None;
+            }
+            Some(_) => {
+                let message = format!("{} has several listeners, and this route names none", place());
+                cx.report(
+                    Layer::Dependency,
+                    &route.at,
+                    message,
+                    format!("add `listener:` with one of {}", list_of(&known)),
+                );
+                return None;
+            }
+        },
+    };
+    Some(Route {
+        listen,
+        host: route.host.clone(),
+        path: route.path.clone(),
+        sticky: route.sticky,
+        drain: route.drain,
+        timeout: route.timeout,
+    })
+}
+
+/// Looks up what a spec refers to, and notes it as an input.
+struct Lookup<'a> {
+    documents: &'a DocumentSet,
+    parts: &'a Parts<'a>,
+    artifacts: Artifacts<'a>,
+    cx: &'a Context,
+    inputs: &'a mut Inputs,
+    values: &'a UnitValues<'a>,
+}
+
+impl Lookup<'_> {
+    fn process(&mut self, spec: &AppSpec) -> Option<Workload> {
+        let process = &spec.workload;
+        Some(Workload::Process(ProcessSpec {
+            artifact: self.artifact(process.artifact.as_ref())?,
+            command: process.command.clone(),
+            env: self.environment(&process.env),
+            user: process.user.clone(),
+            limits: process.limits.clone(),
+            stop: process.stop.clone(),
+            port: process.port,
+            log_limit: process.log_limit,
+        }))
+    }
+
+    /// The configuration of the environment, and over it what the App or Script says itself.
+    fn environment(&self, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let config = &self.parts.environment.config;
+        let mut all: BTreeMap<String, String> =
+            config.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
+        all.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all
+    }
+
+    fn artifact(&mut self, artifact: Option<&Artifact>) -> Option<Option<ArtifactRef>> {
+        match artifact {
+            None => Some(None),
+            Some(Artifact::Url { url, sha256 }) => {
+                Some(Some(ArtifactRef::Url { url: url.clone(), sha256: sha256.clone() }))
+            }
+            Some(Artifact::Tree(path)) => match (self.artifacts)(&path.value) {
+                Some(oid) => {
+                    self.inputs.used_artifact(&path.value, &oid);
+                    Some(Some(ArtifactRef::Tree { oid }))
+                }
+                None => {
+                    let remedy = "a path begins at the folder of the file it is written in, or with `/` at the root of the \
+                                  repository; a folder without committed files does not exist for Git";
+                    let message = format!("there is no folder `{}` in the repository", path.value);
+                    self.cx.report(Layer::Dependency, &path.at, message, remedy);
+                    None
+                }
+            },
+        }
+    }
+
+    fn analyses(&mut self, written: &BTreeMap<Name, written::Analysis>) -> Option<BTreeMap<Name, Analysis>> {
+        let found: Vec<_> = written.iter().map(|(name, analysis)| (name, self.analysis(analysis))).collect();
+        found.into_iter().map(|(name, analysis)| Some((name.clone(), analysis?))).collect()
+    }
+
+    fn analysis(&mut self, written: &written::Analysis) -> Option<Analysis> {
+        let measure = match &written.measure {
+            written::Measure::Router(measure) => Measure::Router(measure.clone()),
+            written::Measure::Http { url, timeout } => Measure::Http { url: url.clone(), timeout: *timeout },
+            written::Measure::Script(name) => Measure::Script(self.script(name)?),
+        };
+        Some(Analysis {
+            measure,
+            interval: written.interval,
+            count: written.count,
+            failure_limit: written.failure_limit,
+            inconclusive_limit: written.inconclusive_limit,
+        })
+    }
+
+    fn hooks(&mut self, written: &hooks::Hooks) -> Option<Hooks> {
+        let before: Vec<_> = written.before.iter().map(|hook| self.hook(hook)).collect();
+        let after: Vec<_> = written.after.iter().map(|hook| self.hook(hook)).collect();
+        Some(Hooks {
+            before: before.into_iter().collect::<Option<_>>()?,
+            after: after.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    fn hook(&mut self, written: &hooks::Hook) -> Option<Hook> {
+        let script = self.script(&written.script);
+        let on_rollback = match &written.on_rollback {
+            hooks::OnRollback::Nothing => Some(OnRollback::Nothing),
+            hooks::OnRollback::ForwardOnly => Some(OnRollback::ForwardOnly),
+            hooks::OnRollback::Script(name) => self.script(name).map(OnRollback::Script),
+        };
+        Some(Hook {
+            name: written.script.value.clone(),
+            script: script?,
+            idempotent: written.idempotent,
+            on_rollback: on_rollback?,
+        })
+    }
+
+    fn script(&mut self, name: &Located<Name>) -> Option<ScriptSpec> {
+        let identity = Identity::Script(name.value.clone());
+        let Some(document) = self.documents.find(&identity) else {
+            let known: Vec<&str> = self.documents.scripts().into_iter().map(Name::as_str).collect();
+            let remedy = did_you_mean(name.value.as_str(), &known)
+                .unwrap_or_else(|| format!("add a document of kind Script; there is {}", list_of(&known)));
+            self.cx.report(Layer::Dependency, &name.at, format!("there is no {identity}"), remedy);
+            return None;
+        };
+        let problems = self.documents.problems_of(&identity);
+        let Body::Script(node) = &document.body else { return None };
+        if !problems.is_empty() {
+            self.cx.extend(problems);
+            return None;
+        }
+        let mut node = node.clone();
+        template::fill(self.cx, &mut node, self.values);
+        // Its own defaults are not the unit's to explain.
+        let own = Context::new();
+        let script = script::decode(&own, &node);
+        self.cx.extend(own.into_problems());
+        let script = script?;
+        self.inputs.used_script(&name.value, document.content);
+        Some(ScriptSpec {
+            command: script.command,
+            env: self.environment(&script.env),
+            artifact: self.artifact(script.artifact.as_ref())?,
+            user: script.user,
+            limits: script.limits,
+            timeout: script.timeout,
+            output_limit: script.output_limit,
+        })
+    }
+}
