@@ -1,12 +1,67 @@
 //! `trimtab router`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Runs the router.
+use tracing_subscriber::EnvFilter;
+
+use crate::domain::span::Span;
+use crate::router::{Limits, Options};
+
+/// Runs the data plane: takes requests and passes them on to the instances of the groups, by weight.
+///
+/// Configured by the daemon over --socket; what was confirmed last is kept in --state-dir and served again after a restart.
+/// Started while another router runs on the same state directory, it takes over without a refused connection.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Where the router keeps its state.
+    #[arg(long, value_name = "DIR")]
+    state_dir: PathBuf,
+    /// The Unix socket it is configured over.
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+    /// The socket's file mode: 0600 for the owner only, 0660 for the group as well.
+    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = mode)]
+    socket_mode: u32,
+    /// Threads that serve requests; one for each CPU if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Client connections that may be open at once; more wait until they are accepted.
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_connections: u32,
+    /// How long a request's head may take to come in, and how long a connection may be idle.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    header_timeout: Span,
+    /// How long requests in flight may go on when the router stops.
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    drain: Span,
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).map_err(|_| format!("{text:?} is no file mode: write it like 0600"))?;
+    if mode > 0o777 { Err(format!("{text} is more than 0777")) } else { Ok(mode) }
+}
 
 /// Runs the verb.
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::SUCCESS
+pub fn run(args: Args) -> ExitCode {
+    let filter = EnvFilter::try_from_env("TRIMTAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let mut limits = Limits {
+        max_connections: args.max_connections as usize,
+        header_timeout: args.header_timeout.duration(),
+        drain: args.drain.duration(),
+        ..Limits::default()
+    };
+    if let Some(threads) = args.threads {
+        limits.workers = usize::from(threads);
+    }
+    let options =
+        Options { state_dir: args.state_dir, socket: args.socket, socket_mode: args.socket_mode, limits };
+    match crate::router::run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -47,7 +47,8 @@ pub struct RouteConfig {
     pub host: Option<String>,
     /// The path prefix it answers to, matched by whole segments, the longest first; `/` for all.
     pub path: String,
-    /// The groups that requests go to. Weights are relative to their sum; a group of weight 0 gets only requests that stick to it.
+    /// The groups that requests go to. Weights are relative to their sum; a group of weight 0 gets nothing, also
+    /// no request that stuck to it: such a client is drawn again, so that weight 0 takes a bad version out at once.
     pub backends: Vec<Backend>,
     /// While set, requests wait instead of being sent on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +72,7 @@ pub struct RouteConfig {
 pub struct Backend {
     /// The group.
     pub group: GroupId,
-    /// Its share of the requests that do not stick.
+    /// Its share of the requests, at most 1,000,000; 0 for none. Where requests stick, its share of new clients.
     pub weight: u32,
     /// Its instances. A group of positive weight without endpoints is refused as invalid, unless the route holds.
     pub endpoints: Vec<Endpoint>,

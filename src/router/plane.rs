@@ -1,0 +1,59 @@
+//! What all parts of a running router share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Semaphore;
+
+use super::admit::Gate;
+use super::refusal::Refusals;
+use super::signal::Signal;
+use super::worker::Limits;
+
+/// The data plane: what requests look at.
+#[derive(Debug)]
+pub struct Plane {
+    /// The routes in force.
+    pub gate: Gate,
+    /// What is allowed.
+    pub limits: Limits,
+    /// The router's own answers.
+    pub refusals: Refusals,
+    /// A random id of this start.
+    pub start: String,
+    /// Connections that may still be opened.
+    pub permits: Arc<Semaphore>,
+    /// Fired when idle connections are closed.
+    pub closing: Arc<Signal>,
+    leaving: AtomicBool,
+}
+
+impl Plane {
+    /// A plane without routes.
+    pub fn new(limits: Limits) -> Self {
+        Plane {
+            gate: Gate::default(),
+            refusals: Refusals::default(),
+            start: uuid::Uuid::now_v7().to_string(),
+            permits: Arc::new(Semaphore::new(limits.max_connections)),
+            closing: Arc::default(),
+            leaving: AtomicBool::new(false),
+            limits,
+        }
+    }
+
+    /// Whether the router is leaving: each answer closes its connection.
+    pub fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// From now on each answer closes its connection.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Client connections that are open.
+    pub fn connections(&self) -> usize {
+        self.limits.max_connections - self.permits.available_permits()
+    }
+}

@@ -1,0 +1,165 @@
+//! Connections to instances: idle ones are kept per endpoint and worker thread, so that a request finds one without
+//! contention and without waking another thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::body::RequestBody;
+use super::endpoint::Endpoint;
+use super::signal::lock;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// After this an idle connection is closed.
+const IDLE: Duration = Duration::from_secs(60);
+/// A request that can't be sent twice only takes a connection that was idle for less: servers close idle ones after some
+/// seconds, and a request that crosses that close is lost.
+const SURE: Duration = Duration::from_secs(1);
+/// The most idle connections of one endpoint and thread.
+const MAX_IDLE: usize = 1_024;
+/// The largest head of an answer.
+const MAX_HEAD: usize = 256 * 1024;
+
+/// The idle connections of one endpoint.
+#[derive(Debug)]
+pub struct Pool {
+    idle: Vec<Shard>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Vec<Idle>>);
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// A connection that is ready for one request.
+#[derive(Debug)]
+pub struct Connection {
+    /// Sends the request.
+    pub sender: SendRequest<RequestBody>,
+    /// Whether it has served before, so that the peer may just be closing it.
+    pub reused: bool,
+}
+
+impl Pool {
+    /// A pool for so many worker threads.
+    pub fn new(workers: usize) -> Self {
+        Pool { idle: (0..workers.max(1)).map(|_| Shard::default()).collect() }
+    }
+
+    fn shard(&self, worker: usize) -> &Mutex<Vec<Idle>> {
+        &self.idle[worker % self.idle.len()].0
+    }
+
+    /// Takes the connection that was used last and is ready.
+    pub fn take(&self, worker: usize, replayable: bool) -> Option<Connection> {
+        let mut idle = lock(self.shard(worker));
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            if idle[at].sender.is_closed() {
+                idle.swap_remove(at);
+                continue;
+            }
+            if !replayable && idle[at].since.elapsed() >= SURE {
+                continue;
+            }
+            // Not ready: the last request's body is still being sent.
+            if idle[at].sender.is_ready() {
+                return Some(Connection { sender: idle.remove(at).sender, reused: true });
+            }
+        }
+        None
+    }
+
+    /// Puts a connection back after a whole answer.
+    pub fn put(&self, worker: usize, sender: SendRequest<RequestBody>) {
+        if sender.is_closed() {
+            return;
+        }
+        let now = Instant::now();
+        let mut idle = lock(self.shard(worker));
+        // The oldest lie in front; one at a time is enough to keep up with those that come in.
+        if idle.len() >= MAX_IDLE || idle.first().is_some_and(|oldest| now.duration_since(oldest.since) > IDLE) {
+            idle.remove(0);
+        }
+        idle.push(Idle { sender, since: now });
+    }
+
+    /// Closes all idle connections.
+    pub fn clear(&self) {
+        for shard in &self.idle {
+            lock(&shard.0).clear();
+        }
+    }
+}
+
+/// Why no connection could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The endpoint's fault: it is down.
+    #[error("{address} can't be reached: {source}")]
+    Unreachable {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// This process's fault: no more descriptors or ports, say.
+    #[error("no connection to {address} can be opened here: {source}")]
+    Local {
+        /// The endpoint's address.
+        address: SocketAddr,
+        /// The system's word.
+        source: io::Error,
+    },
+}
+
+/// An idle connection or a new one. The connection's task runs on the worker that asks.
+pub async fn connection(endpoint: &Arc<Endpoint>, worker: usize, replayable: bool) -> Result<Connection, ConnectError> {
+    if let Some(idle) = endpoint.pool.take(worker, replayable) {
+        return Ok(idle);
+    }
+    let address = endpoint.at.address;
+    let stream = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(source)) if is_local(&source) => return Err(ConnectError::Local { address, source }),
+        Ok(Err(source)) => return Err(ConnectError::Unreachable { address, source }),
+        Err(_) => {
+            let source = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {CONNECT_TIMEOUT:?}"));
+            return Err(ConnectError::Unreachable { address, source });
+        }
+    };
+    let unreachable = |source| ConnectError::Unreachable { address, source };
+    stream.set_nodelay(true).map_err(unreachable)?;
+    let handshake = http1::Builder::new().max_header_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
+    let (sender, mut connection) = handshake.map_err(|error| unreachable(io::Error::other(error)))?;
+    let mut cut = endpoint.cut.wait();
+    tokio::spawn(std::future::poll_fn(move |context| {
+        use std::pin::Pin;
+        // Errors reach the request on the connection; one that is idle is found closed by the next that looks for it.
+        if Pin::new(&mut connection).poll(context).is_ready() || Pin::new(&mut cut).poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }));
+    Ok(Connection { sender, reused: false })
+}
+
+/// Whether an error of `connect` says something of this process rather than of the other side.
+fn is_local(error: &io::Error) -> bool {
+    use nix::libc::{EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EADDRNOTAVAIL | EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM))
+}

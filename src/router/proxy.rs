@@ -1,0 +1,217 @@
+//! One request: let in, sent to an instance, its answer passed on.
+//!
+//! A request is tried again only where that is safe. When no connection came about, or the connection was closed before
+//! the request was written, nothing was sent: another endpoint gets it. When a kept connection breaks before any answer, the
+//! peer was most likely just closing it: a request without a body and with an idempotent method is sent once more.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::uri::Uri;
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body, Incoming};
+use tokio::time::Instant;
+
+use super::admit::{Ask, Refused, Ticket};
+use super::body::{Lease, Progress, RequestBody, ResponseBody};
+use super::endpoint::Endpoint;
+use super::headers;
+use super::pool::{self, ConnectError, Connection};
+use super::refusal::Refusal;
+use super::worker::Client;
+
+/// The most endpoints that one request is offered to.
+const MAX_ATTEMPTS: usize = 8;
+
+/// Serves one request of a client. There is always an answer; that the client has gone is seen by hyper, which then drops
+/// this future and with it the request to the instance.
+pub async fn serve(client: Arc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+    let mut response = match forward(&client, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            client.plane.refusals.count(refusal);
+            refusal.response()
+        }
+    };
+    if client.plane.leaving() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn forward(client: &Client, request: Request<Incoming>) -> Result<Response<ResponseBody>, Refusal> {
+    let mut request = prepare(request)?;
+    let host = request.headers().get(header::HOST).cloned();
+    let replayable = request.body().is_empty() && request.method().is_idempotent();
+    let mut tried = Vec::new();
+    let mut ticket = admit(client, &request, &tried).await?;
+    headers::to_upstream(request.headers_mut(), &client.address_text, host);
+    let mut replayed = false;
+    loop {
+        let started = Instant::now();
+        let connection = match pool::connection(&ticket.endpoint, client.worker, replayable).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                ticket.failed();
+                note_connect_failure(&ticket, &error);
+                ticket = next(client, &request, &mut tried, ticket).await?;
+                continue;
+            }
+        };
+        let Connection { mut sender, reused } = connection;
+        let spare = (reused && replayable && !replayed).then(|| copy_head(&request));
+        let progress = request.body().progress();
+        let sent = sender.try_send_request(request);
+        match answered(sent, ticket.route.config.timeout.duration(), progress.as_deref()).await {
+            Ok(Ok(response)) => {
+                ticket.group().counters.answered(client.worker, response.status().as_u16(), started.elapsed());
+                return Ok(pass_on(response, ticket, sender));
+            }
+            Ok(Err(mut error)) => {
+                if let Some(back) = error.take_message() {
+                    // Nothing was sent. The connection is gone from the pool, so this comes to an end.
+                    request = back;
+                    continue;
+                }
+                let error = error.into_error();
+                tracing::debug!(endpoint = %ticket.endpoint.at.address, %error, "no answer");
+                if error.is_user() {
+                    // The client's body broke off; there is nobody to answer, and the instance is not to blame.
+                    return Err(Refusal::BadRequest("the request's body broke off"));
+                }
+                ticket.failed();
+                match spare {
+                    Some(spare) if !ticket.endpoint.cut.is_fired() => {
+                        request = spare;
+                        replayed = true;
+                        ticket = next(client, &request, &mut tried, ticket).await?;
+                    }
+                    _ => return Err(Refusal::BadGateway),
+                }
+            }
+            Err(refusal) => {
+                if refusal == Refusal::GatewayTimeout {
+                    ticket.failed();
+                }
+                return Err(refusal);
+            }
+        }
+    }
+}
+
+/// Checks what must be known before anything else, and brings the request into the form that goes to an instance.
+fn prepare(request: Request<Incoming>) -> Result<Request<RequestBody>, Refusal> {
+    if request.method() == Method::CONNECT {
+        return Err(Refusal::Method);
+    }
+    let (mut parts, body) = request.into_parts();
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::BadRequest("the request has more than one Host"));
+    }
+    if host.is_none() && parts.version == Version::HTTP_11 && parts.uri.authority().is_none() {
+        return Err(Refusal::BadRequest("the request has no Host"));
+    }
+    if host.is_some_and(|host| host.to_str().is_err()) {
+        return Err(Refusal::BadRequest("the request's Host is no host"));
+    }
+    if let Some(authority) = parts.uri.authority() {
+        // RFC 9112, 3.2.2: an absolute target overrules Host.
+        let host = HeaderValue::from_str(authority.as_str().rsplit('@').next().unwrap_or_default());
+        parts.headers.insert(header::HOST, host.map_err(|_| Refusal::BadRequest("the request's target is no host"))?);
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        parts.uri = path.parse::<Uri>().map_err(|_| Refusal::BadRequest("the request's target is no path"))?;
+    }
+    parts.version = Version::HTTP_11;
+    Ok(Request::from_parts(parts, RequestBody::new(body)))
+}
+
+async fn admit(client: &Client, request: &Request<RequestBody>, tried: &[Arc<Endpoint>]) -> Result<Ticket, Refusal> {
+    // Checked to be text in `prepare`.
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let ask = Ask {
+        worker: client.worker,
+        listener: client.listener,
+        host,
+        path: request.uri().path(),
+        headers: request.headers(),
+    };
+    Ok(client.plane.gate.admit(&ask, tried).await?)
+}
+
+/// Another endpoint for a request, after one failed.
+async fn next(
+    client: &Client,
+    request: &Request<RequestBody>,
+    tried: &mut Vec<Arc<Endpoint>>,
+    ticket: Ticket,
+) -> Result<Ticket, Refusal> {
+    tried.push(ticket.endpoint.clone());
+    drop(ticket);
+    if tried.len() >= MAX_ATTEMPTS {
+        return Err(Refused::NoEndpoint.into());
+    }
+    admit(client, request, tried).await
+}
+
+fn note_connect_failure(ticket: &Ticket, error: &ConnectError) {
+    match error {
+        ConnectError::Unreachable { .. } => {
+            tracing::debug!(endpoint = %ticket.endpoint.at.id, %error, "connection failed");
+            ticket.endpoint.refused();
+        }
+        ConnectError::Local { .. } => tracing::warn!(%error, "connection failed"),
+    }
+}
+
+/// The head of a request without a body, to be sent again.
+fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Waits for the head of the answer. The time runs from the last part of the request, so that a large or slow body does
+/// not use up the instance's time; a client that sends nothing for as long is given up.
+async fn answered<T>(answer: impl Future<Output = T>, limit: Duration, progress: Option<&Progress>) -> Result<T, Refusal> {
+    let mut answer = std::pin::pin!(answer);
+    let mut deadline = Instant::now() + limit;
+    loop {
+        if let Ok(answer) = tokio::time::timeout_at(deadline, &mut answer).await {
+            return Ok(answer);
+        }
+        let Some(progress) = progress else { return Err(Refusal::GatewayTimeout) };
+        let later = Instant::from_std(progress.last()) + limit;
+        if later <= Instant::now() {
+            return Err(if progress.done() { Refusal::GatewayTimeout } else { Refusal::ClientTimeout });
+        }
+        deadline = later;
+    }
+}
+
+fn pass_on(
+    response: Response<Incoming>,
+    ticket: Ticket,
+    sender: hyper::client::conn::http1::SendRequest<RequestBody>,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        // Nothing asked for it: the request's Upgrade was taken off.
+        ticket.failed();
+        return Refusal::BadGateway.response();
+    }
+    headers::to_client(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    if ticket.set_cookie
+        && let Some(cookie) = &ticket.group().cookie
+    {
+        parts.headers.append(header::SET_COOKIE, cookie.clone());
+    }
+    Response::from_parts(parts, ResponseBody::streaming(body, Lease::new(ticket, sender)))
+}

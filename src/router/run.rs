@@ -1,0 +1,340 @@
+//! The process: how a router starts, takes over, hands over and leaves.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use super::control::Control;
+use super::handover::{self, Asked, Estate, Received};
+use super::plane::Plane;
+use super::store::{Store, StoreError};
+use super::worker::{Limits, Workers};
+use super::{admin, notify};
+use crate::net::server::{self, BindError};
+
+/// How long connections that are idle are kept open for a last request when the router stops and nobody takes over.
+const LAST_CALL: Duration = Duration::from_secs(1);
+/// How often it is looked whether all connections have ended.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How a router is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its state lies: `router.json`, `handover.sock`, `lock`. Made if missing.
+    pub state_dir: PathBuf,
+    /// The socket of the admin protocol.
+    pub socket: PathBuf,
+    /// Its file mode.
+    pub socket_mode: u32,
+    /// What it allows.
+    pub limits: Limits,
+}
+
+/// Why a router can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file or the system failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The admin socket can't be served.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The state can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another router has the state directory and does not hand it over.
+    #[error("another router runs on {state_dir} and does not hand over ({reason}): stop it first")]
+    Taken {
+        /// The state directory.
+        state_dir: PathBuf,
+        /// What it said.
+        reason: String,
+    },
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let what = what.into();
+    move |source| RunError::Io { what, source }
+}
+
+/// Runs a router until it is told to stop (SIGTERM, SIGINT) or a successor has taken over and nothing is left in flight. If
+/// a router runs on the same state directory, this one takes over from it. SIGHUP starts a successor with the same arguments
+/// from the binary that lies at this one's path now, which is how an upgrade loses no request.
+///
+/// Call it before the process has other threads, and once a process: it raises the limit of open descriptors.
+pub fn run(options: &Options) -> Result<(), RunError> {
+    raise_descriptor_limit();
+    let inherited = notify::inherited();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed("the router's runtime can't be started"))?;
+    runtime.block_on(serve(options, inherited))
+}
+
+async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), RunError> {
+    let mut signals = Signals::new().map_err(failed("signals can't be caught"))?;
+    let start = Start::take(options, inherited)?;
+    let store = Store::new(&options.state_dir);
+    let state = store.load()?;
+    let plane = Arc::new(Plane::new(options.limits.clone()));
+    let workers = Arc::new(Workers::start(&plane).map_err(failed("the router's threads can't be started"))?);
+    let control = Control::restore(plane.clone(), workers, store, state, start.listeners).await;
+
+    let estate = match start.from {
+        From::Nobody(estate) => estate,
+        From::Predecessor(received) => {
+            let received = *received;
+            let predecessor = received.predecessor;
+            let (estate, _) = received.confirm().map_err(failed("the running router could not be told"))?;
+            tracing::info!(predecessor, "taken over");
+            rebind_admin(estate, options)?
+        }
+    };
+    let estate = Arc::new(estate);
+    let admin_task = serve_admin(&estate, &plane, &control)?;
+    notify::ready();
+    tracing::info!(socket = %options.socket.display(), pid = std::process::id(), "router serves");
+
+    let mut succession = std::pin::pin!(give_way(&estate, &control));
+    let succeeded = loop {
+        tokio::select! {
+            () = signals.terminated() => break false,
+            () = signals.reloaded() => start_successor(),
+            result = &mut succession => { result?; break true }
+        }
+    };
+    plane.leave();
+    if !succeeded {
+        // After a handover it is the successor that speaks to systemd.
+        notify::stopping();
+        control.leave().await;
+    }
+    admin_task.abort();
+    let idle = if succeeded { options.limits.drain } else { LAST_CALL.min(options.limits.drain) };
+    tokio::select! {
+        () = drain(&plane, idle, options.limits.drain) => {}
+        () = signals.terminated() => tracing::warn!("told to stop again: what is in flight is cut"),
+    }
+    tracing::info!("router leaves");
+    Ok(())
+}
+
+/// Waits until all connections have ended. Each next answer closes its connection; those that stay idle for `idle` are closed;
+/// what is in flight after that and `limit` more is left behind.
+async fn drain(plane: &Plane, idle: Duration, limit: Duration) {
+    let end = Instant::now() + idle;
+    while plane.connections() > 0 && Instant::now() < end {
+        tokio::time::sleep(LOOK).await;
+    }
+    plane.closing.fire();
+    let end = Instant::now() + limit;
+    while plane.connections() > 0 && Instant::now() < end {
+        tokio::time::sleep(LOOK).await;
+    }
+    if plane.connections() > 0 {
+        tracing::warn!(connections = plane.connections(), "still in flight after {limit:?}: cut");
+    }
+}
+
+fn serve_admin(estate: &Estate, plane: &Arc<Plane>, control: &Arc<Control>) -> Result<tokio::task::JoinHandle<()>, RunError> {
+    let unusable = || failed(format!("{} can't be served", estate.admin_path.display()));
+    let listener = estate.admin.try_clone().map_err(unusable())?;
+    listener.set_nonblocking(true).map_err(unusable())?;
+    let listener = tokio::net::UnixListener::from_std(listener).map_err(unusable())?;
+    let app = admin::app(plane.clone(), control.clone());
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).await {
+            tracing::error!(%error, "the admin socket is no longer served");
+        }
+    }))
+}
+
+/// Waits for a successor and hands over to it. Ends when one serves.
+async fn give_way(estate: &Arc<Estate>, control: &Control) -> Result<(), RunError> {
+    let unusable = || failed("handover.sock can't be served");
+    let listener = estate.handover.try_clone().map_err(unusable())?;
+    listener.set_nonblocking(true).map_err(unusable())?;
+    let listener = tokio::net::UnixListener::from_std(listener).map_err(unusable())?;
+    loop {
+        let (stream, _) = listener.accept().await.map_err(unusable())?;
+        let Ok(stream) = stream.into_std() else { continue };
+        let asked = match blocking(move || Asked::hear(stream)).await {
+            Ok(asked) => asked,
+            Err(error) => {
+                tracing::warn!(%error, "someone at handover.sock did not ask for anything");
+                continue;
+            }
+        };
+        let frozen = control.freeze().await;
+        let (estate, sockets, successor) = (estate.clone(), frozen.sockets(), asked.successor);
+        tracing::info!(successor, "handing over");
+        match blocking(move || asked.give(&estate, &sockets)).await {
+            Ok(()) => {
+                frozen.leave();
+                return Ok(());
+            }
+            Err(error) => tracing::warn!(%error, successor, "the successor did not take over; this router goes on"),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// What a router starts from.
+struct Start {
+    from: From,
+    listeners: Vec<TcpListener>,
+}
+
+enum From {
+    Nobody(Estate),
+    Predecessor(Box<Received>),
+}
+
+impl Start {
+    fn take(options: &Options, mut listeners: Vec<TcpListener>) -> Result<Self, RunError> {
+        let dir = &options.state_dir;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(failed(format!("the state directory {} can't be made", dir.display())))?;
+        let mut reason = "it does not answer on handover.sock".to_owned();
+        // A predecessor that is just leaving may let go of its lock a moment after its socket.
+        for _ in 0..50 {
+            if let Some(state_lock) = lock_state(dir)? {
+                let estate = new_estate(options, state_lock)?;
+                return Ok(Start { from: From::Nobody(estate), listeners });
+            }
+            match handover::take_over(dir) {
+                Ok(Some(mut received)) => {
+                    listeners.append(&mut received.listeners);
+                    return Ok(Start { from: From::Predecessor(Box::new(received)), listeners });
+                }
+                Ok(None) => {}
+                Err(error) => reason = error.to_string(),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err(RunError::Taken { state_dir: dir.clone(), reason })
+    }
+}
+
+/// The lock of a state directory, if nobody has it.
+fn lock_state(dir: &Path) -> Result<Option<File>, RunError> {
+    let path = dir.join("lock");
+    let unusable = || failed(format!("{} can't be locked", path.display()));
+    let options = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = options.map_err(unusable())?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(unusable()(error)),
+    }
+}
+
+fn new_estate(options: &Options, state_lock: File) -> Result<Estate, RunError> {
+    let path = handover::path(&options.state_dir);
+    let unusable = || failed(format!("{} can't be served", path.display()));
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable()(error)),
+        _ => {}
+    }
+    let handover = UnixListener::bind(&path).map_err(unusable())?;
+    let (admin, admin_lock) = bind_admin(options)?;
+    Ok(Estate { admin, admin_path: options.socket.clone(), admin_lock, state_lock, handover })
+}
+
+fn bind_admin(options: &Options) -> Result<(UnixListener, File), RunError> {
+    let (listener, lock) = server::bind(&options.socket, options.socket_mode)?.into_parts();
+    let listener = listener.into_std().map_err(failed(format!("{} can't be served", options.socket.display())))?;
+    Ok((listener, lock))
+}
+
+/// After a takeover under another socket path that one is bound; the predecessor's ends with it.
+fn rebind_admin(estate: Estate, options: &Options) -> Result<Estate, RunError> {
+    if estate.admin_path == options.socket {
+        return Ok(estate);
+    }
+    let (admin, admin_lock) = bind_admin(options)?;
+    Ok(Estate { admin, admin_lock, admin_path: options.socket.clone(), ..estate })
+}
+
+/// The signals that a router listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn terminated(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn reloaded(&mut self) {
+        self.hangup.recv().await;
+    }
+}
+
+/// Starts this program anew with the same arguments; it takes over by itself.
+fn start_successor() {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next();
+    // The path of a binary that was replaced reads as `... (deleted)`; the new one lies under the name without that.
+    let own = std::env::current_exe().ok().and_then(|path| {
+        let text = path.to_str()?;
+        Some(PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(text)))
+    });
+    let Some(program) = own.or_else(|| program.map(PathBuf::from)) else { return };
+    let mut command = tokio::process::Command::new(&program);
+    // What systemd passed to this process is not for the successor, which gets the sockets from here.
+    command.args(arguments).env_remove("LISTEN_PID").env_remove("LISTEN_FDS").env_remove("LISTEN_FDNAMES");
+    match command.spawn() {
+        Ok(mut child) => {
+            tracing::info!(pid = child.id(), "successor started");
+            tokio::spawn(async move {
+                if let Ok(status) = child.wait().await {
+                    tracing::warn!(%status, "the successor ended while this router still runs");
+                }
+            });
+        }
+        Err(error) => tracing::error!(program = %program.display(), %error, "no successor could be started"),
+    }
+}
+
+/// Each connection needs two descriptors, more than the usual soft limit of 1024 allows.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open descriptors could not be raised");
+    }
+}
