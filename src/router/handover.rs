@@ -219,6 +219,7 @@ fn read_line<T: for<'de> Deserialize<'de>>(stream: &mut UnixStream) -> io::Resul
 }
 
 /// Receives a message of at most so many bytes with the descriptors it carries.
+#[expect(unsafe_code, reason = "descriptors come as bare numbers")]
 pub(super) fn receive(socket: RawFd, size: usize) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0; size];
     let mut space = nix::cmsg_space!([RawFd; 1]);

@@ -77,7 +77,7 @@ impl Listeners {
         };
         socket.set_nonblocking(true).map_err(failed)?;
         let socket = Arc::new(socket);
-        let ready = AsyncFd::new(socket.clone()).map_err(failed)?;
+        let ready = watched(socket.clone()).map_err(failed)?;
         let accepting = tokio::spawn(accept(ready, address, self.plane.clone(), self.workers.clone())).abort_handle();
         notify::store(address, &socket);
         tracing::info!(%address, "listening");
@@ -121,6 +121,13 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// A listener that the runtime watches.
+#[expect(unsafe_code, reason = "the runtime must be promised that the descriptor stays open")]
+fn watched(socket: Arc<TcpListener>) -> io::Result<AsyncFd<Arc<TcpListener>>> {
+    // SAFETY: the listener is owned by what is made here, keeps its one descriptor, and closes it only when dropped.
+    unsafe { AsyncFd::register(socket) }.map_err(|error| error.into_parts().1)
 }
 
 /// Accepts until it is aborted. Nothing is lost by that: between a connection and its worker nothing waits.

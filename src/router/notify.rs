@@ -69,6 +69,7 @@ pub fn inherited() -> Vec<TcpListener> {
 }
 
 /// Takes a passed descriptor if it is a listening TCP socket; any other is closed.
+#[expect(unsafe_code, reason = "descriptors come as bare numbers")]
 fn adopt(descriptor: RawFd) -> Option<TcpListener> {
     // SAFETY: fcntl only looks the number up and sets a flag on it.
     if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {

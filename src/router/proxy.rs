@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{self, HeaderValue};
 use http::uri::Uri;
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::admit::{Ask, Refused, Ticket};

@@ -86,7 +86,8 @@ pub fn run(options: &Options) -> Result<(), RunError> {
 }
 
 async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), RunError> {
-    let mut signals = Signals::new().map_err(failed("signals can't be caught"))?;
+    let mut stop = Stop::new().map_err(failed("signals can't be caught"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed("signals can't be caught"))?;
     let start = Start::take(options, inherited)?;
     let store = Store::new(&options.state_dir);
     let state = store.load()?;
@@ -112,8 +113,8 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
     let mut succession = std::pin::pin!(give_way(&estate, &control));
     let succeeded = loop {
         tokio::select! {
-            () = signals.terminated() => break false,
-            () = signals.reloaded() => start_successor(),
+            () = stop.asked() => break false,
+            _ = hangup.recv() => start_successor(),
             result = &mut succession => { result?; break true }
         }
     };
@@ -127,7 +128,7 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
     let idle = if succeeded { options.limits.drain } else { LAST_CALL.min(options.limits.drain) };
     tokio::select! {
         () = drain(&plane, idle, options.limits.drain) => {}
-        () = signals.terminated() => tracing::warn!("told to stop again: what is in flight is cut"),
+        () = stop.asked() => tracing::warn!("told to stop again: what is in flight is cut"),
     }
     tracing::info!("router leaves");
     Ok(())
@@ -276,31 +277,22 @@ fn rebind_admin(estate: Estate, options: &Options) -> Result<Estate, RunError> {
     Ok(Estate { admin, admin_lock, admin_path: options.socket.clone(), ..estate })
 }
 
-/// The signals that a router listens to.
-struct Signals {
+/// The signals that ask a router to stop.
+struct Stop {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
-impl Signals {
+impl Stop {
     fn new() -> io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn terminated(&mut self) {
+    async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-
-    async fn reloaded(&mut self) {
-        self.hangup.recv().await;
     }
 }
 

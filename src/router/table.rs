@@ -42,11 +42,6 @@ impl Table {
         Table { routes, listeners }
     }
 
-    /// The addresses that routes need.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|(address, _)| *address)
-    }
-
     /// The route of a request that came in at a listener. `host` may have a port.
     pub fn find(&self, listener: SocketAddr, host: &str, path: &str) -> Option<&Arc<Route>> {
         let (_, hosts) = self.listeners.iter().find(|(address, _)| *address == listener)?;
