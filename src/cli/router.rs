@@ -55,8 +55,7 @@ pub fn run(args: Args) -> ExitCode {
     if let Some(threads) = args.threads {
         limits.workers = usize::from(threads);
     }
-    let options =
-        Options { state_dir: args.state_dir, socket: args.socket, socket_mode: args.socket_mode, limits };
+    let options = Options { state_dir: args.state_dir, socket: args.socket, socket_mode: args.socket_mode, limits };
     match crate::router::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -60,7 +60,9 @@ pub fn app(plane: Arc<Plane>, control: Arc<Control>) -> Router {
         .route("/v1/hello", get(hello))
         .route("/v1/routes", get(routes))
         .route("/v1/routes/{key}", put(put_route).get(route).delete(delete_route))
-        .fallback(|| async { Failure(ErrorBody { code: ErrorCode::NotFound, message: "there is no such path".into() }) })
+        .fallback(|| async {
+            Failure(ErrorBody { code: ErrorCode::NotFound, message: "there is no such path".into() })
+        })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Admin { plane, control })
 }
@@ -88,7 +90,11 @@ async fn route(State(admin): State<Admin>, Path(key): Path<String>) -> Result<Re
     Ok(Json(admin.control.route(&key)?).into_response())
 }
 
-async fn put_route(State(admin): State<Admin>, Path(key): Path<String>, body: axum::body::Bytes) -> Result<Response, Failure> {
+async fn put_route(
+    State(admin): State<Admin>,
+    Path(key): Path<String>,
+    body: axum::body::Bytes,
+) -> Result<Response, Failure> {
     let put: PutRoute = read(&body)?;
     // On a task of its own, because it must not stop half-way when the sender goes away.
     let change = tokio::spawn(async move { admin.control.put(&key, put).await });
@@ -121,7 +127,8 @@ fn read(body: &[u8]) -> Result<PutRoute, Failure> {
     let unreadable = |error: serde_json::Error| invalid(format!("the body is no route: {error}"));
     let Header { version } = serde_json::from_slice(body).map_err(unreadable)?;
     if version > VERSION {
-        let message = format!("the route has version {version}, this router understands up to {VERSION}: upgrade it first");
+        let message =
+            format!("the route has version {version}, this router understands up to {VERSION}: upgrade it first");
         return Err(Failure(ErrorBody { code: ErrorCode::Version, message }));
     }
     serde_json::from_slice(body).map_err(unreadable)

@@ -59,9 +59,16 @@ pub fn point(ticket: u64) -> u64 {
 }
 
 /// Chooses an endpoint, preferring the drawn group. `turn` decides ties; endpoints for which `tried` holds are passed over.
-pub fn choose<G: Weighted>(groups: &[G], drawn: usize, turn: usize, tried: impl Fn(&G::Target) -> bool) -> Option<Pick> {
+pub fn choose<G: Weighted>(
+    groups: &[G],
+    drawn: usize,
+    turn: usize,
+    tried: impl Fn(&G::Target) -> bool,
+) -> Option<Pick> {
     let others = || (1..groups.len()).map(|step| (drawn + step) % groups.len()).filter(|&g| groups[g].weight() > 0);
-    let best = |group: usize, health| least(groups[group].targets(), health, turn, &tried).map(|target| Pick { group, target, health });
+    let best = |group: usize, health| {
+        least(groups[group].targets(), health, turn, &tried).map(|target| Pick { group, target, health })
+    };
     let usable = |group: usize| best(group, EndpointHealth::Up).or_else(|| best(group, EndpointHealth::Unknown));
     usable(drawn)
         .or_else(|| others().find_map(|group| best(group, EndpointHealth::Up)))
@@ -169,7 +176,10 @@ mod tests {
             (vec![Group(1, vec![Fake(Down, 0), Fake(Unknown, 9)])], Some((0, 1))),
             (vec![Group(1, vec![Fake(Down, 0)]), Group(1, vec![Fake(Up, 9)])], Some((1, 0))),
             (vec![Group(1, vec![]), Group(1, vec![Fake(Unknown, 9)])], Some((1, 0))),
-            (vec![Group(1, vec![Fake(Down, 0)]), Group(1, vec![Fake(Unknown, 0)]), Group(1, vec![Fake(Up, 0)])], Some((2, 0))),
+            (
+                vec![Group(1, vec![Fake(Down, 0)]), Group(1, vec![Fake(Unknown, 0)]), Group(1, vec![Fake(Up, 0)])],
+                Some((2, 0)),
+            ),
             (vec![Group(1, vec![Fake(Down, 4)]), Group(0, vec![Fake(Up, 0)])], Some((0, 0))),
             (vec![Group(1, vec![]), Group(1, vec![Fake(Down, 0)])], Some((1, 0))),
             (vec![Group(1, vec![]), Group(0, vec![Fake(Up, 0)])], None),

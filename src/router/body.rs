@@ -54,7 +54,11 @@ pub enum RequestBody {
 impl RequestBody {
     /// The body of a client's request.
     pub fn new(incoming: Incoming) -> Self {
-        if incoming.is_end_stream() { RequestBody::Empty } else { RequestBody::Streaming(incoming, Arc::new(Progress::new())) }
+        if incoming.is_end_stream() {
+            RequestBody::Empty
+        } else {
+            RequestBody::Streaming(incoming, Arc::new(Progress::new()))
+        }
     }
 
     /// Whether there is none, so that the request can be sent again.

@@ -142,7 +142,9 @@ fn check_host(host: &str) -> Result<(), String> {
     let name = host.strip_prefix("*.").unwrap_or(host);
     let bracketed = name.starts_with('[') && name.ends_with(']');
     let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') || (bracketed && matches!(byte, b':' | b'[' | b']'))
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_')
+            || (bracketed && matches!(byte, b':' | b'[' | b']'))
     };
     if !name.is_empty() && name.len() <= 253 && !name.starts_with('.') && name.bytes().all(allowed) {
         return Ok(());

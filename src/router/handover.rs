@@ -103,7 +103,9 @@ impl Received {
 pub fn take_over(state_dir: &Path) -> io::Result<Option<Received>> {
     let mut conversation = match UnixStream::connect(path(state_dir)) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     conversation.set_read_timeout(Some(PATIENCE))?;

@@ -38,7 +38,8 @@ fn connection_options(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     for value in headers.get_all(header::CONNECTION) {
         for option in value.as_bytes().split(|byte| *byte == b',') {
             let option = option.trim_ascii();
-            if option.is_empty() || option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
+            if option.is_empty() || option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close")
+            {
                 continue;
             }
             let Ok(name) = HeaderName::from_bytes(option) else { continue };
@@ -106,7 +107,10 @@ fn takes_trailers(value: &HeaderValue) -> bool {
 /// The value of a cookie.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|line| {
-        line.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+        line.split(';')
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
     })
 }
 

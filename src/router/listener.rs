@@ -57,7 +57,12 @@ impl Listeners {
     /// No listeners yet, but sockets that a predecessor had open.
     pub fn new(plane: Arc<Plane>, workers: Arc<Workers>, inherited: Vec<TcpListener>) -> Self {
         let address = |socket: TcpListener| socket.local_addr().ok().map(|address| (address, socket));
-        Listeners { plane, workers, open: BTreeMap::new(), inherited: inherited.into_iter().filter_map(address).collect() }
+        Listeners {
+            plane,
+            workers,
+            open: BTreeMap::new(),
+            inherited: inherited.into_iter().filter_map(address).collect(),
+        }
     }
 
     /// Whether an address is listened at.

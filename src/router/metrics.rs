@@ -9,8 +9,12 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// All measurements of a router.
 pub fn text(plane: &Plane) -> String {
-    let routes: Vec<RouteStatus> =
-        plane.gate.read(|table| table.routes.values().cloned().collect::<Vec<_>>()).iter().map(|r| r.status("")).collect();
+    let routes: Vec<RouteStatus> = plane
+        .gate
+        .read(|table| table.routes.values().cloned().collect::<Vec<_>>())
+        .iter()
+        .map(|r| r.status(""))
+        .collect();
     let mut out = String::with_capacity(16 * 1024);
     // Writing to a string can't fail.
     let _ = write_all(&mut out, plane, &routes);
@@ -41,7 +45,11 @@ fn write_all(out: &mut String, plane: &Plane, routes: &[RouteStatus]) -> std::fm
 }
 
 fn groups(out: &mut String, routes: &[RouteStatus]) -> std::fmt::Result {
-    let each = || routes.iter().flat_map(|status| status.groups.iter().map(move |group| (labels(status, group.group.as_str()), group)));
+    let each = || {
+        routes
+            .iter()
+            .flat_map(|status| status.groups.iter().map(move |group| (labels(status, group.group.as_str()), group)))
+    };
     head(out, "trimtab_router_requests_total", "counter", "Answers of the instances, by class.")?;
     for (labels, group) in each() {
         for (class, count) in CLASSES.iter().zip(group.classes) {

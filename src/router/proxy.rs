@@ -179,7 +179,11 @@ fn copy_head(request: &Request<RequestBody>) -> Request<RequestBody> {
 
 /// Waits for the head of the answer. The time runs from the last part of the request, so that a large or slow body does
 /// not use up the instance's time; a client that sends nothing for as long is given up.
-async fn answered<T>(answer: impl Future<Output = T>, limit: Duration, progress: Option<&Progress>) -> Result<T, Refusal> {
+async fn answered<T>(
+    answer: impl Future<Output = T>,
+    limit: Duration,
+    progress: Option<&Progress>,
+) -> Result<T, Refusal> {
     let mut answer = std::pin::pin!(answer);
     let mut deadline = Instant::now() + limit;
     loop {

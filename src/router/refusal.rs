@@ -66,9 +66,10 @@ impl Refusal {
             Refusal::Refused(Refused::HoldFull) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the app is being replaced, and too many requests wait already")
             }
-            Refusal::Refused(Refused::HoldTimeout) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "the app is being replaced, and it took longer than a request may wait")
-            }
+            Refusal::Refused(Refused::HoldTimeout) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the app is being replaced, and it took longer than a request may wait",
+            ),
             Refusal::BadGateway => (StatusCode::BAD_GATEWAY, "the instance gave no proper answer"),
             Refusal::GatewayTimeout => (StatusCode::GATEWAY_TIMEOUT, "the instance took too long to answer"),
         }

@@ -119,7 +119,8 @@ impl Route {
                     endpoint
                 } else {
                     let returned = shared.take_leaving(same);
-                    let new = || Arc::new(Endpoint::new(backend.group.clone(), at.clone(), workers, shared.verdict.clone()));
+                    let new =
+                        || Arc::new(Endpoint::new(backend.group.clone(), at.clone(), workers, shared.verdict.clone()));
                     let endpoint = returned.unwrap_or_else(new);
                     unprobed.push(endpoint.clone());
                     endpoint

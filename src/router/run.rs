@@ -151,7 +151,11 @@ async fn drain(plane: &Plane, idle: Duration, limit: Duration) {
     }
 }
 
-fn serve_admin(estate: &Estate, plane: &Arc<Plane>, control: &Arc<Control>) -> Result<tokio::task::JoinHandle<()>, RunError> {
+fn serve_admin(
+    estate: &Estate,
+    plane: &Arc<Plane>,
+    control: &Arc<Control>,
+) -> Result<tokio::task::JoinHandle<()>, RunError> {
     let unusable = || failed(format!("{} can't be served", estate.admin_path.display()));
     let listener = estate.admin.try_clone().map_err(unusable())?;
     listener.set_nonblocking(true).map_err(unusable())?;
@@ -325,7 +329,8 @@ fn start_successor() {
 /// Each connection needs two descriptors, more than the usual soft limit of 1024 allows.
 fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open descriptors could not be raised");
     }

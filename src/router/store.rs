@@ -83,7 +83,8 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
             Err(source) => return Err(StoreError::Io { path: self.path.clone(), what: "read", source }),
         };
-        let damaged = |error: serde_json::Error| StoreError::Damaged { path: self.path.clone(), reason: error.to_string() };
+        let damaged =
+            |error: serde_json::Error| StoreError::Damaged { path: self.path.clone(), reason: error.to_string() };
         // The version is read by itself, because a newer document need not have the fields of this one.
         #[derive(Deserialize)]
         struct Header {
@@ -100,7 +101,8 @@ impl Store {
 
     /// Replaces the state. After success it survives a crash of the machine; after an error either the old or the new one is there.
     pub fn save(&self, state: &State) -> Result<(), StoreError> {
-        let document = Document { version: VERSION, epoch: state.epoch, routes: state.routes.values().cloned().collect() };
+        let document =
+            Document { version: VERSION, epoch: state.epoch, routes: state.routes.values().cloned().collect() };
         let text = serde_json::to_vec_pretty(&document)
             .map_err(|error| StoreError::Damaged { path: self.path.clone(), reason: error.to_string() })?;
         self.replace(&text).map_err(|source| StoreError::Io { path: self.path.clone(), what: "written", source })

@@ -85,7 +85,12 @@ impl Workers {
     }
 }
 
-async fn work(number: usize, plane: Arc<Plane>, mut accepted: mpsc::UnboundedReceiver<Accepted>, open: Arc<AtomicUsize>) {
+async fn work(
+    number: usize,
+    plane: Arc<Plane>,
+    mut accepted: mpsc::UnboundedReceiver<Accepted>,
+    open: Arc<AtomicUsize>,
+) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
