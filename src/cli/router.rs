@@ -1,5 +1,6 @@
 //! `trimtab router`.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,7 +46,8 @@ fn mode(text: &str) -> Result<u32, String> {
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     let filter = EnvFilter::try_from_env("TRIMTAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let mut limits = Limits {
         max_connections: args.max_connections as usize,
         header_timeout: args.header_timeout.duration(),
