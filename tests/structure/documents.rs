@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use trimtab::domain::manifest::DocumentSet;
+
 use super::source::{files, read, root};
 
 fn documents() -> Vec<PathBuf> {
@@ -89,4 +91,22 @@ fn links_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn documented_manifests_are_valid() {
+    let mut seen = 0;
+    for document in documents() {
+        let text = read(&document);
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            if !block.starts_with("apiVersion:") {
+                continue;
+            }
+            seen += 1;
+            let set = DocumentSet::from(vec![("example.yaml".into(), block.into())]);
+            let problems: Vec<String> = set.problems().iter().map(ToString::to_string).collect();
+            assert!(problems.is_empty(), "{}:\n{block}\n{}", document.display(), problems.join("\n"));
+        }
+    }
+    assert!(seen > 0, "no document shows a whole manifest");
 }
