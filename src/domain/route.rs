@@ -1,6 +1,6 @@
 //! The settings of a route apart from where its requests go, so that "is it set as it should be?" is one comparison.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
