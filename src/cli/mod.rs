@@ -9,6 +9,7 @@ pub mod exit;
 pub mod help;
 pub mod logs;
 pub mod output;
+pub mod plan;
 pub mod quarantine;
 pub mod reconcile;
 pub mod restart;
@@ -47,6 +48,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Plan(plan::Args),
+    Diff(plan::DiffArgs),
     Status(status::Args),
     Why(why::Args),
     Rollout(rollout::Args),
@@ -75,6 +78,8 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     match cli.verb {
+        Verb::Plan(args) => plan::run(args),
+        Verb::Diff(args) => plan::run_diff(args),
         Verb::Status(args) => status::run(args),
         Verb::Why(args) => why::run(args),
         Verb::Rollout(args) => rollout::run(args),

@@ -1,1 +1,6 @@
-
+mod canned;
+mod exit_codes;
+mod golden;
+mod help;
+mod printing;
+mod watch;

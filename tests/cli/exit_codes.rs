@@ -1,0 +1,180 @@
+//! The exit code and the error of every way to end.
+
+use std::process::Output;
+
+use serde_json::Value;
+use trimtab::api::types::{CheckResult, UnitHealth};
+
+use super::canned::{Canned, Served, canary, serve, unit};
+use super::golden::plans;
+use crate::support::trimtab;
+
+pub fn run(served: &Served, args: &[&str]) -> Output {
+    trimtab()
+        .args(args)
+        .env_clear()
+        .env("TRIMTAB_SOCKET", &served.socket)
+        .output()
+        .expect("the binary could not be started")
+}
+
+pub fn code(served: &Served, args: &[&str]) -> i32 {
+    let output = run(served, args);
+    output.status.code().unwrap_or_else(|| panic!("{args:?} was killed: {output:?}"))
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn two_environments() -> Canned {
+    let mut canned = Canned::with(vec![
+        unit("hello/dev/default", "1.4.1"),
+        unit("hello/production/first", "1.4.1"),
+        unit("hello/production/second", "1.4.1"),
+        unit("worker/dev/default", "2.0.0"),
+    ]);
+    canned.refuse.insert("hello/production/second".into(), (409, "illegal"));
+    canned.refuse.insert("worker/dev/default".into(), (503, "unavailable"));
+    canned
+}
+
+#[test]
+fn what_is_asked_for_decides_the_code() {
+    let served = serve(two_environments());
+    let cases: [(&[&str], i32); 17] = [
+        (&["status"], 0),
+        (&["status", "hello", "-e", "dev"], 0),
+        (&["status", "nothing"], 3),
+        (&["status", "Not A Name"], 2),
+        (&["why", "worker"], 0),
+        (&["rollout", "status", "worker"], 0),
+        (&["rollout", "status", "hello"], 2),
+        (&["rollout", "status", "hello", "-e", "staging"], 3),
+        (&["rollout", "pause", "hello", "-e", "production"], 2),
+        (&["rollout", "pause", "hello", "-e", "production", "--target", "first"], 0),
+        (&["rollout", "pause", "hello", "-e", "production", "--target", "second"], 5),
+        (&["rollout", "abort", "worker"], 6),
+        (&["rollback", "hello"], 2),
+        (&["rollback", "hello", "-e", "dev", "--to", "HEAD~1"], 2),
+        (&["suspend"], 2),
+        (&["help", "nothing"], 2),
+        (&["nothing"], 2),
+    ];
+    for (args, expected) in cases {
+        let output = run(&served, args);
+        assert_eq!(output.status.code(), Some(expected), "{args:?}: {output:?}");
+        assert_eq!(output.stderr.is_empty(), expected == 0, "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn an_environments_targets_are_commanded_together() {
+    let served = serve(two_environments());
+    // The second target refuses: that does not undo what the first does, and it is told.
+    let output = run(&served, &["rollback", "hello", "-e", "production"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("hello/production/first") && text.contains("not now, because of illegal"), "{text}");
+    assert_eq!(served.canned.commands.lock().unwrap().len(), 1);
+    assert_eq!(code(&served, &["suspend", "-e", "production"]), 0);
+    assert_eq!(
+        served.canned.commands.lock().unwrap().last().unwrap(),
+        r#"environment production {"command":"suspend"}"#
+    );
+}
+
+#[test]
+fn a_difference_is_told_apart_from_an_error() {
+    let mut canned = Canned::with(Vec::new());
+    canned.plans = plans();
+    let served = serve(canned);
+    for verb in ["plan", "diff"] {
+        assert_eq!(code(&served, &[verb, "same"]), 0);
+        assert_eq!(code(&served, &[verb, "hello"]), 1);
+        assert_eq!(code(&served, &[verb, "blocked"]), 6);
+        assert_eq!(code(&served, &[verb, "nothing"]), 3);
+        // One that can't be planned is an error, whatever the others are.
+        assert_eq!(code(&served, &[verb]), 6);
+    }
+}
+
+#[test]
+fn a_failed_check_fails() {
+    let part = |part: &str, ok| CheckResult { part: part.into(), ok, message: "seen".into(), limitations: Vec::new() };
+    let mut canned = Canned::with(Vec::new());
+    canned.checks = vec![part("git", true), part("router", true)];
+    assert_eq!(code(&serve(canned), &["check"]), 0);
+    let mut canned = Canned::with(Vec::new());
+    canned.checks = vec![part("git", true), part("router", false)];
+    assert_eq!(code(&serve(canned), &["check"]), 6);
+}
+
+#[test]
+fn without_a_daemon_the_error_says_where_it_was_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("none.sock");
+    let verbs: [&[&str]; 11] = [
+        &["status"],
+        &["why", "hello"],
+        &["plan"],
+        &["diff"],
+        &["rollout", "promote", "hello"],
+        &["rollback", "hello", "-e", "dev"],
+        &["reconcile"],
+        &["restart", "hello"],
+        &["suspend", "hello"],
+        &["quarantine", "list"],
+        &["logs", "hello"],
+    ];
+    for verb in verbs {
+        let output = trimtab().args(verb).arg("--socket").arg(&socket).env_clear().output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{verb:?}: {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("none.sock") && text.contains("try:"), "{verb:?}: {text}");
+    }
+}
+
+#[test]
+fn errors_are_json_where_json_was_asked_for() {
+    let served = serve(two_environments());
+    let output = run(&served, &["rollout", "status", "hello", "-o", "json"]);
+    let error = &json(&output)["error"];
+    assert_eq!(error["exitCode"], 2);
+    assert_eq!(error["code"], "invalid");
+    assert_eq!(error["choices"].as_array().unwrap().len(), 3);
+    assert!(output.stderr.is_empty(), "{output:?}");
+
+    let output = run(&served, &["rollout", "abort", "worker", "-o", "json"]);
+    assert_eq!(json(&output)["error"]["code"], "unavailable");
+    assert_eq!(output.status.code(), Some(6));
+
+    for args in [&["status", "--nothing", "-o", "json"], &["status", "--nothing", "-ojson", "x"]] {
+        let output = run(&served, args);
+        assert_eq!(json(&output)["error"]["code"], "usage");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn a_name_that_was_mistyped_is_guessed() {
+    let served = serve(two_environments());
+    let output = run(&served, &["why", "helo"]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("did you mean hello?"), "{text}");
+}
+
+#[test]
+fn a_watch_that_has_nothing_to_wait_for_ends() {
+    let mut verified = unit("hello/dev/default", "1.4.2");
+    let mut rollout = canary("verified");
+    rollout.summary.ended = Some(super::canned::ago(1));
+    verified.rollout = Some(rollout.clone());
+    assert_eq!(code(&serve(Canned::with(vec![verified])), &["rollout", "status", "hello", "-w"]), 0);
+    let mut stuck = unit("hello/dev/default", "1.4.1");
+    stuck.health = UnitHealth::Stuck;
+    rollout.summary.status = "stuck".into();
+    stuck.rollout = Some(rollout);
+    assert_eq!(code(&serve(Canned::with(vec![stuck])), &["rollout", "status", "hello", "-w"]), 6);
+}

@@ -1,0 +1,104 @@
+//! Following a rollout where nothing can be redrawn: a line a change, and the outcome as the exit code.
+
+use trimtab::api::types::{UnitHealth, UnitStatus};
+use trimtab::cli::exit::Exit;
+use trimtab::cli::rollout::watch::{Followed, Goal, ended};
+
+use super::canned::{Canned, ago, canary, rolled_back, serve, unit};
+use super::exit_codes::run;
+
+/// A unit whose canary stands at a phase, by number, or has ended.
+fn at(phase: usize, status: &str) -> UnitStatus {
+    let mut unit = unit("hello/dev/default", "1.4.1");
+    let mut rollout = canary(status);
+    for (number, view) in rollout.phases.iter_mut().enumerate() {
+        view.state = if number < phase {
+            "done"
+        } else if number == phase {
+            "current"
+        } else {
+            "pending"
+        }
+        .into();
+    }
+    let ends = !matches!(status, "running" | "paused" | "settling");
+    rollout.summary.ended = ends.then(|| ago(0));
+    unit.health = if ends { UnitHealth::InSync } else { UnitHealth::Progressing };
+    unit.rollout = Some(rollout);
+    unit
+}
+
+#[test]
+fn a_line_a_change_and_the_outcome() {
+    let mut canned = Canned::with(vec![at(0, "running")]);
+    let states = [at(1, "running"), at(1, "running"), at(2, "running"), at(3, "verified")];
+    canned.next = states.into_iter().map(|unit| vec![unit]).collect::<Vec<_>>().into();
+    let output = run(&serve(canned), &["rollout", "status", "hello", "-w"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[0].contains("phase 1/4 prepare"), "{text}");
+    assert!(lines[1].contains("phase 2/4 canary at 10%"), "{text}");
+    assert!(lines[3].contains("verified"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn a_program_reads_a_document_a_line() {
+    let mut canned = Canned::with(vec![at(0, "running")]);
+    canned.next = vec![vec![at(1, "running")], vec![at(1, "rolledBack")]].into();
+    let output = run(&serve(canned), &["rollout", "status", "hello", "-w", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let read = |line| serde_json::from_str::<UnitStatus>(line).unwrap();
+    let statuses: Vec<_> = text.lines().map(|line| read(line).rollout.unwrap().summary.status).collect();
+    assert_eq!(statuses, ["running", "running", "rolledBack"]);
+}
+
+#[test]
+fn the_end_is_told_by_what_is_followed() {
+    let present = Followed::present();
+    for (status, exit) in [
+        ("running", None),
+        ("paused", None),
+        ("settling", None),
+        ("superseded", None),
+        ("verified", Some(Exit::Ok)),
+        ("rolledBack", Some(Exit::Failed)),
+        ("aborted", Some(Exit::Failed)),
+        ("stopped", Some(Exit::Failed)),
+        ("stuck", Some(Exit::Failed)),
+    ] {
+        assert_eq!(ended(&at(1, status), &present), exit, "{status}");
+    }
+    // An abort that was asked for has succeeded when it is done, and failed when the rollout was faster.
+    let abort = Followed::after(&at(1, "running"), Goal::Aborted);
+    assert_eq!(ended(&at(1, "aborted"), &abort), Some(Exit::Ok));
+    assert_eq!(ended(&at(1, "verified"), &abort), Some(Exit::Failed));
+    // What had ended before a retry is not its end.
+    let retry = Followed::after(&at(1, "stuck"), Goal::Verified);
+    assert_eq!(ended(&at(1, "stuck"), &retry), None);
+    let mut next = at(3, "verified");
+    next.rollout.as_mut().unwrap().summary.id = "ro-2".into();
+    assert_eq!(ended(&next, &retry), Some(Exit::Ok));
+}
+
+#[test]
+fn a_rollback_ends_when_git_and_the_machines_agree() {
+    let mut unit = at(1, "rolledBack");
+    let mut rollback = rolled_back();
+    for status in ["deciding", "trafficBack", "committed", "pushed"] {
+        rollback.status = status.into();
+        unit.rollback = Some(rollback.clone());
+        assert_eq!(ended(&unit, &Followed::present()), None, "{status}");
+    }
+    let before = at(1, "verified");
+    let followed = Followed::after(&before, Goal::RolledBack);
+    assert_eq!(ended(&before, &followed), None);
+    for (status, exit) in [("settled", Exit::Ok), ("superseded", Exit::Ok), ("held", Exit::Failed)] {
+        rollback.status = status.into();
+        unit.rollback = Some(rollback.clone());
+        assert_eq!(ended(&unit, &followed), Some(exit), "{status}");
+    }
+}
