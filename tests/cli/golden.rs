@@ -6,13 +6,11 @@ use insta::assert_snapshot;
 use trimtab::api::types::{CheckResult, QuarantineEntry, RolloutSummary, UnitHealth, UnitPlan, UnitStatus};
 use trimtab::cli::output::{Format, View};
 use trimtab::cli::{check, plan, quarantine, rollout, status, why};
-use trimtab::domain::desired::{DesiredUnit, Trigger};
+use trimtab::domain::desired::DesiredUnit;
 use trimtab::domain::difference::Difference;
 use trimtab::domain::digest::Digest;
 use trimtab::domain::id::GroupId;
-use trimtab::domain::plan::{
-    BackendGoal, Condition, FORMAT, GroupSource, Phase, PhaseId, Plan, PlanKind, Settle, TrafficGoal,
-};
+use trimtab::domain::plan::{Condition, FORMAT, GroupSource, Phase, Plan, PlanKind};
 use trimtab::domain::span::Span;
 
 use super::canned::{ago, canary, daemon, group, held, noon, rolled_back, unit, version};
@@ -153,24 +151,25 @@ fn desired(version: &str, motd: &str) -> DesiredUnit {
 pub fn plans() -> Vec<UnitPlan> {
     let (before, after) = (desired("1.4.1", "one\ntwo\nthree\n"), desired("1.4.2", "one\n2\nthree\n"));
     let (stable, canary) = (GroupId::from("aaaaaaaaaaaa"), GroupId::from("bbbbbbbbbbbb"));
-    let traffic = |new: u32| TrafficGoal {
-        route: after.digest(),
-        backends: [(stable.clone(), 100 - new), (canary.clone(), new)]
-            .into_iter()
-            .map(|(group, weight)| (group, BackendGoal { weight, slots: 3 }))
-            .collect(),
-        hold: None,
-    };
-    let phase = |id: u32, name: &str, sizes: (u32, u32), new: u32, advance: Vec<Condition>| Phase {
-        id: PhaseId(id),
-        name: name.into(),
-        groups: BTreeMap::from([(stable.clone(), sizes.0), (canary.clone(), sizes.1)]),
-        traffic: Some(traffic(new)),
-        preview: None,
-        enter: Vec::new(),
-        advance,
-        deadline: Some(Span::from_secs(60)),
-        on_failure: Settle::Phase { phase: PhaseId(9), on: vec![Trigger::Analysis] },
+    // Read from their stored form, so that fields which are added with a default leave this test alone.
+    let phase = |id: u32, name: &str, sizes: (u32, u32), new: u32, advance: Vec<Condition>| -> Phase {
+        let stored = serde_json::json!({
+            "id": id,
+            "name": name,
+            "groups": { stable.as_str(): sizes.0, canary.as_str(): sizes.1 },
+            "traffic": {
+                "route": after.digest(),
+                "settings": "s1:0",
+                "backends": {
+                    stable.as_str(): { "weight": 100 - new, "slots": 3 },
+                    canary.as_str(): { "weight": new, "slots": 3 },
+                },
+            },
+            "advance": advance,
+            "deadline": "1m",
+            "onFailure": { "phase": { "phase": 9, "on": ["analysis"] } },
+        });
+        serde_json::from_value(stored).unwrap()
     };
     let source =
         |unit: &DesiredUnit| GroupSource { rendered: unit.digest(), restarts: 0, version: unit.version.clone() };
@@ -200,6 +199,7 @@ pub fn plans() -> Vec<UnitPlan> {
             phase(1, "all on 1.4.2", (0, 3), 100, vec![Condition::Watch(Span::from_secs(300))]),
         ],
         settle: vec![phase(9, "back to 1.4.1", (3, 0), 0, Vec::new())],
+        analyses: BTreeMap::new(),
         differences: vec![
             difference("version", "1.4.1", "1.4.2", "starts new instances"),
             difference("workload.process.env.MOTD", "one\ntwo\nthree\n", "one\n2\nthree\n", "starts new instances"),

@@ -30,6 +30,9 @@ pub fn phase(plan: &Plan, phase: &Phase) -> Vec<String> {
         let hooks: Vec<_> = phase.enter.iter().map(|call| call.hook.name.to_string()).collect();
         lines.push(format!("first runs {}", hooks.join(", ")));
     }
+    if let Some(wait) = phase.stop_first {
+        lines.push(format!("first ends all other instances; meanwhile requests wait, each up to {wait}"));
+    }
     let groups: Vec<_> = phase.groups.iter().map(|(id, size)| format!("{size} of {}", group(plan, id))).collect();
     lines.push(if groups.is_empty() { "no instances".to_owned() } else { groups.join(", ") });
     if let Some(goal) = &phase.traffic {
@@ -38,9 +41,13 @@ pub fn phase(plan: &Plan, phase: &Phase) -> Vec<String> {
     if let Some(goal) = &phase.preview {
         lines.push(format!("preview: {}", traffic(plan, goal)));
     }
+    if !phase.gate.is_empty() {
+        let gate: Vec<_> = phase.gate.iter().map(ToString::to_string).collect();
+        lines.push(format!("all the while analysis {} must hold", gate.join(", ")));
+    }
     if !phase.advance.is_empty() {
         let conditions: Vec<_> = phase.advance.iter().map(condition).collect();
-        lines.push(format!("then waits for {}", conditions.join(" and ")));
+        lines.push(format!("then waits for {}", conditions.join(", then for ")));
     }
     if let Some(deadline) = phase.deadline {
         lines.push(format!("fails when it is not so within {deadline}"));
