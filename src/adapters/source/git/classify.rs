@@ -98,11 +98,7 @@ pub(super) fn classify(stderr: &str, told: &Told) -> SourceError {
     let says = |words: Words| words.iter().any(|word| low.contains(word));
     let (remote, detail) = (told.remote.clone(), detail(stderr));
     if says(TOO_LARGE) {
-        SourceError::TooLarge {
-            what: format!("what {remote} sends"),
-            limit: format!("{} bytes", told.max_fetch_bytes),
-            setting: "limits.maxFetchBytes",
-        }
+        too_large(told)
     } else if says(BRANCH_GONE) {
         SourceError::BranchGone { remote, branch: told.branch.clone() }
     } else if says(HOST_KEY) {
@@ -126,6 +122,15 @@ pub(super) fn classify(stderr: &str, told: &Told) -> SourceError {
     }
 }
 
+/// The error for a fetch that brought more than the cap.
+pub(super) fn too_large(told: &Told) -> SourceError {
+    SourceError::TooLarge {
+        what: format!("what {} sends", told.remote),
+        limit: format!("{} bytes", told.max_fetch_bytes),
+        setting: "limits.maxFetchBytes",
+    }
+}
+
 /// What to tell of git's complaints: its own fatal word or error first, else what the remote said, in one line.
 pub(super) fn detail(stderr: &str) -> String {
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -136,6 +141,7 @@ pub(super) fn detail(stderr: &str) -> String {
     told.extend(with("remote:"));
     told.extend(with("fatal:"));
     told.extend(with("error:"));
+    told.extend(with("warning: rejected"));
     if told.is_empty() {
         told.extend(lines.last());
     }

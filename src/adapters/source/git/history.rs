@@ -1,6 +1,9 @@
 //! Commits: who descends from whom, what they say.
 
-use git2::{Commit, ErrorCode, Repository, Sort};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+
+use git2::{Commit, ErrorCode, Repository};
 use jiff::Timestamp;
 
 use super::store::{Store, full_oid, shortened};
@@ -73,7 +76,8 @@ pub(super) fn find_trailer(
     })
 }
 
-/// Goes through a history, newest first, until something is found.
+/// Goes through a history until something is found: newest first, of equally old ones the earlier parent first. Only
+/// what is looked at is read, however long the history is.
 fn visit<T>(
     store: &Store,
     from: &Revision,
@@ -82,18 +86,21 @@ fn visit<T>(
     mut look: impl FnMut(&Commit<'_>) -> Option<T>,
 ) -> Result<Option<T>, SourceError> {
     store.with(|repository: &Repository| {
-        let from = store.commit(repository, from)?.id();
-        let failed = |error: git2::Error| store.missing(&error);
-        let mut commits = repository.revwalk().map_err(failed)?;
-        commits.set_sorting(Sort::TIME).map_err(failed)?;
-        if walk == Walk::FirstParent {
-            commits.simplify_first_parent().map_err(failed)?;
-        }
-        commits.push(from).map_err(failed)?;
-        for oid in commits.take(limit) {
-            let commit = repository.find_commit(oid.map_err(failed)?).map_err(failed)?;
+        let start = store.commit(repository, from)?;
+        let mut seen = HashSet::from([start.id()]);
+        let mut due = BinaryHeap::from([(start.time().seconds(), Reverse(0), start.id())]);
+        for _ in 0..limit {
+            let Some((_, _, oid)) = due.pop() else { break };
+            let commit = repository.find_commit(oid).map_err(|error| store.missing(&error))?;
             if let Some(found) = look(&commit) {
                 return Ok(Some(found));
+            }
+            let parents = if walk == Walk::FirstParent { 1 } else { usize::MAX };
+            for oid in commit.parent_ids().take(parents) {
+                if seen.insert(oid) {
+                    let parent = repository.find_commit(oid).map_err(|error| store.missing(&error))?;
+                    due.push((parent.time().seconds(), Reverse(seen.len()), oid));
+                }
             }
         }
         Ok(None)

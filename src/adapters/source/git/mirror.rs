@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use git2::{Repository, RepositoryInitOptions};
 use tokio::sync::Mutex;
 
-use super::classify::{Told, classify};
+use super::classify::{Told, classify, too_large};
 use super::command::Git;
 use super::store::Store;
 use super::{run_blocking, write};
@@ -20,6 +20,9 @@ use crate::ports::source::SourceError;
 
 /// A rebuild transfers everything, so one that failed is not tried again sooner.
 const REBUILD_PAUSE: Duration = Duration::from_secs(300);
+
+/// Where a fetch puts what it brought, until it is looked at. Never packed: it is removed before each fetch.
+const INCOMING: &str = "refs/trimtab/incoming";
 
 /// Packs (one a fetch) that are left before they are joined.
 const MAX_PACKS: usize = 32;
@@ -86,7 +89,7 @@ impl Mirror {
             self.fetch_into(self.path()).await
         };
         let fetched = match fetched {
-            Ok(()) => run_blocking(&self.store, |store| check_head(store)).await,
+            Ok(()) => run_blocking(&self.store, take_incoming).await,
             Err(error) => Err(error),
         };
         match fetched {
@@ -98,7 +101,7 @@ impl Mirror {
                 let rebuilt = self.rebuild().await;
                 *failed_rebuild = rebuilt.is_err().then(Instant::now);
                 rebuilt?;
-                run_blocking(&self.store, |store| check_head(store)).await
+                run_blocking(&self.store, take_incoming).await
             }
             Err(error) => {
                 remove_leftovers(self.path());
@@ -111,11 +114,18 @@ impl Mirror {
         }
     }
 
+    /// Fetches the branch into a reference of its own, from which [`take_incoming`] takes it: git ends with 0 also when
+    /// it decided to leave the reference as it was.
     async fn fetch_into(&self, repository: &Path) -> Result<(), SourceError> {
-        let refspec = format!("+refs/heads/{}:{}", self.branch, self.store.head_ref());
+        let incoming = repository.join(INCOMING);
+        match std::fs::remove_file(&incoming) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => io("remove", &incoming, Err(error))?,
+            _ => {}
+        }
+        let refspec = format!("+refs/heads/{}:{INCOMING}", self.branch);
         let args = [
             "fetch",
-            "--quiet",
+            "--no-progress",
             "--no-tags",
             "--no-recurse-submodules",
             "--no-auto-maintenance",
@@ -125,7 +135,14 @@ impl Mirror {
             &refspec,
         ];
         let ran = self.git.run(repository, &args, Some(self.max_fetch_bytes)).await?;
-        if ran.success { Ok(()) } else { Err(classify(&ran.stderr, &self.told())) }
+        if ran.success && incoming.is_file() {
+            return Ok(());
+        }
+        // The program that writes the file dies of its limit without a word.
+        if largest_partial_pack(repository) >= self.max_fetch_bytes {
+            return Err(too_large(&self.told()));
+        }
+        Err(classify(&ran.stderr, &self.told()))
     }
 
     /// Fetches everything anew beside the damaged mirror, takes the pins over, and puts it in its place.
@@ -161,6 +178,7 @@ impl Mirror {
     /// The pins that could not be saved.
     async fn take_pins_over(&self, fresh: &Path) -> Result<Vec<String>, SourceError> {
         let mut lost = Vec::new();
+        make_readable(self.path());
         for (name, oid) in write::pins_in(self.path()) {
             let reference = format!("{}{name}", write::PINS);
             if !write::pin_in(fresh, &reference, oid) {
@@ -233,19 +251,24 @@ impl Mirror {
     }
 }
 
-/// Where the branch stands, if the commit and its root are really there.
-fn check_head(store: &Store) -> Result<Revision, SourceError> {
-    let head = store.head()?.ok_or_else(|| SourceError::Corrupt {
-        mirror: store.mirror().to_owned(),
-        detail: "the fetched branch is not there".into(),
-    })?;
+/// Moves the head to what a fetch brought, if the commit and its root folder are really there.
+fn take_incoming(store: &Store) -> Result<Revision, SourceError> {
+    let corrupt = |detail: String| SourceError::Corrupt { mirror: store.mirror().to_owned(), detail };
     store.with(|repository| {
-        let commit = store
-            .commit(repository, &head)
-            .map_err(|error| SourceError::Corrupt { mirror: store.mirror().to_owned(), detail: error.to_string() })?;
-        store.tree(repository, commit.tree_id()).map(|_| ())
-    })?;
-    Ok(head)
+        let failed = |error: git2::Error| corrupt(error.message().to_owned());
+        let incoming = Revision(repository.refname_to_id(INCOMING).map_err(failed)?.to_string());
+        let commit = store.commit(repository, &incoming).map_err(|error| corrupt(error.to_string()))?;
+        store.tree(repository, commit.tree_id())?;
+        repository.reference(store.head_ref(), commit.id(), true, "fetch").map_err(failed)?;
+        Ok(incoming)
+    })
+}
+
+/// The size of the largest pack that is being received or was left half received.
+fn largest_partial_pack(repository: &Path) -> u64 {
+    let entries = std::fs::read_dir(repository.join("objects/pack")).into_iter().flatten().flatten();
+    let partial = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("tmp_pack_"));
+    partial.filter_map(|entry| Some(entry.metadata().ok()?.len())).max().unwrap_or(0)
 }
 
 /// Creates an empty bare repository, all at once and without templates.
@@ -253,11 +276,18 @@ fn create(path: &Path) -> Result<(), SourceError> {
     let new = beside(path, "new");
     remove_folder(&new)?;
     let mut options = RepositoryInitOptions::new();
-    options.bare(true).external_template(false).initial_head("refs/trimtab/none");
+    options.bare(true).external_template(false).initial_head("refs/heads/none");
     Repository::init_opts(&new, &options)
         .map_err(|error| SourceError::Git { remote: new.display().to_string(), detail: error.message().to_owned() })?;
     let _ = std::fs::remove_dir(path);
     io("create the mirror", path, std::fs::rename(&new, path))
+}
+
+/// Writes anew what git wants to see before it reads a repository at all, so that pins can be copied out of it.
+fn make_readable(damaged: &Path) {
+    let _ = std::fs::write(damaged.join("HEAD"), "ref: refs/heads/none\n");
+    let _ = std::fs::write(damaged.join("config"), "[core]\n\trepositoryformatversion = 0\n\tbare = true\n");
+    let _ = std::fs::create_dir_all(damaged.join("refs"));
 }
 
 /// A rebuild that was interrupted between its two renames is finished.
@@ -277,7 +307,7 @@ fn remove_leftovers(path: &Path) {
 
 /// Removes git's own locks that a killed process left; only at the start, when nothing of this process holds one.
 fn remove_locks(path: &Path) {
-    for folder in ["", "refs/trimtab/heads", "refs/trimtab/pins"] {
+    for folder in ["", "refs/trimtab", "refs/trimtab/heads", "refs/trimtab/pins"] {
         remove_from(&path.join(folder), |name| name.ends_with(".lock"));
     }
 }
