@@ -1,6 +1,7 @@
 //! All integration tests in one binary: linking is what test time is spent on.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod adapters;
 mod cli;
 mod e2e;
 mod git;

@@ -1,5 +1,6 @@
 //! One folder an adapter, below the port it serves.
 
+pub mod artifacts;
 pub mod clock;
 pub mod journal;
 pub mod platform;

@@ -62,7 +62,7 @@ impl Plane {
 
     /// A route as it is known; asks only when nothing was ever known.
     pub async fn route(&self, key: &str) -> Seen<Option<Arc<RouteStatus>>> {
-        if self.known(|routes| routes.is_none()) {
+        if self.known(Option::is_none) {
             self.refresh().await;
         }
         self.known(|routes| match routes {

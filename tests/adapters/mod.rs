@@ -1,0 +1,3 @@
+//! The adapters between the daemon and the world, against the world.
+
+mod artifacts;
