@@ -1,12 +1,24 @@
-//! `trimtab shim`.
+//! `trimtab shim`: started by the supervisor for each program, never by people.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Runs the shim.
+use crate::supervisor::shim;
+
+/// Serves one launch of the supervisor.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The launch's folder
+    dir: PathBuf,
+}
 
 /// Runs the verb.
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::SUCCESS
+pub fn run(args: Args) -> ExitCode {
+    match shim::run(&args.dir) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shim: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

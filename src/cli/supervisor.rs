@@ -1,12 +1,51 @@
-//! `trimtab supervisor`.
+//! `trimtab supervisor`: starts and keeps the processes of this machine.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Runs the supervisor.
+use crate::supervisor::{self, Options, ports::PortRange};
+
+/// Runs the supervisor: it starts the processes of this machine and keeps them running, also while it is stopped itself.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Where it remembers what runs; other users must be able to pass through it when apps run as other users
+    #[arg(long, value_name = "DIR")]
+    state_dir: PathBuf,
+    /// The Unix socket to serve
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+    /// The socket's file mode, octal: 0600 for its owner only, 0660 for its group as well
+    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = mode)]
+    socket_mode: u32,
+    /// The ports to give to instances
+    #[arg(long, value_name = "FIRST-LAST", default_value_t)]
+    port_range: PortRange,
+    /// Another boot id than the kernel's, to rehearse a restart of the machine
+    #[arg(long, env = "TRIMTAB_BOOT_ID", hide = true)]
+    boot_id: Option<String>,
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("write an octal file mode, such as 0600 or 0660".into()),
+    }
+}
 
 /// Runs the verb.
-pub fn run(_args: Args) -> ExitCode {
-    ExitCode::SUCCESS
+pub fn run(args: Args) -> ExitCode {
+    let options = Options {
+        state_dir: args.state_dir,
+        socket: args.socket,
+        socket_mode: args.socket_mode,
+        ports: args.port_range,
+        boot_id: args.boot_id,
+    };
+    match super::block_on(supervisor::run(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("supervisor: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

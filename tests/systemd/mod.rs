@@ -1,5 +1,3 @@
 //! The units: how far they are locked up, and how they live in a machine with systemd.
 
-mod machine;
-mod router;
 mod units;
