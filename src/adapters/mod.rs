@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod clock;
 pub mod journal;
+pub mod metrics;
 pub mod platform;
 pub mod source;
 pub mod traffic;

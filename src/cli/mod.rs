@@ -6,12 +6,15 @@ pub mod context;
 pub mod demo_app;
 pub mod error;
 pub mod exit;
+pub mod folder;
 pub mod help;
+pub mod init;
 pub mod logs;
 pub mod output;
 pub mod plan;
 pub mod quarantine;
 pub mod reconcile;
+pub mod render;
 pub mod restart;
 pub mod rollback;
 pub mod rollout;
@@ -22,6 +25,7 @@ pub mod status;
 pub mod supervisor;
 pub mod suspend;
 pub mod units;
+pub mod validate;
 pub mod why;
 
 use std::process::ExitCode;
@@ -50,6 +54,9 @@ pub struct Cli {
 enum Verb {
     Plan(plan::Args),
     Diff(plan::DiffArgs),
+    Init(init::Args),
+    Validate(validate::Args),
+    Render(render::Args),
     Status(status::Args),
     Why(why::Args),
     Rollout(rollout::Args),
@@ -80,6 +87,9 @@ pub fn main() -> ExitCode {
     match cli.verb {
         Verb::Plan(args) => plan::run(args),
         Verb::Diff(args) => plan::run_diff(args),
+        Verb::Init(args) => init::run(args),
+        Verb::Validate(args) => validate::run(args),
+        Verb::Render(args) => render::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Why(args) => why::run(args),
         Verb::Rollout(args) => rollout::run(args),

@@ -92,10 +92,13 @@ pub enum Achieved {
 /// Looks whether an action's effect is there.
 pub fn achieved(action: &Action, observed: &ObservedUnit) -> Achieved {
     match action {
-        Action::EnsureGroup { group, replicas, .. } => match find(observed, group) {
+        Action::EnsureGroup { group, source, replicas } => match find(observed, group) {
             Err(reason) => Achieved::Unknown(reason),
             Ok(None) => Achieved::No,
             Ok(Some(seen)) if seen.retiring => Achieved::Diverged(format!("group {group} is being removed")),
+            Ok(Some(seen)) if seen.rendered != source.rendered => {
+                Achieved::Diverged(format!("group {group} is marked as made from {}", seen.rendered.short()))
+            }
             Ok(Some(seen)) if seen.replicas == *replicas => Achieved::Yes,
             Ok(Some(seen)) => Achieved::Diverged(format!("group {group} has {} instances", seen.replicas)),
         },

@@ -9,7 +9,7 @@ use super::desired::DesiredUnit;
 use super::digest::Digest;
 use super::span::Span;
 use super::strategy::Strategy;
-use super::workload::Probe;
+use super::workload::{Check, Probe};
 
 /// Everything of a route but its backends and its hold. A data plane's adapter builds the same from what is in force and
 /// reports its [`digest`](RouteSettings::digest) as [`super::observed::ObservedTraffic::settings`].
@@ -18,13 +18,14 @@ use super::workload::Probe;
 pub struct RouteSettings {
     /// The address of the listener.
     pub listen: SocketAddr,
-    /// The Host; `None` for any.
+    /// The Host in lower case; `None` for any.
     pub host: Option<String>,
     /// The path prefix.
     pub path: String,
     /// How long a client stays on its group.
     pub sticky: Option<Span>,
-    /// How the data plane itself sees whether an endpoint can serve.
+    /// How the data plane itself sees whether an endpoint can serve. It can ask and connect, but not run a command inside an
+    /// instance: there it connects.
     pub probe: Option<Probe>,
     /// How long requests to an instance that was taken out may go on.
     pub drain: Span,
@@ -43,10 +44,10 @@ impl RouteSettings {
         };
         Some(RouteSettings {
             listen: route.listen,
-            host,
+            host: host.map(|host| host.to_ascii_lowercase()),
             path: route.path.clone(),
             sticky,
-            probe: desired.health.readiness.clone(),
+            probe: desired.health.readiness.clone().filter(|probe| !matches!(probe.check, Check::Exec { .. })),
             drain: route.drain,
             timeout: route.timeout,
         })

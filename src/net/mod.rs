@@ -1,4 +1,5 @@
 //! JSON over HTTP on Unix sockets: how daemon, router, supervisor and command line speak to each other.
 
 pub mod client;
+pub mod notify;
 pub mod server;

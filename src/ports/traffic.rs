@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use crate::domain::counters::{Counters, GroupCounters};
 use crate::domain::{
     desired::DesiredUnit,
     digest::Digest,
@@ -74,28 +75,6 @@ pub struct SetTraffic {
     pub backends: BTreeMap<GroupId, (u32, BTreeMap<String, SocketAddr>)>,
     /// Requests wait so long; `None`: they do not.
     pub hold: Option<Span>,
-}
-
-/// What one group served since its data plane started.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GroupCounters {
-    /// Answers below 500.
-    pub served: u64,
-    /// Answers of 500 and above, and requests that got no whole answer.
-    pub errors: u64,
-    /// Times to the answer's head: counts by the buckets of `bounds_us`, plus one for all above.
-    pub latency: Vec<u64>,
-}
-
-/// Counters of a route, cumulative.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Counters {
-    /// They begin at zero when this changes.
-    pub start: String,
-    /// The upper bounds of the latency buckets in microseconds.
-    pub bounds_us: Vec<f64>,
-    /// By group.
-    pub groups: BTreeMap<GroupId, GroupCounters>,
 }
 
 /// The data planes of an environment's target.

@@ -124,9 +124,15 @@ fn ports_and_use_cases_know_no_adapter() {
         "a port is a trait over domain types; the library behind it belongs to its adapter",
     );
     forbid("src/app", &outside, &[], "a use case speaks through ports");
-    let inside = ["crate::adapters", "crate::api", "crate::cli", "crate::router", "crate::supervisor", "crate::wiring"];
-    forbid("src/ports", &inside, &[], "ports know the domain alone");
-    forbid("src/app", &inside, &[], "use cases know domain and ports");
+    let inside = ["crate::adapters", "crate::cli", "crate::router", "crate::supervisor", "crate::wiring"];
+    forbid("src/ports", &[&inside[..], &["crate::app", "crate::api"]].concat(), &[], "ports know the domain alone");
+    // The API's plain types are what use cases answer with; its server and client are not for them.
+    forbid(
+        "src/app",
+        &[&inside[..], &["crate::api::server", "crate::api::client"]].concat(),
+        &[],
+        "use cases know domain and ports",
+    );
 }
 
 #[test]

@@ -1,3 +1,5 @@
 //! The units: how far they are locked up, and how they live in a machine with systemd.
 
+mod machine;
+mod router;
 mod units;

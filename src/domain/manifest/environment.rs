@@ -14,8 +14,6 @@ use crate::domain::id::Name;
 pub struct EnvironmentSpec {
     /// The targets, by wave and name; at least one.
     pub targets: Vec<Target>,
-    /// Values for the environment of every process and script, and for `{{ config.NAME }}`.
-    pub config: BTreeMap<String, Located<String>>,
 }
 
 /// One place that an environment's apps run on.
@@ -28,7 +26,30 @@ pub struct Target {
     /// What it is.
     pub platform: Platform,
     /// Where the data plane listens for it: the environment's listeners and its own.
-    pub listeners: BTreeMap<Name, Located<SocketAddr>>,
+    pub listeners: Listeners,
+    /// Values for the environment of every process and script, and for `{{ config.NAME }}`: the environment's and its own.
+    pub config: Config,
+}
+
+/// Addresses by name.
+pub type Listeners = BTreeMap<Name, Located<SocketAddr>>;
+/// Values by name.
+pub type Config = BTreeMap<String, Located<String>>;
+
+/// What all targets of an environment have; `None` where it is wrong.
+struct Shared {
+    listeners: Option<Listeners>,
+    config: Option<Config>,
+}
+
+impl Shared {
+    /// The same, with what a target has itself.
+    fn with(&self, listeners: Option<Listeners>, config: Option<Config>) -> Option<(Listeners, Config)> {
+        let (mut all_listeners, mut all_config) = (self.listeners.clone()?, self.config.clone()?);
+        all_listeners.extend(listeners?);
+        all_config.extend(config?);
+        Some((all_listeners, all_config))
+    }
 }
 
 /// The kinds of platform that this build has.
@@ -44,23 +65,22 @@ const PLATFORMS: [&str; 7] = ["host", "docker", "swarm", "kubernetes", "ecs", "c
 /// Decodes an Environment's spec.
 pub fn decode(cx: &Context, node: &Node) -> Option<EnvironmentSpec> {
     let fields = cx.fields(node, "an Environment's spec")?;
-    let config = fields.or_else("config", BTreeMap::new, |node| config(cx, node));
-    let shared = fields.or_else("listeners", BTreeMap::new, |node| listeners(cx, node));
-    let targets = targets(cx, &fields, shared.as_ref());
+    let shared = Shared {
+        listeners: fields.or_else("listeners", BTreeMap::new, |node| listeners(cx, node)),
+        config: fields.or_else("config", BTreeMap::new, |node| config(cx, node)),
+    };
+    let targets = targets(cx, &fields, &shared);
     fields.finish();
-    Some(EnvironmentSpec { targets: targets?, config: config? })
+    Some(EnvironmentSpec { targets: targets? })
 }
 
-fn targets(
-    cx: &Context,
-    fields: &Fields<'_>,
-    shared: Option<&BTreeMap<Name, Located<SocketAddr>>>,
-) -> Option<Vec<Target>> {
+fn targets(cx: &Context, fields: &Fields<'_>, shared: &Shared) -> Option<Vec<Target>> {
     match (fields.get("platform"), fields.get("targets")) {
         (Some(node), None) => {
             let platform = cx.within("platform", || platform(cx, node));
             let name = Located::new(&node.at, Name::try_from("default").ok()?);
-            Some(vec![Target { name, wave: 0, platform: platform?, listeners: shared?.clone() }])
+            let (listeners, config) = shared.with(Some(BTreeMap::new()), Some(BTreeMap::new()))?;
+            Some(vec![Target { name, wave: 0, platform: platform?, listeners, config }])
         }
         (None, Some(node)) => {
             let mut targets = cx.within("targets", || cx.list(node, |item| target(cx, item, shared)))?;
@@ -96,16 +116,16 @@ fn targets(
     }
 }
 
-fn target(cx: &Context, node: &Node, shared: Option<&BTreeMap<Name, Located<SocketAddr>>>) -> Option<Target> {
+fn target(cx: &Context, node: &Node, shared: &Shared) -> Option<Target> {
     let fields = cx.fields(node, "a target")?;
     let name = fields.required("name", "first", |node| Some(Located::new(&node.at, values::name(cx, node)?)));
     let wave = fields.or("wave", 0, |node| cx.number(node, 0, 1000));
     let platform = fields.required("platform", "{ host: {} }", |node| platform(cx, node));
-    let own = fields.or_else("listeners", BTreeMap::new, |node| listeners(cx, node));
+    let own_listeners = fields.or_else("listeners", BTreeMap::new, |node| listeners(cx, node));
+    let own_config = fields.or_else("config", BTreeMap::new, |node| config(cx, node));
     fields.finish();
-    let mut listeners = shared?.clone();
-    listeners.extend(own?);
-    Some(Target { name: name?, wave: wave?, platform: platform?, listeners })
+    let (listeners, config) = shared.with(own_listeners, own_config)?;
+    Some(Target { name: name?, wave: wave?, platform: platform?, listeners, config })
 }
 
 fn platform(cx: &Context, node: &Node) -> Option<Platform> {
@@ -121,7 +141,7 @@ fn platform(cx: &Context, node: &Node) -> Option<Platform> {
     Some(Platform::Host)
 }
 
-fn listeners(cx: &Context, node: &Node) -> Option<BTreeMap<Name, Located<SocketAddr>>> {
+fn listeners(cx: &Context, node: &Node) -> Option<Listeners> {
     let Value::Map(entries) = &node.value else {
         cx.wrong_kind(node, "a mapping of listeners");
         return None;
@@ -158,7 +178,7 @@ fn address(cx: &Context, node: &Node) -> Option<Located<SocketAddr>> {
     Some(Located::new(&node.at, address))
 }
 
-fn config(cx: &Context, node: &Node) -> Option<BTreeMap<String, Located<String>>> {
+fn config(cx: &Context, node: &Node) -> Option<Config> {
     let Value::Map(entries) = &node.value else {
         cx.wrong_kind(node, "a mapping of names and texts");
         return None;

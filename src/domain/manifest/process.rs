@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::decode::Context;
 use super::node::{Located, Node, Value};
 use super::problem::Layer;
+use super::template::{self, Part};
 use super::values;
 use crate::domain::span::Span;
 use crate::domain::workload::{Limits, Stop};
@@ -78,6 +79,10 @@ fn process(cx: &Context, node: &Node) -> Option<Process> {
     };
     let port = fields.or("port", true, |node| cx.boolean(node));
     let log_limit = fields.optional("logs", |node| logs(cx, node));
+    if port == Some(false) {
+        let texts = ["command", "env"].into_iter().filter_map(|name| fields.get(name));
+        texts.for_each(|node| no_port(cx, node));
+    }
     fields.finish();
     Some(Process {
         artifact: artifact?,
@@ -90,6 +95,22 @@ fn process(cx: &Context, node: &Node) -> Option<Process> {
         port: port?,
         log_limit: log_limit?.flatten(),
     })
+}
+
+/// Reports every `{{ port }}` of a process that gets none.
+fn no_port(cx: &Context, node: &Node) {
+    match &node.value {
+        Value::Scalar(scalar) => {
+            let parts = template::parts(&scalar.text).unwrap_or_default();
+            if parts.contains(&Part::Placeholder("port")) {
+                let remedy = "delete `port: false`, or the placeholder";
+                cx.report(Layer::Compatibility, &node.at, "this process has no port to fill in", remedy);
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| no_port(cx, item)),
+        Value::Map(entries) => entries.iter().for_each(|entry| no_port(cx, &entry.value)),
+        Value::Null => {}
+    }
 }
 
 /// Decodes an artifact: a path, or a mapping of `path`, or of `url` and `sha256`.

@@ -11,6 +11,8 @@ use crate::domain::strategy::Amount;
 
 /// The longest text of a command's argument or an environment variable, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
+/// The variables that tell a process whose it is.
+const RESERVED: [&str; 5] = ["TRIMTAB_UNIT", "TRIMTAB_VERSION", "TRIMTAB_INSTANCE", "TRIMTAB_RUN", "TRIMTAB_LAUNCH"];
 /// The most arguments of a command, and the most variables of an environment.
 const MAX_TEXTS: usize = 1_000;
 
@@ -320,6 +322,11 @@ pub fn variable_name(cx: &Context, key: &str, at: &super::source::Location) -> b
         let remedy = "use letters A-Z and a-z, digits and `_`, not beginning with a digit";
         let layer = if key.is_ascii() { Layer::Schema } else { Layer::Security };
         cx.report(layer, at, format!("`{key}` cannot name an environment variable"), remedy);
+    }
+    if RESERVED.contains(&key) {
+        let message = format!("`{key}` is set by trimtab for every process");
+        cx.report(Layer::Security, at, message, "read it, or choose another name");
+        return false;
     }
     fine
 }

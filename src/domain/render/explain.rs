@@ -3,12 +3,13 @@
 use serde::Serialize;
 
 use super::unit::{merged, render, unit_id};
-use super::{Artifacts, Parts};
+use super::{Artifacts, Parts, parts};
+use crate::domain::id::UnitId;
 use crate::domain::manifest::decode::Context;
 use crate::domain::manifest::environment::Target;
 use crate::domain::manifest::node::{Node, Scalar, Value};
 use crate::domain::manifest::template::{self, Part};
-use crate::domain::manifest::{Document, DocumentSet, Location, Problem};
+use crate::domain::manifest::{Document, DocumentSet, Identity, Location, Problem};
 
 /// One value and its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -28,8 +29,22 @@ pub struct Explained {
     pub filled: Vec<String>,
 }
 
-/// Explains every value of a unit, by path. The error is all that is wrong with it.
+/// Explains every value of a unit, by path; `None` where there is no such unit. The error is all that is wrong with it.
 pub fn explain(
+    documents: &DocumentSet,
+    unit: &UnitId,
+    artifacts: Artifacts<'_>,
+) -> Option<Result<Vec<Explained>, Vec<Problem>>> {
+    let identity = Identity::Release { app: unit.app.clone(), environment: unit.environment.clone() };
+    let parts = match parts(documents, &unit.app, &unit.environment, documents.find(&identity)?) {
+        Ok(parts) => parts,
+        Err(problems) => return Some(Err(problems)),
+    };
+    let target = parts.environment.targets.iter().find(|target| target.name.value == unit.target)?;
+    Some(explain_parts(documents, &parts, target, artifacts))
+}
+
+fn explain_parts(
     documents: &DocumentSet,
     parts: &Parts<'_>,
     target: &Target,
@@ -47,10 +62,10 @@ pub fn explain(
         out.push(plain("route.listen", &route.listen.to_string(), "Environment", at));
     }
     let quiet = Context::new();
-    if let Some(node) = unit_id(parts, target).and_then(|id| merged(&quiet, parts, &id)) {
-        walk(parts, &node, &mut String::new(), &mut out);
+    if let Some(node) = unit_id(parts, target).and_then(|id| merged(&quiet, parts, target, &id)) {
+        walk(parts, target, &node, &mut String::new(), &mut out);
         let own = node.get("workload").and_then(|node| node.get("process")).and_then(|node| node.get("env"));
-        for (name, value) in &parts.environment.config {
+        for (name, value) in &target.config {
             if own.is_none_or(|own| own.get(name).is_none()) {
                 let path = format!("workload.process.env.{name}");
                 out.push(plain(&path, &value.value, "Environment.config", Some(&value.at)));
@@ -77,14 +92,14 @@ fn place(at: &Location) -> String {
 }
 
 /// Adds every text and every empty list or mapping of a tree.
-fn walk(parts: &Parts<'_>, node: &Node, path: &mut String, out: &mut Vec<Explained>) {
+fn walk(parts: &Parts<'_>, target: &Target, node: &Node, path: &mut String, out: &mut Vec<Explained>) {
     let length = path.len();
     let mut step = |key: &str, child: &Node, path: &mut String| {
         if length > 0 {
             path.push('.');
         }
         path.push_str(key);
-        walk(parts, child, path, out);
+        walk(parts, target, child, path, out);
         path.truncate(length);
     };
     match &node.value {
@@ -103,7 +118,7 @@ fn walk(parts: &Parts<'_>, node: &Node, path: &mut String, out: &mut Vec<Explain
         Value::Map(_) => out.push(plain(path, "{}", source(parts, &node.at), Some(&node.at))),
         Value::Scalar(scalar) => {
             let mut explained = plain(path, &scalar.text, source(parts, &node.at), Some(&node.at));
-            explained.filled = filled(parts, scalar);
+            explained.filled = filled(parts, target, scalar);
             out.push(explained);
         }
     }
@@ -121,7 +136,7 @@ fn source(parts: &Parts<'_>, at: &Location) -> &'static str {
     }
 }
 
-fn filled(parts: &Parts<'_>, scalar: &Scalar) -> Vec<String> {
+fn filled(parts: &Parts<'_>, target: &Target, scalar: &Scalar) -> Vec<String> {
     let Some(template) = &scalar.template else { return Vec::new() };
     let mut out = Vec::new();
     for part in template::parts(template).unwrap_or_default() {
@@ -133,7 +148,7 @@ fn filled(parts: &Parts<'_>, scalar: &Scalar) -> Vec<String> {
             "port" | "instance" | "slot" => Some("filled in when an instance starts".to_owned()),
             _ => name
                 .strip_prefix("config.")
-                .and_then(|name| parts.environment.config.get(name))
+                .and_then(|name| target.config.get(name))
                 .map(|value| format!("Environment.config, {}", place(&value.at))),
         };
         out.extend(source.map(|source| format!("{{{{ {name} }}}}: {source}")));

@@ -12,7 +12,7 @@ use crate::domain::manifest::analysis as written;
 use crate::domain::manifest::app::{self, AppSpec, RouteSpec};
 use crate::domain::manifest::decode::{Context, did_you_mean, list_of};
 use crate::domain::manifest::document::{Body, Identity};
-use crate::domain::manifest::environment::Target;
+use crate::domain::manifest::environment::{Config, Target};
 use crate::domain::manifest::hooks;
 use crate::domain::manifest::merge::merge;
 use crate::domain::manifest::node::{Located, Node};
@@ -23,7 +23,7 @@ use crate::domain::workload::{ArtifactRef, ProcessSpec, Workload};
 
 /// The values of the placeholders of one unit.
 pub struct UnitValues<'a> {
-    parts: &'a Parts<'a>,
+    config: &'a Config,
     unit: &'a UnitId,
     version: &'a str,
 }
@@ -37,13 +37,13 @@ impl Values for UnitValues<'_> {
             "target" => Some(self.unit.target.as_str()),
             _ => {
                 let name = name.strip_prefix("config.")?;
-                self.parts.environment.config.get(name).map(|value| value.value.as_str())
+                self.config.get(name).map(|value| value.value.as_str())
             }
         }
     }
 
     fn config_names(&self) -> Vec<&str> {
-        self.parts.environment.config.keys().map(String::as_str).collect()
+        self.config.keys().map(String::as_str).collect()
     }
 }
 
@@ -70,14 +70,14 @@ pub fn render(
 }
 
 /// An App's spec with what the Release sets, placeholders filled in.
-pub fn merged(cx: &Context, parts: &Parts<'_>, unit: &UnitId) -> Option<Node> {
+pub fn merged(cx: &Context, parts: &Parts<'_>, target: &Target, unit: &UnitId) -> Option<Node> {
     let Body::App(spec) = &parts.app.body else { return None };
     let release = parts.release.release()?;
     let mut spec = match &release.set {
         Some(set) => merge(spec, set),
         None => spec.clone(),
     };
-    template::fill(cx, &mut spec, &UnitValues { parts, unit, version: &release.version.value });
+    template::fill(cx, &mut spec, &UnitValues { config: &target.config, unit, version: &release.version.value });
     Some(spec)
 }
 
@@ -90,12 +90,12 @@ fn unit(
     inputs: &mut Inputs,
 ) -> Option<DesiredUnit> {
     let id = unit_id(parts, target)?;
-    let node = merged(cx, parts, &id)?;
+    let node = merged(cx, parts, target, &id)?;
     let spec = app::decode(cx, &node)?;
     compatibility::check(cx, &node, &spec, target);
     let version = parts.release.release()?.version.value.clone();
-    let values = UnitValues { parts, unit: &id, version: &version };
-    let mut lookup = Lookup { documents, parts, artifacts, cx, inputs, values: &values };
+    let values = UnitValues { config: &target.config, unit: &id, version: &version };
+    let mut lookup = Lookup { documents, artifacts, cx, inputs, values: &values };
     let workload = lookup.process(&spec);
     let route = match &spec.route {
         Some(route) => listen(cx, route, parts, target).map(Some),
@@ -183,7 +183,6 @@ fn listen(cx: &Context, route: &RouteSpec, parts: &Parts<'_>, target: &Target) -
 /// Looks up what a spec refers to, and notes it as an input.
 struct Lookup<'a> {
     documents: &'a DocumentSet,
-    parts: &'a Parts<'a>,
     artifacts: Artifacts<'a>,
     cx: &'a Context,
     inputs: &'a mut Inputs,
@@ -207,9 +206,8 @@ impl Lookup<'_> {
 
     /// The configuration of the environment, and over it what the App or Script says itself.
     fn environment(&self, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let config = &self.parts.environment.config;
         let mut all: BTreeMap<String, String> =
-            config.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
+            self.values.config.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
         all.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
         all
     }

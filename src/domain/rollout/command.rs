@@ -42,9 +42,9 @@ impl RolloutState {
         match (&self.course, command) {
             (Course::Ended(_), _) => return refuse("no rollout is under way"),
             (Course::Settling(_), Command::Abort { .. }) => return refuse("the rollout is turning back already"),
-            (Course::Settling(_), Command::Retry) if self.unknown_hook().is_some() || self.stopped.is_some() => {}
+            (Course::Settling(_), Command::Retry) if self.blocked_hook().is_some() || self.stopped.is_some() => {}
             (Course::Settling(_), Command::Promote { full: false })
-                if self.unknown_hook().is_some() || self.stopped.is_some() => {}
+                if self.blocked_hook().is_some() || self.stopped.is_some() => {}
             (Course::Settling(_), _) => {
                 return refuse("the rollout is turning back; wait for it to end, then `rollout retry` starts it anew");
             }
@@ -65,13 +65,16 @@ impl RolloutState {
             Command::Promote { full: false } => refuse(
                 "there is nothing to promote: the rollout waits at no pause and has not stopped; `--full` skips all steps that are left",
             ),
+            Command::Abort { .. } if plan.settle.is_empty() => refuse(
+                "this is no rollout that could be called off; `suspend` stops everything that is done for the app",
+            ),
             Command::Abort { reason } => match self.forward_only(plan) {
                 Some(hook) => Err(Refusal(format!(
                     "there is no way back: the hook {hook} is forward only and has started; promote or retry, or push a fix"
                 ))),
                 None => Ok(RolloutEvent::AbortRequested { by, reason: reason.clone() }),
             },
-            Command::Retry if self.stopped.is_some() || self.failure.is_some() || self.unknown_hook().is_some() => {
+            Command::Retry if self.stopped.is_some() || self.failure.is_some() || self.blocked_hook().is_some() => {
                 Ok(RolloutEvent::Retried { by })
             }
             Command::Retry => refuse("there is nothing to try again: the rollout has neither stopped nor failed"),
@@ -98,6 +101,6 @@ impl RolloutState {
         self.waits_for_promotion(plan)
             || self.stopped.is_some()
             || self.failure.is_some()
-            || self.unknown_hook().is_some()
+            || self.blocked_hook().is_some()
     }
 }

@@ -53,6 +53,12 @@ pub enum RolloutEvent {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         restarts: BTreeMap<String, u32>,
     },
+    /// Somebody had it tried again: crash loops are counted from here.
+    Recounted {
+        /// How often each instance of the target has been restarted.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        restarts: BTreeMap<String, u32>,
+    },
     /// A hook is about to be started. Durable before it.
     HookStarted {
         /// Its place in the plan ([`crate::domain::plan::HookCall::at`]).
@@ -91,6 +97,8 @@ pub enum RolloutEvent {
         /// Which, from 0.
         index: u32,
     },
+    /// The new version has all traffic for the first time.
+    FullTraffic {},
     /// The new version is bad, as far as can be told.
     Failed {
         /// How.

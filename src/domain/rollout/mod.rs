@@ -14,5 +14,19 @@
 pub mod clock;
 pub mod command;
 pub mod event;
+mod health;
+pub mod hooks;
 pub mod next_move;
 pub mod state;
+
+use crate::domain::plan::{HookCall, Plan};
+use crate::domain::planner::undo;
+
+/// The calls that undo the hooks that a rollout has started, the last first: what a rollback from it has to run.
+pub fn undo_of(plan: &Plan, state: &state::RolloutState) -> Vec<HookCall> {
+    let calls = plan.phases.iter().flat_map(|phase| &phase.enter);
+    let started = calls.filter(|call| state.hooks.contains_key(&call.at));
+    let mut undone: Vec<HookCall> = started.filter_map(undo).collect();
+    undone.reverse();
+    undone
+}

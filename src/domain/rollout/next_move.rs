@@ -1,12 +1,22 @@
 //! The next move of a rollout.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::event::{AnalysisKey, Failure, Outcome, RolloutEvent, Why};
-use crate::domain::action::Action;
+use super::state::{Course, PhaseState, RolloutState};
+use super::{clock, health, hooks};
+use crate::domain::action::{Achieved, Action, achieved};
+use crate::domain::analysis::{self, Measure};
+use crate::domain::converge::{self, Converge, WaitKind, Waiting};
+use crate::domain::desired::Trigger;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, RunId};
-use crate::domain::plan::{HookCall, PhaseId};
+use crate::domain::observed::ObservedUnit;
+use crate::domain::plan::{Condition, HookCall, Phase, PhaseId, Plan, PlanKind};
+use crate::domain::rollback::{self, Case, Decision};
+use crate::domain::span::Span;
 
 /// What is to be done next. Each leads to an event; the executor appends it, folds it, and asks again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,4 +91,442 @@ pub struct MoveFacts<'a> {
     pub recent_rollbacks: &'a [Timestamp],
     /// How many automatic rollbacks an environment may have in an hour.
     pub rollback_cap: u32,
+}
+
+/// The next move. It is the same whenever it is asked with the same arguments, and asking changes nothing.
+pub fn next_move(plan: &Plan, state: &RolloutState, observed: &ObservedUnit, facts: &MoveFacts<'_>) -> Move {
+    Round { plan, state, observed, facts }.decide()
+}
+
+/// How often an instance of the target may be restarted in a phase before it counts as a crash loop.
+const CRASH_LOOP: u32 = 3;
+
+/// From the first repetition of an effect to the next; doubled each time.
+const FIRST_RETRY: Span = Span::from_secs(1);
+
+/// Effects are repeated at least this often.
+const LAST_RETRY: Span = Span::from_secs(30);
+
+/// How long a first look at an effect may still show what was before: planes that confirm late.
+const CONFIRM: Span = Span::from_millis(200);
+
+/// One decision.
+struct Round<'a> {
+    plan: &'a Plan,
+    state: &'a RolloutState,
+    observed: &'a ObservedUnit,
+    facts: &'a MoveFacts<'a>,
+}
+
+impl Round<'_> {
+    fn decide(&self) -> Move {
+        if let Course::Ended(outcome) = &self.state.course {
+            return Move::Done(outcome.clone());
+        }
+        if let Some(event) = self.finished_action() {
+            return Move::Record(event);
+        }
+        if self.state.is_forward()
+            && let Some(turn) = self.turn_back()
+        {
+            return turn;
+        }
+        let Some(at) = &self.state.phase else { return self.enter(0) };
+        let Some(phase) = self.plan.phase(at.id) else {
+            return Move::Stuck(format!("the plan has no phase {}: it is not the plan of this rollout", at.id.0));
+        };
+        self.run_hooks(phase).or_else(|| self.judge(phase, at)).unwrap_or_else(|| self.converge(phase, at))
+    }
+
+    /// The effect that was started and never written down: look first.
+    fn finished_action(&self) -> Option<RolloutEvent> {
+        let open = self.state.action.as_ref().filter(|action| action.result.is_none())?;
+        (achieved(&open.action, self.observed) == Achieved::Yes).then_some(RolloutEvent::ActionSucceeded {})
+    }
+
+    /// What turns a rollout back: somebody, something newer, or a failure.
+    fn turn_back(&self) -> Option<Move> {
+        if let Some((by, reason)) = &self.state.abort {
+            return Some(self.settle(Why::Aborted { by: by.clone(), reason: reason.clone() }));
+        }
+        if let Some(by) = &self.facts.superseded {
+            return Some(self.supersede(by.clone()));
+        }
+        let failure = self.state.failure.as_ref().filter(|_| self.state.stopped.is_none())?;
+        let forward_only = self.state.forward_only(self.plan);
+        let case = Case {
+            plan: self.plan,
+            failure,
+            forward_only: forward_only.as_deref(),
+            observed: self.observed,
+            stable_passes: self.state.stable_passes.as_ref().map(|(passes, detail)| (*passes, detail.as_str())),
+            recent: self.facts.recent_rollbacks,
+            cap: self.facts.rollback_cap,
+            now: self.facts.now,
+        };
+        Some(match rollback::decide(&case) {
+            Decision::Rollback(phase) => Move::Settle { phase, why: Why::Failed(failure.clone()) },
+            Decision::Stop(reason) => Move::Record(RolloutEvent::Stopped { reason }),
+            Decision::AskStable => self.check_stable(failure),
+        })
+    }
+
+    fn check_stable(&self, failure: &Failure) -> Move {
+        let name = failure.analysis.clone();
+        let measured = name.as_ref().and_then(|name| self.plan.analyses.get(name)).map(|analysis| &analysis.measure);
+        match (name, measured) {
+            (Some(name), Some(Measure::Router(_))) => {
+                let baseline = self.baseline_of(&name);
+                Move::CheckStable { failure: failure.clone(), name, baseline }
+            }
+            // Other measures do not know of groups: what they say of one version they would say of the other.
+            _ => Move::Record(RolloutEvent::StableChecked {
+                passes: true,
+                detail: "the analysis can't be asked of one version alone".into(),
+            }),
+        }
+    }
+
+    fn baseline_of(&self, name: &Name) -> Option<serde_json::Value> {
+        let keys = self.keys_of(name);
+        keys.iter().find_map(|key| self.state.analyses.get(key)).and_then(|tally| tally.baseline.clone())
+    }
+
+    fn keys_of(&self, name: &Name) -> Vec<AnalysisKey> {
+        let gate = AnalysisKey::gate(name, self.state.retries);
+        let step = self.state.phase.as_ref().map(|at| AnalysisKey::step(at.id, at.met, self.state.retries));
+        step.into_iter().chain([gate]).collect()
+    }
+
+    fn settle(&self, why: Why) -> Move {
+        match self.plan.settle.first() {
+            Some(first) => Move::Settle { phase: first.id, why },
+            None => Move::Record(RolloutEvent::Ended { outcome: why.into() }),
+        }
+    }
+
+    /// Something else is wanted. Where only a rollout could be turned back, or the new version has taken over for good, or there is no way back, the next plan begins
+    /// from what is there; otherwise the stable version gets its traffic back first.
+    fn supersede(&self, by: Option<Digest>) -> Move {
+        let healthy = self.state.phase.as_ref().is_some_and(|at| at.true_since.is_some());
+        let took_over = self.state.full_traffic && healthy && self.state.failure.is_none();
+        let back_to_stable = by.is_some() && by == self.plan.from;
+        let stay = (took_over && !back_to_stable)
+            || by.is_none()
+            || self.plan.kind != PlanKind::Rollout
+            || self.state.phase.is_none()
+            || self.plan.stable.is_none()
+            || self.state.forward_only(self.plan).is_some();
+        if stay {
+            Move::Record(RolloutEvent::Ended { outcome: Outcome::Superseded })
+        } else {
+            self.settle(Why::Superseded { by })
+        }
+    }
+
+    fn enter(&self, place: usize) -> Move {
+        let ended = |outcome| Move::Record(RolloutEvent::Ended { outcome });
+        if let (Some(by), None) = (&self.state.paused, &self.state.phase) {
+            return Move::Wait { until: None, reason: format!("paused by {by}") };
+        }
+        match (&self.state.course, self.plan.phases.get(place)) {
+            (Course::Forward, None) => ended(Outcome::Verified),
+            (_, None) => ended(Outcome::Superseded),
+            (_, Some(phase)) => Move::Record(RolloutEvent::PhaseEntered {
+                phase: phase.id,
+                restarts: health::restarts(self.plan, self.observed),
+            }),
+        }
+    }
+
+    /// Hooks before anything else of the phase, one after the other. On the way back only those whose hook has started.
+    fn run_hooks(&self, phase: &Phase) -> Option<Move> {
+        let undo = !self.state.is_forward();
+        let due = phase.enter.iter().filter(|call| !undo || self.must_undo(call));
+        due.into_iter().find_map(|call| hooks::next(self.state, self.observed, call))
+    }
+
+    fn must_undo(&self, call: &HookCall) -> bool {
+        call.at.strip_prefix("undo-").is_none_or(|at| self.state.hooks.contains_key(at))
+    }
+
+    /// What speaks against the new version, before anything more is done for it.
+    fn judge(&self, phase: &Phase, at: &PhaseState) -> Option<Move> {
+        if !self.state.is_forward() || self.state.stopped.is_some() || self.state.failure.is_some() {
+            return None;
+        }
+        let failed = |failure| Move::Record(RolloutEvent::Failed { failure });
+        if at.recount {
+            return Some(Move::Record(RolloutEvent::Recounted {
+                restarts: health::restarts(self.plan, self.observed),
+            }));
+        }
+        if let Some(reason) = health::crash_loop(self.plan, phase, at, self.observed, CRASH_LOOP) {
+            return Some(failed(self.failure(Trigger::Unhealthy, at, reason, None)));
+        }
+        if let Some((call, reason)) = hooks::failed(self.state, phase) {
+            let reason = format!("hook {} failed: {reason}", call.hook.name);
+            return Some(failed(self.failure(Trigger::Hook, at, reason, None)));
+        }
+        phase.gate.iter().find_map(|name| {
+            let key = AnalysisKey::gate(name, self.state.retries);
+            self.analyse(&key, name, at, true).and_then(|step| match step {
+                Step::Act(next) => Some(next),
+                Step::Passed | Step::Later(_) => None,
+            })
+        })
+    }
+
+    /// Makes the phase true, keeps it true, and sees whether it may be left.
+    fn converge(&self, phase: &Phase, at: &PhaseState) -> Move {
+        let overdue = self.deadline(phase, at).is_some_and(|due| due <= self.facts.now);
+        let force = overdue && !self.state.is_forward();
+        match converge::next_action(self.plan, phase, self.observed, force) {
+            Converge::Unknown(reason) => Move::Wait { until: None, reason: format!("unknown: {reason}") },
+            Converge::Do(action) => {
+                self.disturbed(at, &format!("has to {action}")).unwrap_or_else(|| self.perform(action))
+            }
+            Converge::Wait(waiting) => self.wait(phase, at, &waiting),
+            Converge::True if at.true_since.is_none() => Move::Record(RolloutEvent::PhaseTrue { phase: at.id }),
+            Converge::True => self.advance(phase, at),
+        }
+    }
+
+    fn perform(&self, action: Action) -> Move {
+        let Some(last) = self.state.action.as_ref().filter(|last| last.action == action) else {
+            return Move::Perform(action);
+        };
+        let (Some(result), Some(ended)) = (&last.result, last.ended) else { return Move::Perform(action) };
+        let pause = if result.is_ok() && last.attempts == 1 { CONFIRM } else { backoff(last.attempts) };
+        let due = clock::after(ended, pause);
+        if due <= self.facts.now {
+            return Move::Perform(action);
+        }
+        let reason = match result {
+            Ok(()) => format!("{action}: not confirmed yet"),
+            Err(reason) => format!("{action}: {reason}; tried {} times", last.attempts),
+        };
+        Move::Wait { until: Some(due), reason }
+    }
+
+    /// A phase that was true and is not: written down once.
+    fn disturbed(&self, at: &PhaseState, reason: &str) -> Option<Move> {
+        at.true_since?;
+        Some(Move::Record(RolloutEvent::PhaseDisturbed {
+            phase: at.id,
+            reason: reason.to_owned(),
+            restarts: health::restarts(self.plan, self.observed),
+        }))
+    }
+
+    fn wait(&self, phase: &Phase, at: &PhaseState, waiting: &Waiting) -> Move {
+        if let Some(noted) = self.disturbed(at, &waiting.reason) {
+            return noted;
+        }
+        let decided = self.state.stopped.is_some() || self.state.failure.is_some();
+        let due = if waiting.kind == WaitKind::Ready { self.deadline(phase, at) } else { None };
+        let judged = self.state.is_forward() && !decided;
+        match due {
+            Some(due) if judged && due <= self.facts.now => {
+                let since = match &at.disturbed {
+                    Some(_) => "was ready and is not any more".to_owned(),
+                    None => format!("not ready within {}", phase.deadline.unwrap_or_default()),
+                };
+                let reason = format!("{since}: {}", waiting.reason);
+                Move::Record(RolloutEvent::Failed { failure: self.failure(Trigger::Unhealthy, at, reason, None) })
+            }
+            due => self.or_stuck(Move::Wait {
+                until: self.earlier(due.filter(|due| *due > self.facts.now), phase, at),
+                reason: waiting.reason.clone(),
+            }),
+        }
+    }
+
+    /// When a phase that is not true has failed.
+    fn deadline(&self, phase: &Phase, at: &PhaseState) -> Option<Timestamp> {
+        health::deadline(self.plan, phase, at, self.observed, &self.state.clock, self.facts.now)
+    }
+
+    fn failure(&self, trigger: Trigger, at: &PhaseState, reason: String, analysis: Option<Name>) -> Failure {
+        Failure { trigger, phase: at.id, reason, analysis }
+    }
+
+    /// A wait, or what it is stuck for.
+    fn or_stuck(&self, wait: Move) -> Move {
+        match &self.state.stopped {
+            Some(reason) if self.state.is_forward() => Move::Stuck(reason.clone()),
+            _ => wait,
+        }
+    }
+
+    /// The phase is true: what is left until the next.
+    fn advance(&self, phase: &Phase, at: &PhaseState) -> Move {
+        if !self.state.is_forward() {
+            return self.settled(phase);
+        }
+        if !self.state.full_traffic && self.has_full_traffic(phase) {
+            return Move::Record(RolloutEvent::FullTraffic {});
+        }
+        if let Some(reason) = &self.state.stopped {
+            return Move::Stuck(reason.clone());
+        }
+        if self.state.full
+            && let Some(next) = self.jump(phase)
+        {
+            return self.enter(next);
+        }
+        if let Some(condition) = phase.advance.get(at.met as usize)
+            && let Some(waiting) = self.condition(phase, at, condition)
+        {
+            return waiting;
+        }
+        if (at.met as usize) < phase.advance.len() {
+            return Move::Record(RolloutEvent::ConditionMet { phase: at.id, index: at.met });
+        }
+        if let Some(by) = &self.state.paused {
+            return Move::Wait { until: self.earlier(None, phase, at), reason: format!("paused by {by}") };
+        }
+        self.gates_open(phase, at).unwrap_or_else(|| self.enter(at.id.0 as usize + 1))
+    }
+
+    /// On the way back: the next settle phase, or the end.
+    fn settled(&self, phase: &Phase) -> Move {
+        let place = self.plan.settle.iter().position(|settle| settle.id == phase.id).unwrap_or(usize::MAX - 1);
+        match (self.plan.settle.get(place + 1), &self.state.course) {
+            (Some(next), _) => Move::Record(RolloutEvent::PhaseEntered { phase: next.id, restarts: BTreeMap::new() }),
+            (None, Course::Settling(why)) => Move::Record(RolloutEvent::Ended { outcome: why.clone().into() }),
+            (None, _) => Move::Stuck("the rollout stands in a phase to settle in without having turned back".into()),
+        }
+    }
+
+    /// Whether all traffic is on the new version in a phase; without a route, whether only it runs.
+    fn has_full_traffic(&self, phase: &Phase) -> bool {
+        let Some(target) = &self.plan.target else { return false };
+        match &phase.traffic {
+            Some(goal) => goal.hold.is_none() && goal.backends.len() == 1 && goal.backends.contains_key(target),
+            None => phase.groups.len() == 1 && phase.groups.contains_key(target),
+        }
+    }
+
+    /// Where a full promotion leads: the first phase ahead with all traffic on the new version.
+    fn jump(&self, phase: &Phase) -> Option<usize> {
+        if self.has_full_traffic(phase) {
+            return None;
+        }
+        let ahead = phase.id.0 as usize + 1;
+        let offset = self.plan.phases.get(ahead..)?.iter().position(|phase| self.has_full_traffic(phase))?;
+        Some(ahead + offset)
+    }
+
+    /// What a condition still waits for; `None`: it is met.
+    fn condition(&self, phase: &Phase, at: &PhaseState, condition: &Condition) -> Option<Move> {
+        // A watch begins anew whenever the phase was not true; the others go on.
+        let since = match condition {
+            Condition::Watch(_) => [at.met_at, at.true_since].into_iter().flatten().max_by_key(|mark| mark.at)?,
+            _ => at.met_at.or(at.became_true)?,
+        };
+        let passed = |span: &Span| self.state.clock.elapsed(since, self.facts.now) >= *span;
+        let until = |span: &Span| self.earlier(self.state.clock.due(since, *span, self.facts.now), phase, at);
+        let waits =
+            |span: &Span, reason: String| Some(Move::Wait { until: until(span), reason: self.or_paused(reason) });
+        match condition {
+            Condition::Pause(_) if self.state.promoted || self.state.full => None,
+            Condition::Analysis(_) if self.state.promoted => None,
+            Condition::Delay(_) if self.state.full && !self.has_full_traffic(phase) => None,
+            Condition::Delay(span) | Condition::Pause(Some(span)) | Condition::Watch(span) if passed(span) => None,
+            Condition::Delay(span) => waits(span, format!("{}: waits {span}", phase.name)),
+            Condition::Watch(span) => waits(span, format!("watched for {span}")),
+            Condition::Pause(Some(span)) => waits(span, format!("{}: pauses {span}, or until promoted", phase.name)),
+            Condition::Pause(None) => Some(Move::Wait {
+                until: self.earlier(None, phase, at),
+                reason: self.or_paused(format!("{}: waits until promoted", phase.name)),
+            }),
+            Condition::Analysis(name) => {
+                let key = AnalysisKey::step(at.id, at.met, self.state.retries);
+                match self.analyse(&key, name, at, false)? {
+                    Step::Act(next) => Some(next),
+                    Step::Passed => None,
+                    Step::Later(due) => Some(Move::Wait {
+                        until: self.earlier(Some(due), phase, at),
+                        reason: self.progress(name, &key),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn or_paused(&self, reason: String) -> String {
+        self.state.paused.as_ref().map_or(reason, |by| format!("paused by {by}"))
+    }
+
+    fn progress(&self, name: &Name, key: &AnalysisKey) -> String {
+        let tally = self.state.analyses.get(key);
+        let count = self.plan.analyses.get(name).map_or(0, |analysis| analysis.count.max(1));
+        let (done, said) = tally.map_or((0, "nothing was measured"), |tally| (tally.successes, tally.detail()));
+        format!("analysis {name}: {done} of {count} measurements succeeded; {said}")
+    }
+
+    /// The last phase that a gate stands in is not left before it has succeeded.
+    fn gates_open(&self, phase: &Phase, at: &PhaseState) -> Option<Move> {
+        let next = self.plan.phases.get(at.id.0 as usize + 1);
+        let ending = phase.gate.iter().filter(|name| next.is_none_or(|next| !next.gate.contains(name)));
+        ending.into_iter().find_map(|name| {
+            let key = AnalysisKey::gate(name, self.state.retries);
+            let verdict = self.plan.analyses.get(name).zip(self.state.analyses.get(&key));
+            match verdict.and_then(|(analysis, tally)| tally.verdict(analysis)) {
+                Some(analysis::Outcome::Success) => None,
+                _ => Some(Move::Wait { until: self.earlier(None, phase, at), reason: self.progress(name, &key) }),
+            }
+        })
+    }
+
+    /// One step of an analysis. A gate is measured on after it has succeeded: what fails later counts too.
+    fn analyse(&self, key: &AnalysisKey, name: &Name, at: &PhaseState, gate: bool) -> Option<Step> {
+        let analysis = self.plan.analyses.get(name)?;
+        let Some(tally) = self.state.analyses.get(key) else {
+            at.became_true?;
+            return Some(Step::Act(Move::BeginAnalysis { key: key.clone(), name: name.clone() }));
+        };
+        let said = format!("analysis {name}: {}", tally.detail());
+        let due = tally.due(analysis);
+        Some(match tally.verdict(analysis) {
+            Some(analysis::Outcome::Failure) => Step::Act(Move::Record(RolloutEvent::Failed {
+                failure: self.failure(Trigger::Analysis, at, said, Some(name.clone())),
+            })),
+            Some(analysis::Outcome::Inconclusive) => Step::Act(Move::Record(RolloutEvent::Stopped {
+                reason: format!("{said}; nothing could be concluded, so nothing is promoted: retry, promote or abort"),
+            })),
+            Some(analysis::Outcome::Success) if !gate => Step::Passed,
+            _ if due <= self.facts.now => {
+                Step::Act(Move::Measure { key: key.clone(), name: name.clone(), baseline: tally.baseline.clone() })
+            }
+            _ => Step::Later(due),
+        })
+    }
+
+    /// The earlier of an instant and the next measurement of a gate.
+    fn earlier(&self, until: Option<Timestamp>, phase: &Phase, at: &PhaseState) -> Option<Timestamp> {
+        let gates = phase.gate.iter().filter_map(|name| {
+            match self.analyse(&AnalysisKey::gate(name, self.state.retries), name, at, true) {
+                Some(Step::Later(due)) => Some(due),
+                _ => None,
+            }
+        });
+        gates.chain(until).min()
+    }
+}
+
+/// Where an analysis stands.
+enum Step {
+    /// This must be done.
+    Act(Move),
+    /// It has succeeded.
+    Passed,
+    /// The next measurement is due then.
+    Later(Timestamp),
+}
+
+fn backoff(attempts: u32) -> Span {
+    let doubled = FIRST_RETRY.as_millis().saturating_mul(1 << attempts.saturating_sub(1).min(10));
+    Span::from_millis(doubled.min(LAST_RETRY.as_millis()))
 }

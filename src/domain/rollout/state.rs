@@ -53,6 +53,10 @@ pub struct RolloutState {
     pub promoted: bool,
     /// Somebody let it go on past every step.
     pub full: bool,
+    /// The new version has had all traffic.
+    pub full_traffic: bool,
+    /// It was superseded where it stood, with all traffic on the new version.
+    pub took_over: bool,
     /// Who called it off and why, until it turns back.
     pub abort: Option<(String, String)>,
     /// The clock that stands still while it is paused or suspended.
@@ -94,6 +98,8 @@ pub struct PhaseState {
     pub met_at: Option<Mark>,
     /// How often each instance of the target had been restarted when counting began.
     pub restarts: BTreeMap<String, u32>,
+    /// That counting has to begin anew.
+    pub recount: bool,
 }
 
 /// The effect that was started last, and what came of it.
@@ -159,6 +165,8 @@ impl RolloutState {
             paused: None,
             promoted: false,
             full: false,
+            full_traffic: false,
+            took_over: false,
             abort: None,
             clock: Clock::default(),
             suspended: false,
@@ -178,10 +186,15 @@ impl RolloutState {
         self.course == Course::Forward
     }
 
-    /// A hook whose end nobody knows.
-    pub fn unknown_hook(&self) -> Option<(&str, &str)> {
-        self.hooks.iter().find_map(|(call, hook)| match &hook.outcome {
-            Some(HookOutcome::Unknown(reason)) => Some((call.as_str(), reason.as_str())),
+    /// A hook that nothing but somebody's word leads past: its end is unknown, or it failed on the way back.
+    pub fn blocked_hook(&self) -> Option<(&str, &str)> {
+        self.hooks.iter().filter(|(_, hook)| !hook.again).find_map(|(call, hook)| match &hook.outcome {
+            Some(HookOutcome::Unknown(reason)) if self.is_forward() || call.starts_with("undo-") => {
+                Some((call.as_str(), reason.as_str()))
+            }
+            Some(HookOutcome::Failed(reason)) if !self.is_forward() && call.starts_with("undo-") => {
+                Some((call.as_str(), reason.as_str()))
+            }
             _ => None,
         })
     }
@@ -199,6 +212,11 @@ impl RolloutState {
             RolloutEvent::ActionFailed { reason } => self.end_action(Err(reason), at),
             RolloutEvent::PhaseTrue { .. } => self.phase_true(at),
             RolloutEvent::PhaseDisturbed { reason, restarts, .. } => self.phase_disturbed(reason, restarts, at),
+            RolloutEvent::Recounted { restarts } => {
+                if let Some(phase) = &mut self.phase {
+                    (phase.restarts, phase.recount) = (restarts, false);
+                }
+            }
             RolloutEvent::HookStarted { call, run, attempt } => {
                 self.hooks.insert(call, HookState { run, attempt, started: at, outcome: None, again: false });
             }
@@ -212,6 +230,7 @@ impl RolloutState {
                 }
             }
             RolloutEvent::ConditionMet { .. } => self.condition_met(at),
+            RolloutEvent::FullTraffic {} => self.full_traffic = true,
             RolloutEvent::Failed { failure } => {
                 self.failure = Some(failure);
                 self.stable_passes = None;
@@ -230,7 +249,10 @@ impl RolloutState {
             RolloutEvent::Promoted { full, .. } => self.promote(full, at),
             RolloutEvent::AbortRequested { by, reason } => self.abort = Some((by, reason)),
             RolloutEvent::Retried { .. } => self.retry(at),
-            RolloutEvent::Ended { outcome } => self.course = Course::Ended(outcome),
+            RolloutEvent::Ended { outcome } => {
+                self.took_over = self.is_forward() && self.full_traffic && outcome == Outcome::Superseded;
+                self.course = Course::Ended(outcome);
+            }
         }
         Ok(())
     }
@@ -266,6 +288,7 @@ impl RolloutState {
             met: 0,
             met_at: None,
             restarts,
+            recount: false,
         });
     }
 
@@ -332,40 +355,49 @@ impl RolloutState {
     }
 
     fn promote(&mut self, full: bool, at: Timestamp) {
+        let blocked = self.blocked_hook().is_some();
         for hook in self.hooks.values_mut() {
             if matches!(hook.outcome, Some(HookOutcome::Unknown(_) | HookOutcome::Failed(_))) {
                 hook.outcome = Some(HookOutcome::Succeeded);
             }
         }
-        let mark = self.clock.mark(at);
-        if let Some(phase) = &mut self.phase {
-            phase.deadline_from = mark;
-        }
-        // A gate or step that failed or stayed inconclusive would stop it again at once: they begin anew.
-        if self.stopped.is_some() || self.failure.is_some() {
-            self.retries = self.retries.saturating_add(1);
-        }
-        (self.failure, self.stopped, self.stable_passes) = (None, None, None);
-        self.promoted = true;
+        // It goes on past what it waits for: a hook, the reason it stopped for, or else the condition it stands at.
+        let stopped = self.stopped.is_some() || self.failure.is_some();
+        self.promoted = if stopped { self.measures_step() } else { !blocked };
         self.full |= full;
+        self.begin_anew(stopped, at);
         if self.paused.take().is_some() {
             self.release_clock(at);
         }
+    }
+
+    /// Whether the condition it stands at is an analysis that has begun.
+    fn measures_step(&self) -> bool {
+        let key = self.phase.as_ref().map(|phase| AnalysisKey::step(phase.id, phase.met, self.retries));
+        key.is_some_and(|key| self.analyses.contains_key(&key))
+    }
+
+    /// What stopped it is forgotten; deadlines, crash loops and analyses that would stop it again at once begin anew.
+    fn begin_anew(&mut self, stopped: bool, at: Timestamp) {
+        let mark = self.clock.mark(at);
+        if let Some(phase) = &mut self.phase {
+            phase.deadline_from = mark;
+            phase.recount = true;
+            if let Some((since, _)) = &mut phase.disturbed {
+                *since = mark;
+            }
+        }
+        if stopped {
+            self.retries = self.retries.saturating_add(1);
+        }
+        (self.failure, self.stopped, self.stable_passes) = (None, None, None);
     }
 
     fn retry(&mut self, at: Timestamp) {
         for hook in self.hooks.values_mut() {
             hook.again = matches!(hook.outcome, Some(HookOutcome::Failed(_) | HookOutcome::Unknown(_)));
         }
-        let mark = self.clock.mark(at);
-        if let Some(phase) = &mut self.phase {
-            phase.deadline_from = mark;
-            if let Some((since, _)) = &mut phase.disturbed {
-                *since = mark;
-            }
-        }
-        self.retries = self.retries.saturating_add(1);
-        (self.failure, self.stopped, self.stable_passes) = (None, None, None);
+        self.begin_anew(true, at);
     }
 
     fn check(&self, event: &RolloutEvent) -> Result<(), IllegalTransition> {
@@ -417,6 +449,9 @@ impl RolloutState {
                 refuse("it has begun already")
             }
             RolloutEvent::Measured { key, .. } if !self.analyses.contains_key(key) => refuse("it has not begun"),
+            RolloutEvent::FullTraffic {} if self.full_traffic || !self.is_forward() => {
+                refuse("it had it already or goes back")
+            }
             RolloutEvent::Failed { .. } if !self.is_forward() => refuse("it is turning back already"),
             RolloutEvent::Failed { .. } if self.failure.is_some() => refuse("it has failed already"),
             RolloutEvent::StableChecked { .. } if self.failure.is_none() => refuse("nothing has failed"),

@@ -1,8 +1,15 @@
 //! Strategies: how a new version takes over. Each is a generator of absolute phases over capabilities, never over platforms.
 
+pub(crate) mod blue_green;
+pub(crate) mod canary;
+pub(crate) mod recreate;
+pub(crate) mod rolling;
+
 use serde::{Deserialize, Serialize};
 
+use super::hook::Hook;
 use super::id::Name;
+use super::plan::HookCall;
 use super::span::Span;
 
 /// How a new version takes over.
@@ -17,6 +24,42 @@ pub enum Strategy {
     BlueGreen(BlueGreen),
     /// A growing share of the traffic.
     Canary(Canary),
+}
+
+impl Strategy {
+    /// Its name as users write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Strategy::Recreate(_) => "recreate",
+            Strategy::Rolling(_) => "rolling",
+            Strategy::BlueGreen(_) => "blueGreen",
+            Strategy::Canary(_) => "canary",
+        }
+    }
+
+    /// The analyses it names.
+    pub fn analyses(&self) -> Vec<&Name> {
+        match self {
+            Strategy::Recreate(_) | Strategy::Rolling(_) => Vec::new(),
+            Strategy::BlueGreen(settings) => settings.pre_promotion.iter().chain(&settings.post_promotion).collect(),
+            Strategy::Canary(settings) => {
+                let steps = settings.steps.iter().filter_map(|step| match step {
+                    Step::Analysis(name) => Some(name),
+                    _ => None,
+                });
+                steps.chain(&settings.gate).collect()
+            }
+        }
+    }
+}
+
+/// The calls of hooks at one place: `before-0`, `before-1`.
+pub(crate) fn calls(at: &str, hooks: &[Hook]) -> Vec<HookCall> {
+    hooks
+        .iter()
+        .enumerate()
+        .map(|(number, hook)| HookCall { at: format!("{at}-{number}"), hook: hook.clone() })
+        .collect()
 }
 
 /// Settings of recreate.

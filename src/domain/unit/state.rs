@@ -24,6 +24,8 @@ pub struct UnitState {
     pub effective: Option<Effective>,
     /// The last that passed everything.
     pub last_verified: Option<Verified>,
+    /// The last that had all traffic, verified or not: where a failure of the next rollout leads back to.
+    pub serving: Option<Verified>,
     /// Why the effective state is not the candidate's.
     pub held: Vec<Held>,
     /// The rollout that is under way, or the last one.
@@ -231,6 +233,7 @@ impl UnitState {
             }),
             UnitEvent::Removed {} => {
                 self.last_verified = None;
+                self.serving = None;
                 self.adopted = None;
             }
             UnitEvent::Quarantined { rendered, reason } => {
@@ -286,6 +289,17 @@ impl UnitState {
         if matches!(outcome, Outcome::Aborted { .. }) {
             self.aborted = self.effective.as_ref().and_then(|effective| effective.rendered.clone());
         }
+        let took_over = outcome == Outcome::Superseded && rollout.took_over;
+        if let (true, Some(Effective { revision, rendered: Some(rendered) })) = (took_over, &self.effective) {
+            self.serving = Some(Verified {
+                revision: revision.clone(),
+                rendered: rendered.clone(),
+                restarts: self.restarts,
+                at,
+                undo: Vec::new(),
+                before: None,
+            });
+        }
         push_bounded(
             &mut self.history,
             Past { id: rollout.id.clone(), plan: rollout.plan.clone(), began: rollout.began, ended: at, outcome },
@@ -304,6 +318,7 @@ impl UnitState {
                 verified.before = Some(Box::new(last));
             }
         }
+        self.serving = Some(Verified { before: None, ..verified.clone() });
         self.last_verified = Some(verified);
     }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::domain::{
+    action::Which,
     desired::DesiredUnit,
     digest::Digest,
     id::UnitId,
     observed::{ObservedBackend, ObservedTraffic},
+    route::RouteSettings,
     strategy::Strategy,
     workload::{Check, Probe},
 };
@@ -89,24 +91,29 @@ fn probe(desired: &DesiredUnit) -> Option<Probe> {
 
 /// The digest of a desired state's route settings.
 pub(super) fn settings_of(desired: &DesiredUnit, kind: RouteKind) -> Digest {
-    match settings(desired, kind) {
-        Ok(config) => settings_digest(&config),
-        Err(_) => Digest::of("t1", &json!(null)),
+    let which = match kind {
+        RouteKind::Main => Which::Main,
+        RouteKind::Preview => Which::Preview,
+    };
+    match RouteSettings::of(desired, which) {
+        Some(settings) => settings.digest(),
+        None => Digest::of("s1", &json!(null)),
     }
 }
 
-/// The digest of everything about a route but groups, weights, endpoints, the hold and whom it was made for.
+/// The digest of everything about a route but groups, weights, endpoints, the hold and whom it was made for: in the planner's own
+/// terms, so that a route that was set as planned is seen to be so.
 fn settings_digest(config: &RouteConfig) -> Digest {
-    let settings = json!({
-        "listen": config.listen,
-        "host": config.host,
-        "path": config.path,
-        "sticky": config.sticky,
-        "probe": config.probe,
-        "drain": config.drain,
-        "timeout": config.timeout,
-    });
-    Digest::of("t1", &settings)
+    let settings = RouteSettings {
+        listen: config.listen,
+        host: config.host.clone(),
+        path: config.path.clone(),
+        sticky: config.sticky.as_ref().map(|sticky| sticky.max_age),
+        probe: config.probe.clone(),
+        drain: config.drain,
+        timeout: config.timeout,
+    };
+    settings.digest()
 }
 
 /// A route as one plane has confirmed it.

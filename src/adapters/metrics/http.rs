@@ -1,0 +1,56 @@
+//! A GET whose status is the measurement.
+
+use std::time::Duration;
+
+use reqwest::{Url, redirect};
+
+use super::inconclusive;
+use crate::domain::analysis::{Measurement, Outcome};
+
+const REDIRECTS: usize = 5;
+
+/// A client that follows a few redirects within the same host: an answer of somebody else is no measurement.
+pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    let redirects = redirect::Policy::custom(|attempt| {
+        let same_host = attempt.previous().last().is_some_and(|from| from.host_str() == attempt.url().host_str());
+        if same_host && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
+    });
+    reqwest::Client::builder()
+        .redirect(redirects)
+        .user_agent(concat!("trimtab/", env!("CARGO_PKG_VERSION")))
+        // Each measurement asks for itself: a kept connection would go on asking an instance that no longer gets traffic.
+        .pool_max_idle_per_host(0)
+        .build()
+}
+
+/// 200-299 is success, 400-599 failure; anything else could not be measured.
+pub(super) async fn measure(client: &reqwest::Client, url: &str, timeout: Duration) -> Measurement {
+    let Ok(parsed) = Url::parse(url) else { return inconclusive("the analysis's URL can't be read".into()) };
+    let name = name(&parsed);
+    match client.get(parsed).timeout(timeout).send().await {
+        Ok(response) => {
+            let status = response.status();
+            let outcome = match status.as_u16() {
+                200..=299 => Outcome::Success,
+                400..=599 => Outcome::Failure,
+                _ => Outcome::Inconclusive,
+            };
+            Measurement { outcome, detail: format!("GET {name} was answered with {status}") }
+        }
+        Err(error) if error.is_timeout() => inconclusive(format!("GET {name} was not answered within {timeout:?}")),
+        Err(error) => inconclusive(format!("GET {name} failed: {}", root_cause(&error.without_url()))),
+    }
+}
+
+/// The URL for people: without user, password and query, where secrets may stand.
+fn name(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

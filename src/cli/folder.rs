@@ -1,0 +1,164 @@
+//! A folder with documents as it lies on disk, for the verbs that need no daemon: its YAML files, and the object names
+//! that Git would give to its folders if all were committed now.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use git2::{ObjectType, Oid, Repository};
+
+use super::error::CliError;
+use crate::domain::manifest::{DocumentSet, MAX_FILE_BYTES, ParsedFile, is_manifest_path, parse_file};
+
+/// The largest file that is hashed as part of an artifact, in bytes.
+const MAX_ARTIFACT_FILE: u64 = 1 << 30;
+/// The deepest nesting of folders.
+const MAX_DEPTH: usize = 64;
+
+/// A folder that is taken as the root of a configuration repository.
+pub struct Folder {
+    root: PathBuf,
+    /// The repository around it, which knows what is ignored.
+    repository: Option<Repository>,
+}
+
+impl Folder {
+    /// Opens a folder.
+    pub fn open(root: &Path) -> Result<Self, CliError> {
+        let root = fs::canonicalize(root)
+            .map_err(|error| CliError::not_found(format!("{} can't be read: {error}", root.display())))?;
+        if !root.is_dir() {
+            return Err(CliError::invalid(format!("{} is not a folder", root.display()))
+                .remedy("name the folder that holds the documents"));
+        }
+        let repository = Repository::discover(&root).ok().filter(|repository| !repository.is_bare());
+        Ok(Folder { root, repository })
+    }
+
+    /// Reads all documents.
+    pub fn documents(&self) -> Result<DocumentSet, CliError> {
+        let mut files = Vec::new();
+        self.walk(&self.root, "", 0, &mut files)?;
+        Ok(DocumentSet::assemble(files))
+    }
+
+    fn walk(
+        &self,
+        folder: &Path,
+        prefix: &str,
+        depth: usize,
+        files: &mut Vec<Arc<ParsedFile>>,
+    ) -> Result<(), CliError> {
+        for (name, path) in self.entries(folder, depth)? {
+            let Some(name) = name.to_str() else { continue };
+            let shown = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+            let kind = fs::symlink_metadata(&path).map_err(|error| unreadable(&path, &error))?.file_type();
+            if kind.is_dir() {
+                self.walk(&path, &shown, depth + 1, files)?;
+            } else if is_manifest_path(&shown) {
+                files.push(Arc::new(if kind.is_file() {
+                    read_capped(&path).map_or_else(
+                        |error| ParsedFile::unreadable(&shown, &format!("this file can't be read: {error}")),
+                        |bytes| parse_file(&shown, &bytes),
+                    )
+                } else {
+                    ParsedFile::unreadable(&shown, "this is a link or no file at all, and neither is followed")
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a folder that Git would take, by name.
+    fn entries(&self, folder: &Path, depth: usize) -> Result<BTreeMap<std::ffi::OsString, PathBuf>, CliError> {
+        if depth > MAX_DEPTH {
+            let message = format!("{}: folders are nested deeper than {MAX_DEPTH}", folder.display());
+            return Err(CliError::invalid(message).remedy("does a mount lead back into the folder?"));
+        }
+        let mut entries = BTreeMap::new();
+        for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+            let entry = entry.map_err(|error| unreadable(folder, &error))?;
+            let path = entry.path();
+            if entry.file_name() != ".git" && !self.is_ignored(&path) {
+                entries.insert(entry.file_name(), path);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn is_ignored(&self, path: &Path) -> bool {
+        self.repository.as_ref().is_some_and(|repository| repository.is_path_ignored(path).unwrap_or(false))
+    }
+
+    /// The object name of the tree at a path from the root, if there is a folder with files.
+    pub fn tree_oid(&self, path: &str) -> Option<String> {
+        let folder = self.root.join(path);
+        // A link on the way would lead to what Git does not have.
+        if fs::canonicalize(&folder).ok()? != folder || !folder.is_dir() {
+            return None;
+        }
+        self.hash_tree(&folder, 0).ok().flatten().map(|oid| oid.to_string())
+    }
+
+    /// Hashes a folder as Git does; `None` for one without files.
+    fn hash_tree(&self, folder: &Path, depth: usize) -> Result<Option<Oid>, CliError> {
+        let mut entries: Vec<(Vec<u8>, &str, Oid)> = Vec::new();
+        for (name, path) in self.entries(folder, depth)? {
+            let failed = |error: &dyn std::fmt::Display| unreadable(&path, error);
+            let metadata = fs::symlink_metadata(&path).map_err(|error| failed(&error))?;
+            let name = name.as_bytes().to_vec();
+            if metadata.is_dir() {
+                if let Some(oid) = self.hash_tree(&path, depth + 1)? {
+                    entries.push((name, "40000", oid));
+                }
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(&path).map_err(|error| failed(&error))?;
+                let oid = Oid::hash_object(ObjectType::Blob, target.as_os_str().as_bytes());
+                entries.push((name, "120000", oid.map_err(|error| failed(&error))?));
+            } else if metadata.is_file() {
+                if metadata.len() > MAX_ARTIFACT_FILE {
+                    return Err(CliError::invalid(format!("{} is larger than 1Gi", path.display())));
+                }
+                let oid = Oid::hash_file(ObjectType::Blob, &path).map_err(|error| failed(&error))?;
+                let mode = if metadata.permissions().mode() & 0o111 == 0 { "100644" } else { "100755" };
+                entries.push((name, mode, oid));
+            }
+        }
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        // Git sorts folders as if their names ended with a slash.
+        entries.sort_by_key(|(name, mode, _)| {
+            let mut key = name.clone();
+            if *mode == "40000" {
+                key.push(b'/');
+            }
+            key
+        });
+        let mut tree = Vec::new();
+        for (name, mode, oid) in entries {
+            tree.extend_from_slice(mode.as_bytes());
+            tree.push(b' ');
+            tree.extend_from_slice(&name);
+            tree.push(0);
+            tree.extend_from_slice(oid.as_bytes());
+        }
+        Oid::hash_object(ObjectType::Tree, &tree).map(Some).map_err(|error| unreadable(folder, &error))
+    }
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> CliError {
+    CliError::failed(format!("{} can't be read: {error}", path.display()))
+}
+
+/// Reads a file up to one byte more than the parser takes.
+fn read_capped(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

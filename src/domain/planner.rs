@@ -1,0 +1,377 @@
+//! From what is asked for and what runs to a plan: pure, so that the same inputs give the same bytes.
+
+mod draft;
+
+use super::action::Which;
+use super::capabilities::{Capabilities, Split};
+use super::converge;
+use super::desired::DesiredUnit;
+use super::difference::differences;
+use super::hook::OnRollback;
+use super::id::{GroupId, UnitId};
+use super::observed::{ObservedGroup, ObservedUnit, Seen};
+use super::plan::{Condition, HookCall, Phase, Plan, PlanKind, Settle};
+use super::strategy::{self, Amount, Recreate, Rolling, Strategy};
+use crate::domain::analysis::Measure;
+
+pub use draft::{Base, Draft, undo};
+pub(crate) use draft::{WHOLE, traffic, whole};
+
+/// Everything that a plan depends on.
+#[derive(Clone, Debug)]
+pub struct PlanInput<'a> {
+    /// Whose plan it is.
+    pub unit: &'a UnitId,
+    /// What shall run; `None`: nothing any more.
+    pub desired: Option<&'a DesiredUnit>,
+    /// The operator's restarts that are asked for.
+    pub restarts: u32,
+    /// What had all traffic last: where a failure leads back to. `None`: nothing is remembered.
+    pub stable: Option<Stable<'a>>,
+    /// What runs.
+    pub observed: &'a ObservedUnit,
+    /// What the surroundings can do.
+    pub capabilities: &'a Capabilities,
+    /// Which way it goes.
+    pub intent: Intent,
+}
+
+/// What had all traffic last.
+#[derive(Clone, Copy, Debug)]
+pub struct Stable<'a> {
+    /// It, rendered.
+    pub desired: &'a DesiredUnit,
+    /// The operator's restarts counted in its group's id.
+    pub restarts: u32,
+}
+
+/// Which way a plan goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Intent {
+    /// To something new, by its strategy.
+    #[default]
+    Forward,
+    /// Back to something that was verified: traffic first, no steps, no hooks but those that undo.
+    Rollback {
+        /// The hooks to run once the traffic is back.
+        undo: Vec<HookCall>,
+    },
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Blocked {
+    /// What runs can't be seen, and not knowing is never nothing.
+    #[error("what runs is not known: {0}; nothing is done until it is")]
+    Unknown(String),
+    /// The surroundings can't do what is asked for.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The rules of this module were broken by this module.
+    #[error("the plan breaks its own rules: {0}; this is a defect of trimtab: please report it")]
+    Unsound(String),
+}
+
+/// Plans one unit. No phases: it has converged.
+///
+/// # Errors
+/// Why nothing can be planned; nothing was changed.
+pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Blocked> {
+    let groups = observable(input.observed)?;
+    let plan = match (input.desired, &input.intent) {
+        (None, _) => remove(input, groups),
+        (Some(desired), Intent::Rollback { undo }) => {
+            supported(desired, input.capabilities)?;
+            back(input, desired, groups, undo)
+        }
+        (Some(desired), Intent::Forward) => {
+            supported(desired, input.capabilities)?;
+            forward(input, desired, groups)?
+        }
+    };
+    super::plan_check::check(&plan).map_err(Blocked::Unsound)?;
+    Ok(plan)
+}
+
+fn observable(observed: &ObservedUnit) -> Result<&[ObservedGroup], Blocked> {
+    let unknown = |what: &str, reason: &str| Err(Blocked::Unknown(format!("{what}: {reason}")));
+    if let Seen::Unknown(reason) = &observed.traffic {
+        return unknown("its route", reason);
+    }
+    if let Seen::Unknown(reason) = &observed.preview {
+        return unknown("its preview route", reason);
+    }
+    match &observed.groups {
+        Seen::Unknown(reason) => unknown("its instances", reason),
+        Seen::Known(groups) => Ok(groups),
+    }
+}
+
+/// Refuses, before anything runs, what the surroundings can't do.
+fn supported(desired: &DesiredUnit, capabilities: &Capabilities) -> Result<(), Blocked> {
+    let refuse = |text: String| Err(Blocked::Unsupported(text));
+    let strategy = desired.strategy.name();
+    let side_by_side = !matches!(desired.strategy, Strategy::Recreate(_));
+    if side_by_side && !capabilities.versioned_groups {
+        return refuse(format!(
+            "{strategy} needs two versions side by side, which this target can't run: use recreate"
+        ));
+    }
+    let doubles = matches!(desired.strategy, Strategy::BlueGreen(_) | Strategy::Canary(_));
+    if doubles && !capabilities.surge {
+        return refuse(format!(
+            "{strategy} needs more instances for a while, which this target does not allow: use rolling or recreate"
+        ));
+    }
+    if !capabilities.runs && !desired.hooks.is_empty() {
+        return refuse("this target can't run scripts: remove the hooks".into());
+    }
+    for (name, analysis) in &desired.analyses {
+        match analysis.measure {
+            Measure::Router(_) if !capabilities.measures && desired.strategy.analyses().contains(&name) => {
+                return refuse(format!(
+                    "the analysis {name} needs the router's measurements, which this target does not have: use http or script"
+                ));
+            }
+            Measure::Script(_) if !capabilities.runs => {
+                return refuse(format!("the analysis {name} is a script, and this target can't run any: use http"));
+            }
+            _ => {}
+        }
+    }
+    match desired.strategy.analyses().into_iter().find(|name| !desired.analyses.contains_key(*name)) {
+        Some(name) => refuse(format!("{strategy} names the analysis {name}, which the app does not have")),
+        None => Ok(()),
+    }
+}
+
+fn forward(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup]) -> Result<Plan, Blocked> {
+    let target = desired.group_id(input.restarts);
+    let base = base_of(input, desired, &target, groups);
+    let same = base.as_ref().is_some_and(|base| base.group == target);
+    let adopted = base.is_none() && groups.iter().any(|seen| seen.group == target && !seen.retiring);
+    let mut draft = Draft::new(input, desired, target, base);
+    if same || adopted {
+        return Ok(adjust(input, draft));
+    }
+    let nothing_runs = !groups.iter().any(|seen| draft.base.as_ref().is_some_and(|base| base.group == seen.group));
+    if nothing_runs {
+        install(&mut draft);
+    } else {
+        let restart = input.stable.is_some_and(|stable| stable.desired.digest() == desired.digest());
+        rollout(&mut draft, restart).map_err(Blocked::Unsupported)?;
+    }
+    let kind = if draft.base.is_none() { PlanKind::Install } else { PlanKind::Rollout };
+    draft.settle_back();
+    Ok(draft.finish(kind, differences(input.stable.map(|stable| stable.desired), Some(desired))))
+}
+
+/// What keeps the traffic until the new version has it: what is remembered, or else what is seen to have most of it.
+fn base_of(input: &PlanInput<'_>, desired: &DesiredUnit, target: &GroupId, groups: &[ObservedGroup]) -> Option<Base> {
+    if let Some(stable) = &input.stable {
+        return Some(Base::remembered(stable.desired, stable.restarts));
+    }
+    let main = input.observed.traffic.known().and_then(Option::as_ref);
+    let weight = |seen: &ObservedGroup| {
+        main.and_then(|route| route.backends.get(&seen.group)).map_or(0, |backend| backend.weight)
+    };
+    let serving = groups.iter().filter(|seen| !seen.retiring && seen.replicas > 0);
+    let most = serving.max_by_key(|seen| (weight(seen), seen.ready(u32::MAX), seen.group != *target, &seen.group))?;
+    (most.group != *target).then(|| Base::seen(most, desired))
+}
+
+fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
+    let replicas = draft.desired.replicas;
+    if replicas == 0 {
+        let last = draft.last();
+        draft.push(last);
+        return Ok(());
+    }
+    match &draft.desired.strategy {
+        Strategy::Recreate(settings) => strategy::recreate::phases(draft, settings, restart),
+        // The same version anew: nothing is to be found out about it.
+        _ if restart => {
+            let gentle = Rolling { max_surge: Amount::Percent(25), max_unavailable: Amount::Percent(25) };
+            strategy::rolling::phases(draft, &gentle, true)?;
+        }
+        Strategy::Rolling(settings) => strategy::rolling::phases(draft, settings, false)?,
+        Strategy::BlueGreen(settings) => strategy::blue_green::phases(draft, settings),
+        Strategy::Canary(settings) => strategy::canary::phases(draft, settings)?,
+    }
+    if !restart {
+        draft.enter_first();
+    }
+    Ok(())
+}
+
+/// Nothing runs: straight to the end.
+fn install(draft: &mut Draft<'_>) {
+    let mut phase = draft.last();
+    phase.name = format!("{} starts", draft.desired.version);
+    phase.as_available = true;
+    draft.push(phase);
+    draft.after_hooks();
+    draft.enter_first();
+}
+
+/// The same instances: other numbers, another route, or what is lost comes back.
+fn adjust(input: &PlanInput<'_>, mut draft: Draft<'_>) -> Plan {
+    let stable = input.stable.filter(|stable| stable.desired.digest() != draft.desired.digest());
+    let kind = if stable.is_some() { PlanKind::Adjust } else { PlanKind::Heal };
+    let mut phase = draft.last();
+    phase.name = match kind {
+        PlanKind::Adjust => format!("{} as it is asked for now", draft.desired.version),
+        _ => format!("{} healed", draft.desired.version),
+    };
+    phase.as_available = true;
+    draft.push(phase);
+    if kind == PlanKind::Adjust {
+        draft.settle_back();
+    } else {
+        draft.never_fails();
+    }
+    let changes = stable.map(|stable| differences(Some(stable.desired), Some(draft.desired))).unwrap_or_default();
+    let mut plan = draft.finish(kind, changes);
+    if plan.phases.iter().all(|phase| !converge::needs_effect(&plan, phase, input.observed)) {
+        plan.phases.clear();
+        plan.settle.clear();
+    }
+    plan
+}
+
+/// Back to something verified: its whole group, and the traffic as soon as it can serve.
+fn back(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup], undo: &[HookCall]) -> Plan {
+    let target = desired.group_id(input.restarts);
+    let others = groups.iter().any(|seen| seen.group != target);
+    let mut draft = Draft::new(input, desired, target, None);
+    let mut phase = draft.last();
+    phase.name = format!("back to {}", desired.version);
+    phase.as_available = true;
+    if let (Strategy::Recreate(Recreate { hold }), true) = (&desired.strategy, others) {
+        phase.stop_first = Some(draft.hold(*hold));
+    }
+    let untouched = phase.clone();
+    draft.push(phase);
+    if !undo.is_empty() {
+        draft.push(Phase { name: "undo hooks".into(), enter: undo.to_vec(), ..untouched.clone() });
+    }
+    draft.never_fails();
+    let before = input.stable.map(|stable| stable.desired);
+    let mut plan = draft.finish(PlanKind::Rollback, differences(before, Some(desired)));
+    plan.from = before.map(DesiredUnit::digest);
+    if undo.is_empty() && !converge::needs_effect(&plan, &untouched, input.observed) {
+        plan.phases.clear();
+    }
+    plan
+}
+
+/// Nothing shall run: requests first, then what serves them.
+fn remove(input: &PlanInput<'_>, groups: &[ObservedGroup]) -> Plan {
+    let stable = input.stable;
+    let mut plan = Plan {
+        format: super::plan::FORMAT,
+        unit: input.unit.clone(),
+        kind: PlanKind::Remove,
+        from: stable.map(|stable| stable.desired.digest()),
+        to: None,
+        groups: Default::default(),
+        stable: None,
+        target: None,
+        phases: Vec::new(),
+        settle: Vec::new(),
+        analyses: Default::default(),
+        differences: differences(stable.map(|stable| stable.desired), None),
+        approximations: Vec::new(),
+    };
+    let routed = [&input.observed.traffic, &input.observed.preview].iter().any(|seen| seen.known() != Some(&None));
+    if groups.is_empty() && !routed {
+        plan.differences.clear();
+        return plan;
+    }
+    let serving = groups.iter().filter(|seen| !seen.retiring && seen.replicas > 0);
+    let sizes: std::collections::BTreeMap<_, _> =
+        serving.clone().map(|seen| (seen.group.clone(), seen.replicas)).collect();
+    let closed = stable.and_then(|stable| draft::traffic(stable.desired, Which::Main, []));
+    let open = input.observed.traffic.known().and_then(Option::as_ref).is_some_and(|seen| !seen.backends.is_empty());
+    if let (Some(traffic), true) = (closed, open && !sizes.is_empty()) {
+        plan.groups = serving.map(|seen| (seen.group.clone(), draft::source_of(seen))).collect();
+        let name = "requests are refused, those in flight end".to_owned();
+        plan.phases.push(Phase { groups: sizes, traffic: Some(traffic), ..draft::bare(0, name) });
+    }
+    plan.phases.push(draft::bare(u32::try_from(plan.phases.len()).unwrap_or(0), "nothing runs".into()));
+    for phase in &mut plan.phases {
+        phase.as_available = true;
+        phase.on_failure = Settle::Stop;
+    }
+    plan
+}
+
+impl Draft<'_> {
+    /// The hooks that run before anything of the new version does.
+    fn enter_first(&mut self) {
+        let calls = strategy::calls("before", &self.desired.hooks.before);
+        let Some(first) = self.phases.first_mut() else { return };
+        first.enter = calls;
+        if self.desired.hooks.before.iter().any(|hook| hook.on_rollback == OnRollback::ForwardOnly) {
+            for phase in self.phases.iter_mut().skip(1) {
+                phase.on_failure = Settle::ForwardOnly;
+            }
+        }
+    }
+
+    /// The phase in which the hooks run that want all traffic on the new version, if there are any: as the last phase is.
+    fn after_hooks(&mut self) {
+        let calls = strategy::calls("after", &self.desired.hooks.after);
+        if let (Some(last), false) = (self.phases.last().cloned(), calls.is_empty()) {
+            let name = "hooks after full traffic".to_owned();
+            self.push(Phase { name, enter: calls, advance: Vec::new(), gate: Vec::new(), ..last });
+        }
+    }
+
+    /// The end of every rollout: the new version has all traffic, the hooks run, the old group stays for a while, goes, and
+    /// the new one is still watched.
+    pub(crate) fn tail(&mut self, keep: super::span::Span, post: &[super::id::Name], hooks: bool) {
+        let calls = if hooks { strategy::calls("after", &self.desired.hooks.after) } else { Vec::new() };
+        let delay = keep != super::span::Span::ZERO;
+        let mut beside = self.last();
+        beside.name = "all traffic".into();
+        if let Some(base) = &self.base {
+            // Where the old group gave way step by step, it stays as small as it is.
+            let size =
+                self.phases.last().map_or(base.replicas, |phase| phase.groups.get(&base.group).copied().unwrap_or(0));
+            if size > 0 {
+                beside.groups.insert(base.group.clone(), size);
+            }
+        }
+        let kept = delay || !calls.is_empty() || !post.is_empty();
+        if kept {
+            let mut all = beside.clone();
+            all.advance = post.iter().cloned().map(Condition::Analysis).collect();
+            if calls.is_empty() && delay {
+                all.advance.push(Condition::Delay(keep));
+            }
+            self.push(all);
+        }
+        if !calls.is_empty() {
+            let advance = delay.then_some(Condition::Delay(keep)).into_iter().collect();
+            self.push(Phase { name: "hooks after full traffic".into(), enter: calls, advance, ..beside });
+        }
+        let mut last = self.last();
+        self.watch(&mut last, keep);
+        self.push(last);
+    }
+
+    /// Lets a phase last as long as the new version is watched, the time it has had all traffic already not counted.
+    pub(crate) fn watch(&self, phase: &mut Phase, already: super::span::Span) {
+        let window = self.desired.rollback.window.as_millis().saturating_sub(already.as_millis());
+        if window > 0 {
+            phase.advance.push(Condition::Watch(super::span::Span::from_millis(window)));
+        }
+    }
+
+    /// How traffic is split between the old and the new version.
+    pub(crate) fn split(&self) -> Split {
+        let routed = self.desired.route.is_some() && self.base.as_ref().is_some_and(|base| base.traffic.is_some());
+        if routed { self.capabilities.split } else { Split::None }
+    }
+}

@@ -1,0 +1,310 @@
+//! A plan while it is drawn up.
+
+use std::collections::BTreeMap;
+
+use super::PlanInput;
+use crate::domain::action::Which;
+use crate::domain::capabilities::Capabilities;
+use crate::domain::desired::DesiredUnit;
+use crate::domain::difference::Difference;
+use crate::domain::digest::Digest;
+use crate::domain::hook::{Hook, OnRollback};
+use crate::domain::id::{GroupId, UnitId};
+use crate::domain::observed::ObservedGroup;
+use crate::domain::plan::{
+    BackendGoal, FORMAT, GroupSource, HookCall, Phase, PhaseId, Plan, PlanKind, Settle, TrafficGoal,
+};
+use crate::domain::route::RouteSettings;
+use crate::domain::span::Span;
+use crate::domain::strategy::{Strategy, calls};
+use crate::domain::workload::Health;
+
+/// The weight of a group that has all traffic.
+pub(crate) const WHOLE: u32 = 100;
+
+/// What keeps the traffic until the new version has it.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Its group.
+    pub group: GroupId,
+    /// How many instances it has when it is whole.
+    pub replicas: u32,
+    /// What it is made from.
+    pub source: GroupSource,
+    /// Its rendered digest, where it is remembered rather than only seen.
+    pub rendered: Option<Digest>,
+    /// All traffic on it; `None`: it has no route.
+    pub traffic: Option<TrafficGoal>,
+}
+
+impl Base {
+    /// What is remembered.
+    pub fn remembered(desired: &DesiredUnit, restarts: u32) -> Self {
+        let group = desired.group_id(restarts);
+        let rendered = desired.digest();
+        Base {
+            traffic: traffic(desired, Which::Main, whole(&group, desired.replicas)),
+            source: GroupSource { rendered: rendered.clone(), restarts, version: desired.version.clone() },
+            replicas: desired.replicas,
+            rendered: Some(rendered),
+            group,
+        }
+    }
+
+    /// What is only seen: its settings are lost, so the new version's route settings serve it too.
+    pub fn seen(seen: &ObservedGroup, desired: &DesiredUnit) -> Self {
+        Base {
+            group: seen.group.clone(),
+            replicas: seen.replicas,
+            source: source_of(seen),
+            rendered: None,
+            traffic: traffic(desired, Which::Main, whole(&seen.group, seen.replicas)),
+        }
+    }
+}
+
+/// A plan while it is drawn up: what strategies add phases to.
+pub struct Draft<'a> {
+    /// What it leads to.
+    pub desired: &'a DesiredUnit,
+    /// The group it leads to.
+    pub target: GroupId,
+    /// What keeps the traffic until then.
+    pub base: Option<Base>,
+    /// What the surroundings can do.
+    pub capabilities: &'a Capabilities,
+    /// What is done instead of what they can't.
+    pub approximations: Vec<String>,
+    pub(super) phases: Vec<Phase>,
+    unit: &'a UnitId,
+    restarts: u32,
+    rendered: Digest,
+    settle: Vec<Phase>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(input: &PlanInput<'a>, desired: &'a DesiredUnit, target: GroupId, base: Option<Base>) -> Self {
+        Draft {
+            desired,
+            target,
+            base,
+            capabilities: input.capabilities,
+            approximations: Vec::new(),
+            phases: Vec::new(),
+            unit: input.unit,
+            restarts: input.restarts,
+            rendered: desired.digest(),
+            settle: Vec::new(),
+        }
+    }
+
+    /// Adds a phase; its number is its place.
+    pub fn push(&mut self, mut phase: Phase) {
+        phase.id = PhaseId(u32::try_from(self.phases.len()).unwrap_or(u32::MAX));
+        self.phases.push(phase);
+    }
+
+    /// The phases so far.
+    pub fn phases_mut(&mut self) -> &mut Vec<Phase> {
+        &mut self.phases
+    }
+
+    /// A phase with so many instances of old and new, and traffic that stays with the old version.
+    pub fn phase(&self, name: String, old: u32, new: u32) -> Phase {
+        let mut phase = Phase {
+            deadline: Some(self.desired.health.within),
+            grace: Some(grace(&self.desired.health)),
+            ..bare(0, name)
+        };
+        if new > 0 {
+            phase.groups.insert(self.target.clone(), new);
+        }
+        if let Some(base) = &self.base {
+            if old > 0 {
+                phase.groups.insert(base.group.clone(), old);
+            }
+            phase.traffic.clone_from(&base.traffic);
+            if let Some(goal) = phase.traffic.as_mut().and_then(|goal| goal.backends.get_mut(&base.group)) {
+                goal.slots = old;
+            }
+        }
+        phase
+    }
+
+    /// The state to stay in: the new version alone.
+    pub fn last(&self) -> Phase {
+        let replicas = self.desired.replicas;
+        let mut phase = self.phase("only the new version".into(), 0, replicas);
+        phase.traffic = traffic(self.desired, Which::Main, whole(&self.target, replicas));
+        phase
+    }
+
+    /// Splits the phase's traffic: weight and slots of the old and of the new version. A share without instances is left out.
+    pub fn share(&self, phase: &mut Phase, old: (u32, u32), new: (u32, u32)) {
+        let Some(base) = &self.base else { return };
+        if let Some(goal) = &mut phase.traffic {
+            goal.backends.clear();
+            for (group, (weight, slots)) in [(&base.group, old), (&self.target, new)] {
+                if weight > 0 && slots > 0 {
+                    goal.backends.insert(group.clone(), BackendGoal { weight, slots });
+                }
+            }
+        }
+    }
+
+    /// How long requests can be held; none where they can't.
+    pub fn hold(&mut self, asked: Span) -> Span {
+        if self.capabilities.hold || self.desired.route.is_none() {
+            return asked;
+        }
+        self.approximations.push("requests can't be held here: they are refused until the new version is ready".into());
+        Span::ZERO
+    }
+
+    /// The way back for all phases: the base has the traffic again, alone; then hooks are undone. Without a base there is only
+    /// an operator's way back, to nothing.
+    pub(super) fn settle_back(&mut self) {
+        let first = u32::try_from(self.phases.len()).unwrap_or(u32::MAX);
+        let mut phase = match &self.base {
+            None => bare(first, "nothing runs".into()),
+            Some(base) => Phase {
+                groups: (base.replicas > 0).then(|| (base.group.clone(), base.replicas)).into_iter().collect(),
+                traffic: base.traffic.clone(),
+                deadline: Some(self.desired.health.within),
+                ..bare(first, format!("back to {}", base.source.version))
+            },
+        };
+        phase.as_available = true;
+        // A group that is also the target has nothing to stop first.
+        let apart = self.base.as_ref().is_some_and(|base| base.group != self.target);
+        if let (Strategy::Recreate(settings), true) = (&self.desired.strategy, apart) {
+            phase.stop_first = Some(if self.capabilities.hold { settings.hold } else { Span::ZERO });
+        }
+        let undo = self.undo_calls();
+        if !undo.is_empty() {
+            let id = PhaseId(first.saturating_add(1));
+            self.settle.push(Phase { id, name: "undo hooks".into(), enter: undo, ..phase.clone() });
+        }
+        self.settle.insert(0, phase);
+        let on = if self.base.is_some() { self.desired.rollback.on.iter().copied().collect() } else { Vec::new() };
+        for phase in self.phases.iter_mut().filter(|phase| phase.on_failure == Settle::Stop) {
+            phase.on_failure = Settle::Phase { phase: PhaseId(first), on: on.clone() };
+        }
+    }
+
+    /// Every hook that says how it is undone. The saga runs those whose hook has started.
+    fn undo_calls(&self) -> Vec<HookCall> {
+        let entered: Vec<_> = self.phases.iter().flat_map(|phase| &phase.enter).map(|call| call.at.clone()).collect();
+        let all = [("before", &self.desired.hooks.before), ("after", &self.desired.hooks.after)];
+        let calls = all.into_iter().flat_map(|(at, hooks)| calls(at, hooks));
+        calls.filter(|call| entered.contains(&call.at)).filter_map(|call| undo(&call)).rev().collect()
+    }
+
+    /// Whatever happens, the phases are made true: there is nothing to go back to.
+    pub(super) fn never_fails(&mut self) {
+        for phase in &mut self.phases {
+            phase.deadline = None;
+            phase.grace = None;
+            phase.on_failure = Settle::Stop;
+        }
+    }
+
+    pub(super) fn finish(self, kind: PlanKind, differences: Vec<Difference>) -> Plan {
+        let mut groups = BTreeMap::new();
+        let source = GroupSource {
+            rendered: self.rendered.clone(),
+            restarts: self.restarts,
+            version: self.desired.version.clone(),
+        };
+        groups.insert(self.target.clone(), source);
+        if let Some(base) = &self.base
+            && base.group != self.target
+        {
+            groups.insert(base.group.clone(), base.source.clone());
+        }
+        let named = self.desired.strategy.analyses();
+        Plan {
+            format: FORMAT,
+            unit: self.unit.clone(),
+            kind,
+            from: self.base.as_ref().map(|base| base.source.rendered.clone()),
+            to: Some(self.rendered),
+            groups,
+            stable: self.base.map(|base| base.group),
+            target: Some(self.target),
+            phases: self.phases,
+            settle: self.settle,
+            analyses: self
+                .desired
+                .analyses
+                .iter()
+                .filter(|(name, _)| named.contains(name))
+                .map(|(name, analysis)| (name.clone(), analysis.clone()))
+                .collect(),
+            differences,
+            approximations: self.approximations,
+        }
+    }
+}
+
+/// The call that undoes another.
+pub fn undo(call: &HookCall) -> Option<HookCall> {
+    let OnRollback::Script(script) = &call.hook.on_rollback else { return None };
+    let hook = Hook {
+        name: call.hook.name.clone(),
+        script: script.clone(),
+        idempotent: call.hook.idempotent,
+        on_rollback: OnRollback::Nothing,
+    };
+    Some(HookCall { at: format!("undo-{}", call.at), hook })
+}
+
+/// A phase that says nothing: no groups, no routes.
+pub(super) fn bare(id: u32, name: String) -> Phase {
+    Phase {
+        id: PhaseId(id),
+        name,
+        groups: BTreeMap::new(),
+        traffic: None,
+        preview: None,
+        enter: Vec::new(),
+        stop_first: None,
+        as_available: false,
+        gate: Vec::new(),
+        advance: Vec::new(),
+        deadline: None,
+        grace: None,
+        on_failure: Settle::Stop,
+    }
+}
+
+/// A route of a desired state; `None` where it has none.
+pub(crate) fn traffic(
+    desired: &DesiredUnit,
+    which: Which,
+    backends: impl IntoIterator<Item = (GroupId, BackendGoal)>,
+) -> Option<TrafficGoal> {
+    let settings = RouteSettings::of(desired, which)?.digest();
+    Some(TrafficGoal { route: desired.digest(), settings, backends: backends.into_iter().collect(), hold: None })
+}
+
+/// All traffic on one group; none where it has no instances.
+pub(crate) fn whole(group: &GroupId, slots: u32) -> Option<(GroupId, BackendGoal)> {
+    (slots > 0).then(|| (group.clone(), BackendGoal { weight: WHOLE, slots }))
+}
+
+/// What an observed group is made from, as its markers say.
+pub(super) fn source_of(seen: &ObservedGroup) -> GroupSource {
+    GroupSource { rendered: seen.rendered.clone(), restarts: 0, version: seen.version.clone() }
+}
+
+/// How long every probe may need to begin anew, after a restart of whoever probes.
+fn grace(health: &Health) -> Span {
+    let slack = Span::from_secs(5).as_millis();
+    let probe = health.readiness.as_ref().map_or(0, |probe| {
+        let once = probe.interval.as_millis().saturating_add(probe.timeout.as_millis());
+        once.saturating_mul(u64::from(probe.healthy_after.max(1)))
+    });
+    let grace = probe.saturating_add(health.min_ready.as_millis()).saturating_add(slack);
+    Span::from_millis(if health.within == Span::ZERO { grace } else { grace.min(health.within.as_millis()) })
+}

@@ -1,0 +1,67 @@
+//! Hooks: once, with a known end, or not on without somebody's word.
+
+use super::event::{HookOutcome, RolloutEvent};
+use super::next_move::Move;
+use super::state::{HookState, RolloutState};
+use crate::domain::id::{RolloutId, RunId};
+use crate::domain::observed::{ObservedRun, ObservedUnit, Seen};
+use crate::domain::plan::{HookCall, Phase};
+
+/// The run of a hook: the same for the same attempt of the same call, so that starting it again finds the first start.
+pub fn run_id(rollout: &RolloutId, at: &str, attempt: u32) -> RunId {
+    RunId(format!("{rollout}-{at}-{attempt}"))
+}
+
+/// What a hook needs next; `None`: it has ended, and its end is written down.
+pub(super) fn next(state: &RolloutState, observed: &ObservedUnit, call: &HookCall) -> Option<Move> {
+    let start =
+        |attempt| Some(Move::StartRun { call: call.clone(), run: run_id(&state.id, &call.at, attempt), attempt });
+    let Some(hook) = state.hooks.get(&call.at) else { return start(1) };
+    match &hook.outcome {
+        None => look(observed, call, hook, start),
+        Some(HookOutcome::Succeeded) => None,
+        Some(HookOutcome::Failed(_) | HookOutcome::Unknown(_)) if hook.again => start(hook.attempt.saturating_add(1)),
+        // The verdict is made of it elsewhere; on the way back, and once stopped, it waits for somebody.
+        Some(HookOutcome::Failed(_)) if state.is_forward() && state.stopped.is_none() => None,
+        Some(HookOutcome::Failed(reason)) => Some(Move::Stuck(format!(
+            "hook {} failed: {reason}; retry it, or promote to go on without it",
+            call.hook.name
+        ))),
+        Some(HookOutcome::Unknown(reason)) => Some(Move::Stuck(format!(
+            "nobody knows how hook {} ended: {reason}; it is not idempotent: look yourself, then retry it, or promote to go on \
+             without it",
+            call.hook.name
+        ))),
+    }
+}
+
+fn look(
+    observed: &ObservedUnit,
+    call: &HookCall,
+    hook: &HookState,
+    start: impl Fn(u32) -> Option<Move>,
+) -> Option<Move> {
+    let wait = |reason: String| Some(Move::Wait { until: None, reason });
+    let ended = |outcome| Some(Move::Record(RolloutEvent::HookEnded { call: call.at.clone(), outcome }));
+    match observed.runs.get(&hook.run) {
+        None => wait(format!("hook {}: it has not been looked at yet", call.hook.name)),
+        Some(Seen::Unknown(reason)) => wait(format!("hook {}: it can't be seen: {reason}", call.hook.name)),
+        Some(Seen::Known(run)) => match run {
+            ObservedRun::NotStarted => start(hook.attempt),
+            ObservedRun::Running => wait(format!("hook {} runs", call.hook.name)),
+            ObservedRun::Exited(0) => ended(HookOutcome::Succeeded),
+            ObservedRun::Exited(code) => ended(HookOutcome::Failed(format!("exit code {code}"))),
+            ObservedRun::Failed(reason) => ended(HookOutcome::Failed(reason.clone())),
+            ObservedRun::Unknown(_) if call.hook.idempotent => start(hook.attempt.saturating_add(1)),
+            ObservedRun::Unknown(reason) => ended(HookOutcome::Unknown(reason.clone())),
+        },
+    }
+}
+
+/// A hook of the phase that failed.
+pub(super) fn failed<'p>(state: &RolloutState, phase: &'p Phase) -> Option<(&'p HookCall, String)> {
+    phase.enter.iter().find_map(|call| match state.hooks.get(&call.at)?.outcome.as_ref()? {
+        HookOutcome::Failed(reason) if !state.hooks.get(&call.at)?.again => Some((call, reason.clone())),
+        _ => None,
+    })
+}
