@@ -22,9 +22,10 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use super::address::{Address, Transport};
+use super::address::{Address, Transport, without_credentials};
 use super::config::{Auth, GitConfig, Token};
 use super::mirror::{beside, io};
+use super::redact::without_token;
 use crate::ports::source::SourceError;
 
 /// What is passed on of the daemon's environment: how to find programs, temporary files and the way out.
@@ -176,13 +177,10 @@ impl Git {
         let group = child.id().map(|id| Group(Pid::from_raw(id.cast_signed())));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let work = async { tokio::join!(child.wait(), beginning(stdout), end(stderr)) };
-        let (status, stdout, stderr) = match tokio::time::timeout(self.timeout, work).await {
-            Ok(done) => done,
-            Err(_) => {
-                drop(group);
-                let _ = child.wait().await;
-                return Err(SourceError::Timeout { remote: self.address.to_string(), after: self.timeout });
-            }
+        let Ok((status, stdout, stderr)) = tokio::time::timeout(self.timeout, work).await else {
+            drop(group);
+            let _ = child.wait().await;
+            return Err(SourceError::Timeout { remote: self.address.to_string(), after: self.timeout });
         };
         // It has ended: its number may be given to someone else now.
         group.into_iter().for_each(std::mem::forget);
@@ -285,16 +283,14 @@ impl Git {
 
     /// A text without the token, should a remote repeat it, and without logins in addresses.
     fn redacted(&self, text: &str) -> String {
-        let token = match &self.auth {
-            Auth::Token { token: Token::Value(value), .. } => value.clone(),
-            Auth::Token { token: Token::File(path), .. } => std::fs::read_to_string(path).unwrap_or_default(),
-            _ => String::new(),
+        let (username, token) = match &self.auth {
+            Auth::Token { username, token: Token::Value(value) } => (username, value.clone()),
+            Auth::Token { username, token: Token::File(path) } => {
+                (username, std::fs::read_to_string(path).unwrap_or_default())
+            }
+            _ => return without_credentials(text),
         };
-        let text = super::address::without_credentials(text);
-        match token.trim() {
-            "" => text,
-            token => text.replace(token, "[token]"),
-        }
+        without_token(&without_credentials(text), username, token.trim())
     }
 }
 

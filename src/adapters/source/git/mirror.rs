@@ -203,10 +203,8 @@ impl Mirror {
         let args = ["repack", "-d", "--geometric=2", "-q", "--no-write-bitmap-index"];
         match self.git.run(self.path(), &args, None).await {
             Ok(ran) if ran.success => {}
-            Ok(ran) => {
-                tracing::warn!(mirror = %self.path().display(), detail = ran.stderr, "cannot join packs; reading gets slower")
-            }
-            Err(error) => tracing::warn!(%error, "cannot join packs; reading gets slower"),
+            Ok(ran) => tracing::warn!(detail = ran.stderr, "cannot join the mirror's packs; reading gets slower"),
+            Err(error) => tracing::warn!(%error, "cannot join the mirror's packs; reading gets slower"),
         }
     }
 

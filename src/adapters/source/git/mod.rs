@@ -9,6 +9,7 @@
 //! | `config` | the settings and their defaults |
 //! | `address` | which addresses are taken, and how they are shown without credentials |
 //! | `command` | running `git`: environment, limits, time limit, credentials |
+//! | `redact` | the token kept out of messages |
 //! | `classify` | what git's words mean |
 //! | `store` | the mirror read by libgit2: a pool of handles, errors, damage |
 //! | `mirror` | creating, locking, fetching, rebuilding, tidying the mirror |
@@ -29,6 +30,7 @@ mod history;
 mod mirror;
 mod names;
 mod push;
+mod redact;
 mod store;
 mod tree;
 mod watch;
