@@ -32,6 +32,7 @@
 //! | [`adapters`] | one folder each behind a port | domain, ports, protocol, their library |
 //! | [`api`] | the daemon's HTTP API: types, server, client | use cases |
 //! | [`cli`] | one file a verb | everything, through the API or the wiring |
+//! | [`load`] | an open-loop client that counts every request, for the demo, the tests and measurements | nothing |
 //! | [`clock`] | the one place that reads the wall clock | nothing |
 //!
 //! # The way of a change
@@ -53,6 +54,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod domain;
+pub mod load;
 pub mod net;
 pub mod ports;
 pub mod protocol;
