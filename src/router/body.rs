@@ -17,11 +17,17 @@ pub struct Progress {
     start: Instant,
     last_millis: AtomicU64,
     done: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl Progress {
     fn new() -> Self {
-        Progress { start: Instant::now(), last_millis: AtomicU64::new(0), done: AtomicBool::new(false) }
+        Progress {
+            start: Instant::now(),
+            last_millis: AtomicU64::new(0),
+            done: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
     }
 
     fn note(&self, done: bool) {
@@ -34,6 +40,11 @@ impl Progress {
     /// When the last part came.
     pub fn last(&self) -> Instant {
         self.start + Duration::from_millis(self.last_millis.load(Relaxed))
+    }
+
+    /// Whether the client broke off.
+    pub fn broken(&self) -> bool {
+        self.broken.load(Relaxed)
     }
 
     /// Whether all of it came.
@@ -84,7 +95,11 @@ impl Body for RequestBody {
             RequestBody::Empty => Poll::Ready(None),
             RequestBody::Streaming(incoming, progress) => {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(context));
-                progress.note(frame.is_none() || incoming.is_end_stream());
+                match &frame {
+                    Some(Err(_)) => progress.broken.store(true, Relaxed),
+                    Some(Ok(_)) => progress.note(incoming.is_end_stream()),
+                    None => progress.note(true),
+                }
                 Poll::Ready(frame)
             }
         }

@@ -1,7 +1,7 @@
 //! What all parts of a running router share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
@@ -25,6 +25,8 @@ pub struct Plane {
     pub permits: Arc<Semaphore>,
     /// Fired when idle connections are closed.
     pub closing: Arc<Signal>,
+    /// Client connections that are open.
+    pub connections: AtomicUsize,
     leaving: AtomicBool,
 }
 
@@ -37,6 +39,7 @@ impl Plane {
             start: uuid::Uuid::now_v7().to_string(),
             permits: Arc::new(Semaphore::new(limits.max_connections)),
             closing: Arc::default(),
+            connections: AtomicUsize::new(0),
             leaving: AtomicBool::new(false),
             limits,
         }
@@ -54,6 +57,6 @@ impl Plane {
 
     /// Client connections that are open.
     pub fn connections(&self) -> usize {
-        self.limits.max_connections - self.permits.available_permits()
+        self.connections.load(Ordering::Relaxed)
     }
 }

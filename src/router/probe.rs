@@ -122,14 +122,14 @@ async fn http_get(stream: TcpStream, endpoint: &Endpoint, path: &str) -> anyhow:
         .header(header::USER_AGENT, "trimtab-router-probe")
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())?;
-    // Driven in place, so that nothing is left behind when the probe is given up.
-    let status = tokio::select! {
-        response = sender.send_request(request) => response?.status(),
-        ended = connection => {
-            ended?;
-            anyhow::bail!("the connection was closed without an answer")
-        }
+    // Driven in place, so that nothing is left behind when the probe is given up. The connection may end together with the
+    // answer, which then is there all the same.
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let response = tokio::select! {
+        response = &mut answer => response?,
+        _ = connection => answer.await?,
     };
+    let status = response.status();
     anyhow::ensure!((200..400).contains(&status.as_u16()), "the answer was {status}");
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
@@ -28,6 +29,9 @@ const MAX_ATTEMPTS: usize = 8;
 /// Serves one request of a client. There is always an answer; that the client has gone is seen by hyper, which then drops
 /// this future and with it the request to the instance.
 pub async fn serve(client: Arc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+    if request.version() == Version::HTTP_10 {
+        client.old.store(true, Relaxed);
+    }
     let mut response = match forward(&client, request).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -77,8 +81,8 @@ async fn forward(client: &Client, request: Request<Incoming>) -> Result<Response
                 }
                 let error = error.into_error();
                 tracing::debug!(endpoint = %ticket.endpoint.at.address, %error, "no answer");
-                if error.is_user() {
-                    // The client's body broke off; there is nobody to answer, and the instance is not to blame.
+                if progress.is_some_and(|progress| progress.broken()) {
+                    // There is nobody to answer, and the instance is not to blame.
                     return Err(Refusal::BadRequest("the request's body broke off"));
                 }
                 ticket.failed();

@@ -2,8 +2,9 @@
 //! stays on one thread from its first byte to its last.
 
 use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -39,11 +40,14 @@ pub struct Client {
     pub listener: SocketAddr,
     /// The client's address, for `X-Forwarded-For`.
     pub address_text: HeaderValue,
+    /// Whether its latest request was of HTTP/1.0.
+    pub old: AtomicBool,
 }
 
 /// The workers. Dropped, they end with what they serve.
 #[derive(Debug)]
 pub struct Workers {
+    plane: Arc<Plane>,
     workers: Vec<Worker>,
     turn: AtomicUsize,
 }
@@ -69,7 +73,7 @@ impl Workers {
             Ok(Worker { sender, open })
         };
         let workers = (0..plane.limits.workers).map(start).collect::<std::io::Result<_>>()?;
-        Ok(Workers { workers, turn: AtomicUsize::new(0) })
+        Ok(Workers { plane: plane.clone(), workers, turn: AtomicUsize::new(0) })
     }
 
     /// Gives a connection to the worker with the fewest.
@@ -79,6 +83,7 @@ impl Workers {
         let order = (0..count).map(|step| &self.workers[(turn + step) % count]);
         if let Some(worker) = order.min_by_key(|worker| worker.open.load(Relaxed)) {
             worker.open.fetch_add(1, Relaxed);
+            self.plane.connections.fetch_add(1, Relaxed);
             // A worker ends only when this sender is dropped.
             let _ = worker.sender.send(accepted);
         }
@@ -101,8 +106,9 @@ async fn work(
     while let Some(Accepted { stream, peer, listener, permit }) = accepted.recv().await {
         let (plane, builder, open) = (plane.clone(), builder.clone(), open.clone());
         tokio::spawn(async move {
-            serve(&builder, stream, peer, listener, number, plane).await;
+            serve(&builder, stream, peer, listener, number, plane.clone()).await;
             open.fetch_sub(1, Relaxed);
+            plane.connections.fetch_sub(1, Relaxed);
             drop(permit);
         });
     }
@@ -120,19 +126,24 @@ async fn serve(
     // An address is visible ASCII.
     let Ok(address_text) = HeaderValue::from_str(&peer.ip().to_canonical().to_string()) else { return };
     let mut closing = plane.closing.wait();
-    let client = Arc::new(Client { plane, worker, listener, address_text });
-    let service = service_fn(move |request| proxy::serve(client.clone(), request));
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let client = Arc::new(Client { plane, worker, listener, address_text, old: AtomicBool::new(false) });
+    let served = client.clone();
+    let service = service_fn(move |request| proxy::serve(served.clone(), request));
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut told = false;
-    // An error here is the client's doing or was counted where it arose.
-    std::future::poll_fn(|context| {
-        if !told && std::pin::Pin::new(&mut closing).poll(context).is_ready() {
+    let result = std::future::poll_fn(|context| {
+        if !told && Pin::new(&mut closing).poll(context).is_ready() {
             told = true;
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
         }
-        connection.as_mut().poll(context).map(drop)
+        Pin::new(&mut connection).poll(context)
     })
     .await;
+    // An error is the client's doing or was counted where it arose. To a client of HTTP/1.0 the end of the connection is the
+    // end of the body: only a reset says that an answer broke off.
+    if result.is_err_and(|error| error.is_user()) && client.old.load(Relaxed) {
+        let _ = connection.into_parts().io.into_inner().set_zero_linger();
+    }
 }
 
 /// What a router allows.

@@ -1,1 +1,15 @@
+//! The router as its users see it: the real binary between real clients and real servers.
 
+mod admin;
+mod bench;
+mod drain;
+mod failure;
+mod health;
+mod hold;
+mod http;
+mod restart;
+mod sticky;
+mod systemd;
+mod traffic;
+mod upstream;
+mod wire;
