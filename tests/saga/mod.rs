@@ -1,1 +1,5 @@
+//! The rollout saga on the fake platform.
 
+pub mod bed;
+mod cases;
+mod crash;

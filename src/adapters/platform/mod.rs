@@ -1,3 +1,4 @@
 //! What runs the workloads.
 
+pub mod fake;
 pub mod host;

@@ -1,0 +1,1 @@
+//! The cases that broke others, by their issue.
