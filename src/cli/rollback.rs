@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::View;
 use super::rollout::print_done;
-use super::rollout::watch::{Followed, Goal, follow_all};
+use super::rollout::watch::{Followed, Goal, follow_all, last_ended};
 use super::select::UnitArgs;
 use crate::api::client::Api;
 use crate::api::types::{Done, UnitCommand, UnitStatus};
@@ -79,10 +79,11 @@ pub async fn command_all(
     let mut followed = Vec::new();
     let mut refused = None;
     for unit in units {
+        let before = last_ended(api, &unit.unit).await?;
         match api.command(&unit.unit, command).await {
             Ok(answer) => {
                 done.messages.extend(answer.messages);
-                followed.push(unit.clone());
+                followed.push((unit.unit.clone(), before));
             }
             Err(error) => {
                 let error = CliError::from(error);
@@ -99,6 +100,7 @@ pub async fn command_all(
     }
     print_done(&done, view);
     let Some(goal) = follow else { return Ok(Exit::Ok) };
-    let followed: Vec<_> = followed.iter().map(|before| (before.unit.clone(), Followed::after(before, goal))).collect();
+    let followed: Vec<_> =
+        followed.into_iter().map(|(unit, before)| (unit, Followed::after(before.as_ref(), goal))).collect();
     follow_all(api, &followed, view).await
 }

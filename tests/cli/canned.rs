@@ -193,8 +193,11 @@ impl Operations for Canned {
         self.units.lock().unwrap().iter().filter(|unit| filter.matches(&unit.unit)).cloned().collect()
     }
 
-    async fn history(&self, _unit: &UnitId, limit: usize) -> Result<Vec<RolloutSummary>, Problem> {
-        Ok(self.history.iter().take(limit).cloned().collect())
+    async fn history(&self, unit: &UnitId, limit: usize) -> Result<Vec<RolloutSummary>, Problem> {
+        let units = self.units.lock().unwrap();
+        let rollout = units.iter().find(|known| known.unit == *unit).and_then(|known| known.rollout.as_ref());
+        let ended = rollout.map(|rollout| rollout.summary.clone()).filter(|summary| summary.ended.is_some());
+        Ok(ended.into_iter().chain(self.history.iter().cloned()).take(limit).collect())
     }
 
     async fn logs(&self, _unit: &UnitId, instance: Option<&str>, _tail: u32) -> Result<String, Problem> {

@@ -56,6 +56,12 @@ fn a_program_reads_a_document_a_line() {
     assert_eq!(statuses, ["running", "running", "rolledBack"]);
 }
 
+/// The end of a unit's rollout as it is told, with the rollout itself as the newest that has ended.
+fn end(unit: &UnitStatus, followed: &Followed) -> Option<Exit> {
+    let last = unit.rollout.as_ref().map(|rollout| &rollout.summary).filter(|summary| summary.ended.is_some());
+    ended(unit, last, followed)
+}
+
 #[test]
 fn the_end_is_told_by_what_is_followed() {
     let present = Followed::present();
@@ -70,35 +76,52 @@ fn the_end_is_told_by_what_is_followed() {
         ("stopped", Some(Exit::Failed)),
         ("stuck", Some(Exit::Failed)),
     ] {
-        assert_eq!(ended(&at(1, status), &present), exit, "{status}");
+        assert_eq!(end(&at(1, status), &present), exit, "{status}");
     }
     // An abort that was asked for has succeeded when it is done, and failed when the rollout was faster.
-    let abort = Followed::after(&at(1, "running"), Goal::Aborted);
-    assert_eq!(ended(&at(1, "aborted"), &abort), Some(Exit::Ok));
-    assert_eq!(ended(&at(1, "verified"), &abort), Some(Exit::Failed));
+    let abort = Followed::after(None, Goal::Aborted);
+    assert_eq!(end(&at(1, "aborted"), &abort), Some(Exit::Ok));
+    assert_eq!(end(&at(1, "verified"), &abort), Some(Exit::Failed));
     // What had ended before a retry is not its end.
-    let retry = Followed::after(&at(1, "stuck"), Goal::Verified);
-    assert_eq!(ended(&at(1, "stuck"), &retry), None);
+    let before = at(1, "stuck");
+    let retry = Followed::after(before.rollout.as_ref().map(|rollout| &rollout.summary), Goal::Verified);
+    assert_eq!(end(&before, &retry), None);
     let mut next = at(3, "verified");
     next.rollout.as_mut().unwrap().summary.id = "ro-2".into();
-    assert_eq!(ended(&next, &retry), Some(Exit::Ok));
+    assert_eq!(end(&next, &retry), Some(Exit::Ok));
+}
+
+#[test]
+fn a_unit_without_a_rollout_ends_by_its_health() {
+    for (health, exit) in [
+        (UnitHealth::InSync, Some(Exit::Ok)),
+        (UnitHealth::Held, Some(Exit::Refused)),
+        (UnitHealth::Stuck, Some(Exit::Failed)),
+        (UnitHealth::Unknown, None),
+        (UnitHealth::Progressing, None),
+    ] {
+        let mut unit = unit("hello/dev/default", "1.4.1");
+        unit.health = health;
+        assert_eq!(ended(&unit, None, &Followed::present()), exit, "{health:?}");
+    }
 }
 
 #[test]
 fn a_rollback_ends_when_git_and_the_machines_agree() {
     let mut unit = at(1, "rolledBack");
     let mut rollback = rolled_back();
-    for status in ["deciding", "trafficBack", "committed", "pushed"] {
+    let followed = Followed::after(None, Goal::RolledBack);
+    for status in ["decided", "committed", "pushed"] {
         rollback.status = status.into();
         unit.rollback = Some(rollback.clone());
-        assert_eq!(ended(&unit, &Followed::present()), None, "{status}");
+        assert_eq!(end(&unit, &followed), None, "{status}");
     }
-    let before = at(1, "verified");
-    let followed = Followed::after(&before, Goal::RolledBack);
-    assert_eq!(ended(&before, &followed), None);
     for (status, exit) in [("settled", Exit::Ok), ("superseded", Exit::Ok), ("held", Exit::Failed)] {
         rollback.status = status.into();
         unit.rollback = Some(rollback.clone());
-        assert_eq!(ended(&unit, &followed), Some(exit), "{status}");
+        assert_eq!(end(&unit, &followed), Some(exit), "{status}");
     }
+    // A daemon that no longer shows it has settled it.
+    unit.rollback = None;
+    assert_eq!(end(&unit, &followed), Some(Exit::Ok));
 }

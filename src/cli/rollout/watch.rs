@@ -7,23 +7,22 @@ use serde_json::json;
 
 use super::{headline, phases};
 use crate::api::client::Api;
-use crate::api::types::{PhaseView, RolloutView, UnitHealth, UnitStatus};
+use crate::api::types::{PhaseView, RolloutSummary, RolloutView, UnitHealth, UnitStatus};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Format, View, write_out};
-use crate::domain::id::{RollbackId, RolloutId, UnitId};
+use crate::domain::id::{RolloutId, UnitId};
 
 /// How long one question for changes may wait.
 const WAIT: Duration = Duration::from_secs(30);
 /// How often the clock of a bar is drawn again while nothing changes.
 const TICK: Duration = Duration::from_millis(200);
 
-/// What is followed: which outcome is the wanted one, and what had ended before and so is not it.
+/// What is followed: which outcome is the wanted one, and which rollout had ended before and so is not it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Followed {
     goal: Goal,
-    rollout: Option<RolloutId>,
-    rollback: Option<RollbackId>,
+    before: Option<RolloutId>,
 }
 
 /// The outcome that counts as success.
@@ -40,17 +39,18 @@ pub enum Goal {
 impl Followed {
     /// What is there now, be it going on or ended.
     pub fn present() -> Self {
-        Followed { goal: Goal::Verified, rollout: None, rollback: None }
+        Followed { goal: Goal::Verified, before: None }
     }
 
     /// What a command begins: not what had ended when it was given.
-    pub fn after(unit: &UnitStatus, goal: Goal) -> Self {
-        Followed {
-            goal,
-            rollout: unit.rollout.as_ref().filter(|it| it.summary.ended.is_some()).map(|it| it.summary.id.clone()),
-            rollback: unit.rollback.as_ref().filter(|it| rollback_ended(&it.status)).map(|it| it.id.clone()),
-        }
+    pub fn after(last: Option<&RolloutSummary>, goal: Goal) -> Self {
+        Followed { goal, before: last.map(|last| last.id.clone()) }
     }
+}
+
+/// The newest rollout of a unit that has ended.
+pub async fn last_ended(api: &Api, unit: &UnitId) -> Result<Option<RolloutSummary>, CliError> {
+    Ok(api.history(unit, 2).await?.into_iter().find(|rollout| rollout.ended.is_some()))
 }
 
 /// Follows a unit until what goes on there has ended, and says how.
@@ -71,43 +71,48 @@ pub async fn follow(api: &Api, unit: &UnitId, followed: &Followed, view: &View) 
         seq = changes.seq;
         let status = api.unit(unit).await?;
         screen.show(&status);
-        if let Some(exit) = ended(&status, followed) {
+        if !goes_on(&status)
+            && let Some(exit) = ended(&status, last_ended(api, unit).await?.as_ref(), followed)
+        {
             screen.close();
             return Ok(exit);
         }
     }
 }
 
-/// Whether what is followed has ended, and how.
-pub fn ended(unit: &UnitStatus, followed: &Followed) -> Option<Exit> {
-    let rolls_back = unit.rollback.as_ref().is_some_and(|it| !rollback_ended(&it.status));
-    let rolls_out = unit.rollout.as_ref().is_some_and(|it| it.summary.ended.is_none());
-    if rolls_back || rolls_out {
+/// Whether a rollout or a rollback goes on.
+fn goes_on(unit: &UnitStatus) -> bool {
+    let rolls_out = unit.rollout.as_ref().is_some_and(|rollout| rollout.summary.ended.is_none());
+    let over = |status: &str| matches!(status, "settled" | "held" | "superseded");
+    rolls_out || unit.rollback.as_ref().is_some_and(|rollback| !over(&rollback.status))
+}
+
+/// Whether what is followed has ended, and how; `last` is the newest rollout that has.
+pub fn ended(unit: &UnitStatus, last: Option<&RolloutSummary>, followed: &Followed) -> Option<Exit> {
+    if goes_on(unit) {
         return None;
     }
-    let new_rollback = unit.rollback.as_ref().filter(|it| followed.rollback.as_ref() != Some(&it.id));
-    let new_rollout = unit.rollout.as_ref().filter(|it| followed.rollout.as_ref() != Some(&it.summary.id));
-    if followed.goal == Goal::RolledBack {
-        return new_rollback.map(|it| if it.status == "held" { Exit::Failed } else { Exit::Ok });
-    }
-    match new_rollout.map(|it| it.summary.status.as_str()) {
-        // Another one takes its place.
-        Some("superseded") => None,
-        Some("verified") => Some(if followed.goal == Goal::Aborted { Exit::Failed } else { Exit::Ok }),
-        Some("aborted" | "rolledBack") if followed.goal == Goal::Aborted => Some(Exit::Ok),
-        Some(_) => Some(Exit::Failed),
-        None if unit.rollout.is_some() => None,
-        None => match unit.health {
+    // A rollback that Git did not take waits for people.
+    let unrecorded = unit.rollback.as_ref().is_some_and(|rollback| rollback.status == "held");
+    let Some(last) = last else {
+        return match unit.health {
             UnitHealth::InSync => Some(Exit::Ok),
             UnitHealth::Held => Some(Exit::Refused),
             UnitHealth::Stuck => Some(Exit::Failed),
             _ => None,
-        },
+        };
+    };
+    if followed.before.as_ref() == Some(&last.id) {
+        return None;
     }
-}
-
-fn rollback_ended(status: &str) -> bool {
-    matches!(status, "settled" | "held" | "superseded")
+    match (followed.goal, last.status.as_str()) {
+        // Another one takes its place.
+        (_, "superseded") => None,
+        (Goal::RolledBack, _) if unrecorded => Some(Exit::Failed),
+        (Goal::Verified | Goal::RolledBack, "verified") => Some(Exit::Ok),
+        (Goal::Aborted, "aborted" | "rolledBack") | (Goal::RolledBack, "rolledBack") => Some(Exit::Ok),
+        _ => Some(Exit::Failed),
+    }
 }
 
 /// Where the rollout is shown.
