@@ -33,6 +33,7 @@
 //! | [`api`] | the daemon's HTTP API: types, server, client | use cases |
 //! | [`cli`] | one file a verb | everything, through the API or the wiring |
 //! | [`load`] | an open-loop client that counts every request, for the demo, the tests and measurements | nothing |
+//! | [`demo`] | `trimtab demo`: all of it in one folder, by hand or played and checked | the binary, Git, the API |
 //! | [`clock`] | the one place that reads the wall clock | nothing |
 //!
 //! # The way of a change
@@ -53,6 +54,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod demo;
 pub mod domain;
 pub mod load;
 pub mod net;

@@ -7,7 +7,7 @@ use super::context::{Printing, finish};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::style::Tone;
-use super::output::{Format, View, write_err, write_json, write_out};
+use super::output::{Format, View, write_err, write_out};
 use crate::demo::error::DemoError;
 use crate::demo::play::{Outcome, play};
 use crate::demo::run::{Demo, Options, interrupted};

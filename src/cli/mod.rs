@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod check;
 pub mod context;
+pub mod demo;
 pub mod demo_app;
 pub mod error;
 pub mod exit;
@@ -52,6 +53,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::Args),
     Plan(plan::Args),
     Diff(plan::DiffArgs),
     Init(init::Args),
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     match cli.verb {
+        Verb::Demo(args) => demo::run(args),
         Verb::Plan(args) => plan::run(args),
         Verb::Diff(args) => plan::run_diff(args),
         Verb::Init(args) => init::run(args),

@@ -1,4 +1,5 @@
 mod canned;
+mod demo;
 mod exit_codes;
 mod golden;
 mod help;

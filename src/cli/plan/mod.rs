@@ -4,14 +4,19 @@ pub mod describe;
 pub mod diff;
 pub mod text;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::context::{Printing, Reach, finish};
 use super::error::CliError;
 use super::exit::Exit;
+use super::folder::Folder;
 use super::output::View;
+use super::validate::all_problems;
 use crate::api::types::{PlanRequest, UnitPlan};
+use crate::domain::desired::DesiredUnit;
 use crate::domain::id::Name;
+use crate::domain::render::render;
 
 /// Shows what would be done, why, and what waits: per unit the differences explained, the phases, what is approximated.
 ///
@@ -39,8 +44,11 @@ struct Scope {
     #[arg(short = 'e', long, value_name = "ENV")]
     environment: Option<Name>,
     /// Plan this commit or branch of the source instead of the newest commit that the daemon has read
-    #[arg(long, value_name = "REV")]
+    #[arg(long, value_name = "REV", conflicts_with = "dir")]
     rev: Option<String>,
+    /// Plan the documents of this folder as they lie there, committed or not
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     #[command(flatten)]
     printing: Printing,
     #[command(flatten)]
@@ -72,7 +80,7 @@ async fn plans(scope: &Scope) -> Result<Vec<UnitPlan>, CliError> {
         app: scope.app.clone(),
         environment: scope.environment.clone(),
         revision: scope.rev.clone(),
-        desired: None,
+        desired: scope.dir.as_deref().map(|dir| desired(scope, dir)).transpose()?,
     };
     let plans = scope.reach.api()?.plan(&request).await?;
     let named = [&scope.app, &scope.environment].into_iter().flatten().map(Name::as_str).collect::<Vec<_>>();
@@ -81,6 +89,23 @@ async fn plans(scope: &Scope) -> Result<Vec<UnitPlan>, CliError> {
             .remedy("`trimtab status` lists what the daemon knows"));
     }
     Ok(plans)
+}
+
+/// What a folder asks for, of the apps and environments that are meant. Any problem there is an error: what is not read
+/// can't be planned, and would look like a removal.
+fn desired(scope: &Scope, dir: &Path) -> Result<Vec<DesiredUnit>, CliError> {
+    let folder = Folder::open(dir)?;
+    let documents = folder.documents()?;
+    let rendered = render(&documents, &|path| folder.tree_oid(path));
+    let problems = all_problems(&documents, &rendered);
+    if !problems.is_empty() {
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        return Err(CliError::invalid(told.join("\n\n")).remedy(format!("`trimtab validate {}`", dir.display())));
+    }
+    let meant = |name: &Option<Name>, found: &Name| name.as_ref().is_none_or(|name| name == found);
+    let ours =
+        rendered.iter().filter(|unit| meant(&scope.app, &unit.app) && meant(&scope.environment, &unit.environment));
+    Ok(ours.filter_map(|unit| unit.outcome.as_ref().ok()).map(|desired| desired.as_ref().clone()).collect())
 }
 
 /// A plan that can't be made is an error; what would be done, now or once nothing holds it, is a difference.

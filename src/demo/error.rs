@@ -1,0 +1,53 @@
+//! Why the demo could not go on.
+
+use std::path::PathBuf;
+
+/// What failed, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The folder can't be used.
+    #[error("{path} can't be used for the demo: {reason}; name another one with --dir")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Git failed, or is not there.
+    #[error("`git {command}` failed: {reason}")]
+    Git {
+        /// The arguments.
+        command: String,
+        /// Git's own words, or the system's.
+        reason: String,
+    },
+    /// A file in the clone is not as the demo left it.
+    #[error("{path} can't be changed: {reason}")]
+    Edit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A process could not be started.
+    #[error("`trimtab {name}` can't be started: {source}")]
+    Start {
+        /// Which.
+        name: &'static str,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// Something did not come about.
+    #[error("{what} did not happen within {seconds} s; last seen: {seen}")]
+    Waited {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+        /// What was seen instead.
+        seen: String,
+    },
+    /// Somebody interrupted it.
+    #[error("interrupted")]
+    Interrupted,
+}
