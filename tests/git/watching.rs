@@ -25,7 +25,7 @@ async fn a_push_to_a_local_repository_is_marked_and_fetching_is_not() {
     bed.git(&["push", "-q", "origin", "HEAD:feature/x/y"]);
     tokio::time::timeout(PATIENCE, marks.changed()).await.expect("a nested branch is not seen").unwrap();
     // Reading is no change: after the marks have settled, fetches and listings make none.
-    while tokio::time::timeout(std::time::Duration::from_millis(200), marks.changed()).await.is_ok() {}
+    while tokio::time::timeout(std::time::Duration::from_millis(500), marks.changed()).await.is_ok() {}
     for _ in 0..3 {
         source.fetch().await.unwrap();
         source.remote_branch("main").await.unwrap();
