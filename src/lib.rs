@@ -59,6 +59,8 @@ pub mod domain;
 pub mod load;
 pub mod net;
 pub mod ports;
+pub mod process;
 pub mod protocol;
 pub mod router;
 pub mod supervisor;
+pub mod wiring;

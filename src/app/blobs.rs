@@ -19,7 +19,9 @@ pub enum BlobError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// It was never stored, or is gone.
-    #[error("{digest} is not in the store; it was lost with an earlier state: acknowledge what Git asks for with `trimtab ack`")]
+    #[error(
+        "{digest} is not in the store; it was lost with an earlier state: acknowledge what Git asks for with `trimtab ack`"
+    )]
     Missing {
         /// Which.
         digest: Digest,
@@ -53,7 +55,7 @@ impl Blobs {
     pub async fn put_desired(&self, epoch: Epoch, desired: &Arc<DesiredUnit>) -> Result<Digest, BlobError> {
         let digest = desired.digest();
         if !self.cache().contains_key(&digest) {
-            let bytes = serde_json::to_vec(desired).map_err(|error| unreadable(&digest, &error))?;
+            let bytes = serde_json::to_vec(desired.as_ref()).map_err(|error| unreadable(&digest, &error))?;
             self.journal.put_blob(&digest, epoch, &bytes).await?;
             self.remember(digest.clone(), desired.clone());
         }

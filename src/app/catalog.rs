@@ -48,6 +48,11 @@ struct FileEntry {
 }
 
 impl Snapshot {
+    /// The object name of a document file.
+    pub fn file_oid(&self, path: &str) -> Option<&str> {
+        self.files.get(path).map(|file| file.oid.as_str())
+    }
+
     /// Every problem, as text for people.
     pub fn errors(&self) -> Vec<String> {
         let units = self.broken.values().flatten();
@@ -234,8 +239,7 @@ fn assemble(
     refused: Vec<RefusedEntry>,
     trees: BTreeMap<String, Option<String>>,
 ) -> Snapshot {
-    let environments =
-        rendered.iter().filter(|item| item.target.is_some()).map(|item| item.environment.clone()).collect();
+    let environments = documents.environments().into_iter().cloned().collect();
     let mut units = BTreeMap::new();
     let mut broken: BTreeMap<_, Vec<Problem>> = BTreeMap::new();
     for item in rendered {

@@ -1,6 +1,27 @@
 //! The use cases: what turns a commit into running software, and a bad one into a revert.
+//!
+//! [`reconciler`] reads the source and tells each [`unit`] what it is asked to be; a unit looks, plans in the domain and
+//! executes, journalled in its [`log`]; [`rollback`] records in Git what a unit has taken back; [`operations`] is what the
+//! API asks for. [`daemon`] holds them together, [`world`] is everything outside.
 
+pub mod blobs;
 pub mod catalog;
+pub mod check;
 pub mod config;
+pub mod daemon;
+pub mod hub;
+pub mod installation;
 pub mod installation_log;
 pub mod log;
+pub mod observe;
+pub mod operations;
+pub mod perform;
+pub mod plan;
+pub mod reconciler;
+pub mod registry;
+pub mod rollback;
+pub mod telemetry;
+pub mod unit;
+pub mod unit_log;
+pub mod view;
+pub mod world;

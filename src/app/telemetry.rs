@@ -58,16 +58,17 @@ impl Telemetry {
                 "trimtab_source_answered_timestamp_seconds",
                 "When the source last answered, in seconds since 1970.",
             )?,
-            units: IntGaugeVec::new(Opts::new("trimtab_units", "Units by environment and health."), &["environment", "health"])?,
+            units: IntGaugeVec::new(
+                Opts::new("trimtab_units", "Units by environment and health."),
+                &["environment", "health"],
+            )?,
             registry,
         };
         telemetry.registry.register(Box::new(telemetry.reconcile_seconds.clone()))?;
         telemetry.registry.register(Box::new(telemetry.automatic_rollbacks.clone()))?;
         telemetry.registry.register(Box::new(telemetry.source_answered.clone()))?;
         telemetry.registry.register(Box::new(telemetry.units.clone()))?;
-        telemetry
-            .registry
-            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        telemetry.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(telemetry)
     }
 

@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod check;
 pub mod context;
+pub mod daemon;
 pub mod demo;
 pub mod demo_app;
 pub mod error;
@@ -71,6 +72,7 @@ enum Verb {
     Ack(ack::Args),
     Logs(logs::Args),
     Check(check::Args),
+    Daemon(daemon::Args),
     Router(router::Args),
     Supervisor(supervisor::Args),
     Help(help::Args),
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
         Verb::Ack(args) => ack::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
+        Verb::Daemon(args) => daemon::run(args),
         Verb::Router(args) => router::run(args),
         Verb::Supervisor(args) => supervisor::run(args),
         Verb::Help(args) => help::run(args),

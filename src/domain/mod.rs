@@ -8,6 +8,7 @@ pub mod counters;
 pub mod desired;
 pub mod difference;
 pub mod digest;
+pub mod documents;
 pub mod gate;
 pub mod hook;
 pub mod id;

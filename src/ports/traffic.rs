@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use crate::domain::action::Which as RouteKind;
 pub use crate::domain::counters::{Counters, GroupCounters};
 use crate::domain::{
     desired::DesiredUnit,
@@ -50,16 +51,6 @@ pub enum TrafficError {
         /// Its word.
         reason: String,
     },
-}
-
-/// Which route of a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum RouteKind {
-    /// The one that users reach.
-    Main,
-    /// The one that shows a version before it has traffic.
-    Preview,
 }
 
 /// A route as it shall be.

@@ -78,7 +78,7 @@ pub async fn compose(
     head: &Snapshot,
     case: &Case,
     author: &Signature,
-    message: &dyn Fn(&[String]) -> String,
+    message: &(dyn Fn(&[String]) -> String + Sync),
 ) -> Result<Composed, SourceError> {
     match head.units.get(&case.unit).map(|entry| entry.desired.digest()) {
         Some(digest) if digest == case.bad => {}
@@ -90,10 +90,11 @@ pub async fn compose(
         let reason = format!("commit {} no longer renders to the good state {}", case.good_revision, case.good.short());
         return Ok(Composed::Shared { reason });
     }
-    let attempt = Attempt { world, catalog, head, intended: &intended, author };
+    let attempt = Attempt { world, catalog, head, good: &case.good_revision, intended: &intended, author };
     let pieces = pieces(world, &good, head).await?;
     if pieces.len() > MOST_PIECES {
-        let reason = format!("{} files and documents differ since the good state: too many to tell apart", pieces.len());
+        let reason =
+            format!("{} files and documents differ since the good state: too many to tell apart", pieces.len());
         return Ok(Composed::Shared { reason });
     }
     let release = head.units.get(&case.unit).map(|entry| entry.release_file.clone());
@@ -181,6 +182,7 @@ struct Attempt<'a> {
     world: &'a World,
     catalog: &'a Catalog,
     head: &'a Snapshot,
+    good: &'a Revision,
     intended: &'a BTreeMap<UnitId, Digest>,
     author: &'a Signature,
 }
@@ -196,7 +198,8 @@ impl Attempt<'_> {
         let mut own = Vec::new();
         let mut shared = Vec::new();
         for piece in pieces {
-            let is_release = release_file.is_some_and(|file| matches!(&piece.kind, PieceKind::File { path } if path == file));
+            let is_release =
+                release_file.is_some_and(|file| matches!(&piece.kind, PieceKind::File { path } if path == file));
             let Some(trial) = self.trial(std::slice::from_ref(&piece), "trial").await? else { continue };
             let changed = changed_units(self.head, &trial);
             let others = changed.iter().any(|unit| !self.intended.contains_key(unit));
@@ -216,9 +219,10 @@ impl Attempt<'_> {
         let Some(trial) = self.trial(pieces, message).await? else { return Ok(None) };
         let changed = changed_units(self.head, &trial);
         let exact = changed.len() == self.intended.len()
-            && self.intended.iter().all(|(unit, digest)| {
-                trial.units.get(unit).is_some_and(|entry| entry.desired.digest() == *digest)
-            });
+            && self
+                .intended
+                .iter()
+                .all(|(unit, digest)| trial.units.get(unit).is_some_and(|entry| entry.desired.digest() == *digest));
         let no_worse = trial.broken.keys().all(|unit| self.head.broken.contains_key(unit));
         Ok((exact && no_worse).then(|| trial.revision.clone()))
     }
@@ -239,7 +243,9 @@ impl Attempt<'_> {
         let mut files: BTreeMap<&str, String> = BTreeMap::new();
         for piece in pieces {
             match &piece.kind {
-                PieceKind::File { path } => todo_restore(&mut edits, path, self.intended_from()),
+                PieceKind::File { path } => {
+                    edits.push(Edit::Restore { path: path.clone(), from: self.good.clone() });
+                }
                 PieceKind::Document { path, id, before } => {
                     let current = match files.remove(path.as_str()) {
                         Some(current) => current,
@@ -258,4 +264,17 @@ impl Attempt<'_> {
         edits.extend(writes);
         Ok((!edits.is_empty()).then_some(edits))
     }
+
+    /// The text of a file at the head; pieces name only files that were read as text there.
+    async fn head_text(&self, path: &str) -> Result<String, SourceError> {
+        let oid = self.head.file_oid(path).unwrap_or_default();
+        Ok(String::from_utf8_lossy(&self.world.source.read(oid).await?).into_owned())
+    }
+}
+
+/// The units whose rendered state differs, on either side.
+fn changed_units(before: &Snapshot, after: &Snapshot) -> BTreeSet<UnitId> {
+    let ids = before.units.keys().chain(after.units.keys());
+    let digest = |snapshot: &Snapshot, id: &UnitId| snapshot.units.get(id).map(|entry| entry.desired.digest());
+    ids.filter(|id| digest(before, id) != digest(after, id)).cloned().collect()
 }

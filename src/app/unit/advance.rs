@@ -36,13 +36,15 @@ impl Unit {
         };
         match next_move(&plan, rollout, observed, &facts) {
             Move::Perform(action) => self.perform(inner, action).await,
+            Move::Record(RolloutEvent::Ended { outcome }) => self.finish(inner, shared, &plan, outcome).await,
             Move::Record(event) => self.record(inner, event).await,
             Move::StartRun { call, run, attempt } => self.start_hook(inner, &plan, &call, run, attempt).await,
             Move::BeginAnalysis { key, name } => self.begin_analysis(inner, &plan, key, &name).await,
             Move::Measure { key, name, baseline } => self.measure(inner, &plan, key, &name, baseline).await,
             Move::CheckStable { name, baseline, .. } => self.check_stable(inner, &plan, &name, baseline).await,
             Move::Settle { phase, why } => self.settle(inner, shared, &plan, phase, why).await,
-            Move::Done(outcome) => self.finish(inner, shared, &plan, outcome).await,
+            // Its end is recorded: there is none under way any more.
+            Move::Done(_) => Ok(Next::Again),
             Move::Wait { until, reason } => {
                 self.publish(inner, |glance| glance.waits = Some((reason, until)));
                 Ok(Next::Sleep(until.map(|until| wait_until(now, until))))
@@ -127,7 +129,7 @@ pub(super) fn wait_until(now: Timestamp, until: Timestamp) -> Duration {
 }
 
 /// Why a rollout turned back, for people.
-pub(super) fn why_text(why: &Why) -> String {
+pub fn why_text(why: &Why) -> String {
     match why {
         Why::Failed(failure) => failure.reason.clone(),
         Why::Aborted { by, reason } if reason.is_empty() => format!("{by} called it off"),

@@ -36,7 +36,11 @@ impl Unit {
             script: call.hook.script.clone(),
             artifact,
         };
-        self.world.platform.start_run(self.world.epoch, &request).await.map_err(|error| StepError::Perform(error.into()))?;
+        self.world
+            .platform
+            .start_run(self.world.epoch, &request)
+            .await
+            .map_err(|error| StepError::Perform(error.into()))?;
         Ok(Next::Again)
     }
 }

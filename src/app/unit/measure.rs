@@ -63,9 +63,12 @@ impl Unit {
         let Some(target) = plan.target.clone() else {
             return self.record(inner, RolloutEvent::Measured { key, measurement: no_group(name) }).await;
         };
-        let number = inner.log.state().running().and_then(|rollout| rollout.analyses.get(&key)).map_or(0, |tally| {
-            tally.successes + tally.failures + tally.inconclusive
-        });
+        let number = inner
+            .log
+            .state()
+            .running()
+            .and_then(|rollout| rollout.analyses.get(&key))
+            .map_or(0, |tally| tally.successes + tally.failures + tally.inconclusive);
         let id = format!("{}/{number}", key.0);
         let subject = Subject { group: target, beside: plan.stable.clone() };
         match self.measurement(inner, plan, &id, name, subject, baseline).await {

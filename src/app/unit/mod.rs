@@ -19,7 +19,7 @@ use super::log::{Log, LogError};
 use super::registry::Registry;
 use super::unit_log;
 use super::world::World;
-use crate::domain::id::{RolloutId, UnitId};
+use crate::domain::id::{Revision, RollbackId, RolloutId, UnitId};
 use crate::domain::observed::ObservedUnit;
 use crate::domain::plan::Plan;
 use crate::domain::unit::event::UnitEvent;
@@ -32,7 +32,7 @@ pub struct Unit {
     id: UnitId,
     world: Arc<World>,
     inner: Mutex<Inner>,
-    wake: Notify,
+    wake: Arc<Notify>,
     glance: RwLock<Arc<Glance>>,
 }
 
@@ -61,7 +61,7 @@ impl Unit {
         let log = Log::open(world.journal.clone(), world.epoch, stream, UnitState::default()).await?;
         let glance = RwLock::new(Arc::new(Glance::of(log.state().clone())));
         let inner = Inner { log, observed: None, plan: None, pending: None, broken: None, needs_ack: None };
-        Ok(Arc::new(Unit { id, world, inner: Mutex::new(inner), wake: Notify::new(), glance }))
+        Ok(Arc::new(Unit { id, world, inner: Mutex::new(inner), wake: Arc::new(Notify::new()), glance }))
     }
 
     /// Which unit it is.
@@ -100,6 +100,38 @@ impl Unit {
         change(&mut glance);
         *self.glance.write().expect("a glance is replaced as a whole") = Arc::new(glance);
         self.world.hub.changed();
+    }
+
+    /// Git no longer asks for what a rollback left.
+    ///
+    /// # Errors
+    ///
+    /// Those of the journal.
+    pub async fn rollback_settled(&self, revision: &Revision) -> Result<(), LogError> {
+        let mut inner = self.lock().await;
+        let Some(id) = inner.log.state().rollback.as_ref().map(|rollback| rollback.id.clone()) else { return Ok(()) };
+        self.append(&mut inner, &[UnitEvent::RollbackSettled { id, revision: revision.clone() }]).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Writes down how far the recording of a rollback has come, if that rollback is still under way.
+    ///
+    /// # Errors
+    ///
+    /// Those of the journal.
+    pub async fn record_rollback(&self, id: &RollbackId, event: UnitEvent) -> Result<(), LogError> {
+        let mut inner = self.lock().await;
+        if inner.log.state().rollback.as_ref().is_some_and(|rollback| rollback.id == *id) {
+            self.append(&mut inner, &[event]).await?;
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Waits until the step under way has ended.
+    pub async fn quiesce(&self) {
+        drop(self.lock().await);
     }
 
     /// Takes in what the catalog says of it, and wakes it if that is news.

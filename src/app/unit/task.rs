@@ -3,23 +3,44 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::Unit;
 use super::step::Next;
+use crate::app::config::Config;
+use crate::app::installation::Installation;
 use crate::app::registry::Registry;
+use crate::domain::id::{RollbackId, UnitId};
+use crate::domain::installation::InstallationEvent;
 
 /// What all units share while they run.
 pub struct Shared {
+    /// The configuration.
+    pub settings: Config,
     /// All units.
     pub registry: Arc<Registry>,
+    /// What concerns the installation as a whole.
+    pub installation: Arc<Installation>,
+    /// There may be a rollback to record in Git.
+    pub record_rollbacks: Notify,
     /// How many units may be at work at once: waiting costs nothing, and a thousand units do not start a thousand requests.
     pub permits: Semaphore,
     /// Ends all units after the step that they are in.
     pub stop: CancellationToken,
     /// Ends the whole process: another daemon has taken over.
     pub stale: CancellationToken,
+}
+
+impl Shared {
+    /// Notes an automatic rollback for the storm guard. The unit's own record was made before; a failure here only makes the
+    /// guard more lenient, and is told.
+    pub async fn rolled_back(&self, unit: &UnitId, id: &RollbackId) {
+        let event = InstallationEvent::RolledBack { unit: unit.clone(), id: id.clone() };
+        if let Err(error) = self.installation.append(event).await {
+            tracing::error!(%unit, %error, "the rollback is not counted");
+        }
+    }
 }
 
 /// The longest time between two looks at a unit with a rollout under way, whatever nobody told.

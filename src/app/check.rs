@@ -1,0 +1,29 @@
+//! Looks at everything the daemon depends on.
+
+use super::world::World;
+use crate::api::types::CheckResult;
+
+/// One result a part: Git, supervisor, routers, state.
+pub async fn check(world: &World) -> Vec<CheckResult> {
+    let (git, platform, traffic, state) =
+        tokio::join!(world.source.fetch(), world.platform.check(), world.traffic.check(), world.journal.verify(),);
+    vec![
+        result(
+            "git",
+            git.map(|head| {
+                (format!("{} answers; {} is at {}", world.source.describe(), head.branch, head.revision), Vec::new())
+            }),
+        ),
+        result("supervisor", platform.map(|limitations| ("it answers".into(), limitations))),
+        result("router", traffic.map(|limitations| ("it answers".into(), limitations))),
+        result("state", state.map(|count| (format!("{count} records match their checksums"), Vec::new()))),
+    ]
+}
+
+/// A part's result from what it answered.
+pub fn result<E: std::fmt::Display>(part: &str, answer: Result<(String, Vec<String>), E>) -> CheckResult {
+    match answer {
+        Ok((message, limitations)) => CheckResult { part: part.into(), ok: true, message, limitations },
+        Err(error) => CheckResult { part: part.into(), ok: false, message: error.to_string(), limitations: Vec::new() },
+    }
+}

@@ -1,0 +1,105 @@
+//! The life of the daemon: start, serve, stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::config::Config;
+use super::installation::Installation;
+use super::operations::Daemon;
+use super::reconciler::Reconciler;
+use super::registry::Registry;
+use super::rollback::recorder;
+use super::unit::task::Shared;
+use super::world::World;
+use crate::api;
+use crate::net;
+
+/// How many units may be at work at once.
+const AT_WORK: usize = 16;
+/// How long a stop waits for the steps under way.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Another daemon has taken over.
+    TakenOver,
+}
+
+/// Runs until `stop` completes or another daemon takes over. `ready` is called once everything that is known is being kept
+/// true and the API answers.
+///
+/// # Errors
+///
+/// The journal can't be read, or the API's socket can't be served.
+pub async fn run(
+    world: Arc<World>,
+    settings: Config,
+    stop: impl Future<Output = ()> + Send,
+    ready: impl FnOnce(),
+) -> anyhow::Result<Ended> {
+    let socket = net::server::bind(&settings.api.socket, settings.socket_mode().map_err(anyhow::Error::msg)?)?;
+    let installation = Arc::new(Installation::open(world.clone()).await?);
+    let token = CancellationToken::new();
+    let stale = CancellationToken::new();
+    let shared = Arc::new(Shared {
+        settings,
+        registry: Arc::new(Registry::default()),
+        installation,
+        record_rollbacks: Notify::new(),
+        permits: Semaphore::new(AT_WORK),
+        stop: token.clone(),
+        stale: stale.clone(),
+    });
+    let reconciler = Arc::new(Reconciler::new(world.clone(), shared.clone()));
+    reconciler.restore().await?;
+    let daemon = Arc::new(Daemon::new(world.clone(), shared.clone(), reconciler.clone()));
+    let (listener, _lock) = socket.into_parts();
+    let served = tokio::spawn(api::server::serve(listener, daemon, token.clone().cancelled_owned()));
+    let source = tokio::spawn(reconciler.clone().run());
+    let reverts = tokio::spawn(recorder::run(world.clone(), shared.clone(), reconciler.clone()));
+    let watcher = tokio::spawn(wake_on_changes(world.clone(), shared.clone()));
+    tracing::info!(epoch = %world.epoch, installation = %world.installation, "ready");
+    ready();
+    tokio::select! {
+        () = stop => {}
+        () = stale.cancelled() => {}
+    }
+    token.cancel();
+    tracing::info!("stopping: the steps under way are finished, workloads go on");
+    reconciler.drain(STOP_LIMIT).await;
+    for task in [source, reverts, watcher] {
+        task.abort();
+    }
+    // A request that waits for changes would keep the API open: it is given a moment, no more.
+    let _ = tokio::time::timeout(Duration::from_secs(1), served).await;
+    Ok(if stale.is_cancelled() { Ended::TakenOver } else { Ended::Stopped })
+}
+
+/// Wakes the units whose surroundings changed by themselves.
+async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>) {
+    let mut platform = world.platform.changes();
+    let mut traffic = world.traffic.changes();
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            changed = platform.changed() => if changed.is_err() { return },
+            changed = traffic.changed() => if changed.is_err() { return },
+        }
+        for unit in shared.registry.all() {
+            let glance = unit.glance();
+            let groups = world.platform.observe(unit.id()).await;
+            let known = glance.observed.as_ref();
+            let same = known.is_some_and(|known| known.groups == groups) && glance.state.running().is_none();
+            let routed = known.is_some_and(|known| known.traffic.known().is_none_or(Option::is_some));
+            if !same || routed {
+                unit.wake();
+            }
+        }
+    }
+}

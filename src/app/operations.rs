@@ -1,0 +1,277 @@
+//! The use cases behind the API.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+
+use super::reconciler::Reconciler;
+use super::unit::Unit;
+use super::unit::glance::Glance;
+use super::unit::task::Shared;
+use super::view;
+use super::world::World;
+use crate::api::operations::{Caller, Operations, UnitFilter};
+use crate::api::server::{problem, unknown_unit};
+use crate::api::types::{
+    AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
+    QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
+};
+use crate::domain::id::{Name, UnitId};
+use crate::domain::installation::InstallationEvent;
+use crate::domain::unit::state::UnitState;
+
+/// The daemon, as its API sees it.
+pub struct Daemon {
+    pub(super) world: Arc<World>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) reconciler: Arc<Reconciler>,
+    pub(super) started: Timestamp,
+}
+
+impl Daemon {
+    /// The use cases over a running reconciler.
+    pub fn new(world: Arc<World>, shared: Arc<Shared>, reconciler: Arc<Reconciler>) -> Self {
+        let started = world.now();
+        Daemon { world, shared, reconciler, started }
+    }
+
+    pub(super) fn unit(&self, id: &UnitId) -> Result<Arc<Unit>, Problem> {
+        self.shared.registry.get(id).ok_or_else(|| unknown_unit(id))
+    }
+
+    fn matching(&self, filter: &UnitFilter) -> Vec<Arc<Unit>> {
+        self.shared.registry.all().into_iter().filter(|unit| filter.matches(unit.id())).collect()
+    }
+
+    async fn status(&self, unit: &Unit, glance: &Glance) -> UnitStatus {
+        let mut known = BTreeMap::new();
+        for digest in view::wanted(&glance.state) {
+            if let Ok(desired) = self.world.blobs.desired(&digest).await {
+                known.insert(digest, desired);
+            }
+        }
+        let suspended = self.shared.installation.environment_suspended(&unit.id().environment).is_some();
+        view::status(unit.id(), glance, &known, suspended)
+    }
+}
+
+/// What was removed and is no longer there is not shown.
+fn is_shown(state: &UnitState) -> bool {
+    let gone = state.effective.as_ref().is_some_and(|effective| effective.rendered.is_none());
+    let asked_for = state
+        .candidate
+        .as_ref()
+        .is_some_and(|candidate| matches!(candidate.wants, crate::domain::unit::state::Wants::Run { .. }));
+    asked_for || !gone || state.running().is_some()
+}
+
+#[async_trait]
+impl Operations for Daemon {
+    async fn daemon(&self) -> DaemonStatus {
+        let source = self.reconciler.view();
+        let installation = self.shared.installation.state();
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            installation: self.world.installation.to_string(),
+            epoch: self.world.epoch,
+            started: self.started,
+            source: self.world.source.describe(),
+            branch: self.shared.settings.source.branch.clone(),
+            head: source.snapshot.as_ref().map(|snapshot| snapshot.revision.clone()),
+            fetched: source.fetched,
+            source_error: source.error,
+            document_errors: source.snapshot.map(|snapshot| snapshot.errors()).unwrap_or_default(),
+            suspended: installation.suspended_environments().into_iter().collect(),
+            rewritten: installation.rewritten.clone(),
+        }
+    }
+
+    async fn units(&self, filter: &UnitFilter) -> Vec<UnitStatus> {
+        let mut all = Vec::new();
+        for unit in self.matching(filter) {
+            let glance = unit.glance();
+            if is_shown(&glance.state) {
+                all.push(self.status(&unit, &glance).await);
+            }
+        }
+        all
+    }
+
+    async fn history(&self, unit: &UnitId, limit: usize) -> Result<Vec<RolloutSummary>, Problem> {
+        let unit = self.unit(unit)?;
+        let glance = unit.glance();
+        let mut all = Vec::new();
+        if let Some(rollout) = glance.state.running() {
+            let plan = self.world.blobs.plan(&rollout.plan).await.ok();
+            all.push(view::summary(rollout, plan.as_ref()));
+        }
+        for past in glance.state.history.iter().rev().take(limit.saturating_sub(all.len())) {
+            let plan = self.world.blobs.plan(&past.plan).await.ok();
+            all.push(view::past(past, plan.as_ref()));
+        }
+        Ok(all)
+    }
+
+    async fn logs(&self, unit: &UnitId, instance: Option<&str>, tail: u32) -> Result<String, Problem> {
+        let known = self.unit(unit)?;
+        let glance = known.glance();
+        let groups = glance.observed.as_ref().and_then(|observed| observed.groups.known().cloned()).unwrap_or_default();
+        let mut out = String::new();
+        for group in groups {
+            if instance.is_some_and(|wanted| !group.instances.iter().any(|instance| instance.id == wanted)) {
+                continue;
+            }
+            let lines = self.world.platform.logs(unit, &group.group, instance, tail).await;
+            out.push_str(&lines.map_err(|error| unavailable(&error))?);
+        }
+        Ok(out)
+    }
+
+    async fn unit_command(&self, caller: &Caller, unit: &UnitId, command: UnitCommand) -> Result<Done, Problem> {
+        let known = self.unit(unit)?;
+        if let UnitCommand::Rollback { to } = command {
+            return self.roll_back(caller, &known, to).await;
+        }
+        Ok(Done { messages: vec![known.command(&self.shared, caller, command).await?] })
+    }
+
+    async fn environment_command(
+        &self,
+        caller: &Caller,
+        environment: &Name,
+        command: EnvironmentCommand,
+    ) -> Result<Done, Problem> {
+        let units = self.matching(&UnitFilter { environment: Some(environment.clone()), ..UnitFilter::default() });
+        if units.is_empty() {
+            let message = format!("there is no environment {environment} with units; `trimtab status` lists them");
+            return Err(problem(StatusCode::NOT_FOUND, "notFound", message));
+        }
+        let by = caller.0.clone();
+        let suspended = self.shared.installation.environment_suspended(environment).is_some();
+        let environment = environment.clone();
+        let (event, message) = match command {
+            EnvironmentCommand::Suspend if suspended => {
+                return Err(problem(StatusCode::CONFLICT, "illegal", format!("{environment} is suspended already")));
+            }
+            EnvironmentCommand::Suspend => {
+                let message = format!("environment {environment} is suspended: nothing in it is reconciled or healed");
+                (InstallationEvent::EnvironmentSuspended { environment, by }, message)
+            }
+            EnvironmentCommand::Unsuspend => {
+                let message = format!("environment {environment} goes on");
+                (InstallationEvent::EnvironmentUnsuspended { environment, by }, message)
+            }
+        };
+        self.shared.installation.append(event).await.map_err(|error| match error {
+            super::log::LogError::Illegal { reason, .. } => problem(StatusCode::CONFLICT, "illegal", reason),
+            error => unavailable(&error),
+        })?;
+        for unit in units {
+            unit.wake();
+        }
+        Ok(Done { messages: vec![message] })
+    }
+
+    async fn plan(&self, request: PlanRequest) -> Result<Vec<UnitPlan>, Problem> {
+        self.plan_units(request).await
+    }
+
+    async fn reconcile(&self) -> Result<Done, Problem> {
+        let moved = self.reconciler.pass().await.map_err(|error| unavailable(&error))?;
+        self.shared.registry.wake_all();
+        let head = self.reconciler.view().snapshot.map(|snapshot| snapshot.revision.to_string()).unwrap_or_default();
+        let short = head.get(..12).unwrap_or(&head).to_owned();
+        let message = if moved { format!("read the new head {short}") } else { format!("the head is still {short}") };
+        Ok(Done { messages: vec![message] })
+    }
+
+    async fn ack(&self, caller: &Caller, request: AckRequest) -> Result<Done, Problem> {
+        let filter = UnitFilter { app: request.app, environment: request.environment, target: None };
+        let everything = filter.app.is_none() && filter.environment.is_none();
+        let mut messages = Vec::new();
+        for unit in self.matching(&filter) {
+            if unit.ack(caller).await? {
+                messages.push(format!("{} goes on", unit.id()));
+            }
+        }
+        if everything && self.shared.installation.state().rewritten.is_some() {
+            let event = InstallationEvent::Acked { by: caller.0.clone() };
+            self.shared.installation.append(event).await.map_err(|error| unavailable(&error))?;
+            self.reconciler.accept().await.map_err(|error| unavailable(&error))?;
+            messages.push("the rewritten history is accepted".into());
+        }
+        if messages.is_empty() {
+            return Err(problem(StatusCode::CONFLICT, "illegal", "nothing waits for an acknowledgement"));
+        }
+        Ok(Done { messages })
+    }
+
+    async fn quarantine(&self) -> Vec<QuarantineEntry> {
+        let mut all = Vec::new();
+        for unit in self.shared.registry.all() {
+            for (rendered, entry) in &unit.glance().state.quarantine {
+                let desired = self.world.blobs.desired(rendered).await.ok();
+                all.push(QuarantineEntry {
+                    unit: unit.id().clone(),
+                    rendered: rendered.clone(),
+                    version: desired.map(|desired| desired.version.clone()),
+                    reason: entry.reason.clone(),
+                    since: entry.at,
+                });
+            }
+        }
+        all
+    }
+
+    async fn clear_quarantine(&self, caller: &Caller, request: QuarantineClear) -> Result<Done, Problem> {
+        let filter = UnitFilter { app: Some(request.app), environment: request.environment, target: None };
+        let mut messages = Vec::new();
+        for unit in self.matching(&filter) {
+            let count = unit.clear_quarantine(caller, request.rendered.as_deref()).await?;
+            if count > 0 {
+                messages.push(format!("{}: {count} may be tried again", unit.id()));
+            }
+        }
+        if messages.is_empty() {
+            return Err(problem(
+                StatusCode::NOT_FOUND,
+                "notFound",
+                "nothing there is quarantined; `trimtab quarantine list` shows what is",
+            ));
+        }
+        Ok(Done { messages })
+    }
+
+    async fn check(&self) -> Vec<CheckResult> {
+        super::check::check(&self.world).await
+    }
+
+    async fn changes(&self, since: u64, wait: Duration) -> Changes {
+        Changes { seq: self.world.hub.wait(since, wait).await }
+    }
+
+    fn metrics(&self) -> String {
+        let units = self.shared.registry.all();
+        let shown =
+            units.iter().map(|unit| (unit.id().clone(), unit.glance())).filter(|(_, glance)| is_shown(&glance.state));
+        let known = BTreeMap::new();
+        let statuses: Vec<_> = shown.map(|(id, glance)| view::status(&id, &glance, &known, false)).collect();
+        self.world.telemetry.render(&statuses)
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        if self.shared.stale.is_cancelled() {
+            return Err("another daemon has taken over; this one stops".into());
+        }
+        Ok(())
+    }
+}
+
+/// Something that the daemon depends on failed.
+pub(super) fn unavailable(error: &impl std::fmt::Display) -> Problem {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
+}

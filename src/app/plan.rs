@@ -1,0 +1,154 @@
+//! What would happen: the same pure planner on the same observations as the daemon's own, without doing any of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+
+use super::observe::observe;
+use super::operations::{Daemon, unavailable};
+use super::unit::Unit;
+use super::view::held_view;
+use crate::api::operations::{Caller, UnitFilter};
+use crate::api::server::problem;
+use crate::api::types::{Done, HeldView, PlanRequest, Problem, UnitPlan};
+use crate::domain::desired::DesiredUnit;
+use crate::domain::id::{Revision, UnitId};
+use crate::domain::unit::state::{UnitState, Wants};
+
+/// What each unit is asked to be; `None`: nothing any more.
+type Asked = BTreeMap<UnitId, Option<Arc<DesiredUnit>>>;
+
+impl Daemon {
+    /// Plans what a request asks about.
+    pub(super) async fn plan_units(&self, request: PlanRequest) -> Result<Vec<UnitPlan>, Problem> {
+        let filter = UnitFilter { app: request.app.clone(), environment: request.environment.clone(), target: None };
+        let mut asked = match (&request.desired, &request.revision) {
+            (Some(desired), _) => {
+                desired.iter().map(|desired| (desired.unit.clone(), Some(Arc::new(desired.clone())))).collect()
+            }
+            (None, Some(revision)) => self.asked_at(revision).await?,
+            (None, None) => self.asked_by_head().await?,
+        };
+        asked.retain(|unit, _| filter.matches(unit));
+        let mut plans = Vec::new();
+        for (unit, desired) in asked {
+            plans.push(self.unit_plan(unit, desired, request.revision.is_none() && request.desired.is_none()).await?);
+        }
+        Ok(plans)
+    }
+
+    /// What the newest head asks for; for units that can't be rendered now, nothing is said.
+    async fn asked_by_head(&self) -> Result<Asked, Problem> {
+        let mut asked = Asked::new();
+        for unit in self.shared.registry.all() {
+            match unit.glance().state.candidate.as_ref().map(|candidate| candidate.wants.clone()) {
+                Some(Wants::Run { rendered, .. }) => {
+                    let desired = self.world.blobs.desired(&rendered).await.map_err(|error| unavailable(&error))?;
+                    asked.insert(unit.id().clone(), Some(desired));
+                }
+                Some(Wants::Gone { prune: true }) => {
+                    asked.insert(unit.id().clone(), None);
+                }
+                Some(Wants::Gone { prune: false }) | None => {}
+            }
+        }
+        Ok(asked)
+    }
+
+    async fn asked_at(&self, revision: &str) -> Result<Asked, Problem> {
+        let revision = self.resolve(revision).await?;
+        let base = self.reconciler.view().snapshot;
+        let snapshot = self.reconciler.catalog().load(&revision, base.as_deref()).await;
+        let snapshot = snapshot.map_err(|error| unavailable(&error))?;
+        let mut asked: Asked =
+            snapshot.units.iter().map(|(unit, entry)| (unit.clone(), Some(entry.desired.clone()))).collect();
+        for unit in self.shared.registry.all() {
+            let id = unit.id();
+            let broken = snapshot.broken.contains_key(&(id.app.clone(), id.environment.clone()));
+            if snapshot.complete && !broken {
+                asked.entry(id.clone()).or_insert(None);
+            }
+        }
+        Ok(asked)
+    }
+
+    /// A commit by its name or the beginning of it, or the source's branch by its name.
+    async fn resolve(&self, text: &str) -> Result<Revision, Problem> {
+        if text == self.shared.settings.source.branch || text == "HEAD" {
+            let head = self.reconciler.view().snapshot.map(|snapshot| snapshot.revision.clone());
+            return head.ok_or_else(|| {
+                problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the source has not been read yet")
+            });
+        }
+        let resolved = self.world.source.resolve(text).await;
+        resolved.map_err(|error| problem(StatusCode::NOT_FOUND, "notFound", error.to_string()))
+    }
+
+    async fn unit_plan(
+        &self,
+        id: UnitId,
+        desired: Option<Arc<DesiredUnit>>,
+        is_head: bool,
+    ) -> Result<UnitPlan, Problem> {
+        let known = self.shared.registry.get(&id);
+        let state = known.as_ref().map(|unit| unit.glance().state.clone()).unwrap_or_default();
+        let unit = match known {
+            Some(unit) => unit,
+            // Planning for a unit that was never seen writes nothing: it is opened and forgotten.
+            None => Unit::open(self.world.clone(), id.clone()).await.map_err(|error| unavailable(&error))?,
+        };
+        let observed = observe(&self.world, &id, []).await;
+        let planned =
+            unit.plan_desired(&state, desired.clone(), &observed).await.map_err(|error| unavailable(&error))?;
+        let held = if is_head { state.held.iter().map(held_view).collect() } else { Vec::new() };
+        let before = self.before(&state).await;
+        let (plan, blocked) = match planned {
+            Ok(plan) => (Some(plan), None),
+            Err(blocked) => (None, Some(blocked.to_string())),
+        };
+        let digest = plan.as_ref().filter(|plan| !plan.is_empty()).map(crate::domain::plan::Plan::digest);
+        Ok(UnitPlan {
+            unit: id,
+            plan,
+            digest,
+            blocked,
+            held: rollout_under_way(&state).into_iter().chain(held).collect(),
+            before: before.map(|before| before.as_ref().clone()),
+            after: desired.map(|desired| desired.as_ref().clone()),
+        })
+    }
+
+    /// What is made true now.
+    async fn before(&self, state: &UnitState) -> Option<Arc<DesiredUnit>> {
+        let rendered = state.effective.as_ref()?.rendered.as_ref()?;
+        self.world.blobs.desired(rendered).await.ok()
+    }
+
+    /// An operator's rollback: to what was verified before, or to what stood in a commit.
+    pub(super) async fn roll_back(&self, caller: &Caller, unit: &Unit, to: Option<Revision>) -> Result<Done, Problem> {
+        let to = match to {
+            None => None,
+            Some(revision) => {
+                let revision = self.resolve(revision.as_str()).await?;
+                let base = self.reconciler.view().snapshot;
+                let snapshot = self.reconciler.catalog().load(&revision, base.as_deref()).await;
+                let snapshot = snapshot.map_err(|error| unavailable(&error))?;
+                let Some(entry) = snapshot.units.get(unit.id()) else {
+                    let message = format!("{} is not asked for, or can't be rendered, at {revision}", unit.id());
+                    return Err(problem(StatusCode::NOT_FOUND, "notFound", message));
+                };
+                Some((revision, entry.desired.clone()))
+            }
+        };
+        Ok(Done { messages: vec![unit.roll_back(&self.shared, caller, to).await?] })
+    }
+}
+
+fn rollout_under_way(state: &UnitState) -> Option<HeldView> {
+    state.running().map(|rollout| HeldView {
+        reason: "rollout".into(),
+        message: format!("a rollout is under way ({})", rollout.id),
+        remedy: "it is finished or called off first: `trimtab rollout status APP`".into(),
+    })
+}

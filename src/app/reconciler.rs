@@ -1,0 +1,341 @@
+//! From a commit to candidates: reads the source when it is due, renders what changed, and tells the units.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Mutex, Notify};
+
+use super::catalog::{Catalog, Snapshot};
+use super::log::LogError;
+use super::unit::task::{self, Shared};
+use super::unit::{News, Unit};
+use super::unit_log;
+use super::world::World;
+use crate::domain::id::{Name, Revision, UnitId};
+use crate::domain::installation::InstallationEvent;
+use crate::domain::unit::event::UnitEvent;
+use crate::domain::unit::held::HeldReason;
+use crate::domain::unit::state::{RollbackStatus, UnitState, Wants};
+use crate::ports::source::{SourceError, poll_delay};
+
+/// What is known of the source now, for whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct SourceView {
+    /// The head's snapshot.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// When the source last answered.
+    pub fetched: Option<Timestamp>,
+    /// Why it does not answer now.
+    pub error: Option<String>,
+}
+
+/// Why a pass failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The journal.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A stored input.
+    #[error(transparent)]
+    Blob(#[from] super::blobs::BlobError),
+}
+
+/// Keeps the units' candidates up to date.
+pub struct Reconciler {
+    world: Arc<World>,
+    shared: Arc<Shared>,
+    catalog: Arc<Catalog>,
+    due: Notify,
+    /// One pass at a time.
+    pass: Mutex<()>,
+    view: RwLock<SourceView>,
+}
+
+impl Reconciler {
+    /// A reconciler that has not looked yet.
+    pub fn new(world: Arc<World>, shared: Arc<Shared>) -> Self {
+        let catalog = Arc::new(Catalog::new(world.source.clone()));
+        Reconciler { world, shared, catalog, due: Notify::new(), pass: Mutex::default(), view: RwLock::default() }
+    }
+
+    /// The renderer of revisions, with its caches.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// What is known of the source: never waits.
+    pub fn view(&self) -> SourceView {
+        self.view.read().expect("the view is replaced as a whole").clone()
+    }
+
+    /// The source may have something new.
+    pub fn mark_due(&self) {
+        self.due.notify_one();
+    }
+
+    /// Reads the units that the journal knows and lets them run; to be called once, before [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// A stream can't be read.
+    pub async fn restore(&self) -> Result<(), ReconcileError> {
+        let streams = self.world.journal.streams(unit_log::PREFIX).await.map_err(LogError::from)?;
+        for id in streams.keys().filter_map(|stream| unit_log::unit_of(stream)) {
+            self.unit(id).await?;
+        }
+        // What was read last is known again without asking the source, so that a daemon starts with Git down.
+        if let Some(head) = self.shared.installation.state().head.clone() {
+            match self.catalog.load(&head, None).await {
+                Ok(snapshot) => self.take_in(Arc::new(snapshot)).await?,
+                Err(error) => tracing::warn!(%head, %error, "the last head can't be read from the mirror"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reconciles whenever the source is due, until stopped.
+    pub async fn run(self: Arc<Self>) {
+        let mut watch = self.world.source.watch();
+        loop {
+            if let Err(error) = self.pass().await {
+                tracing::warn!(%error, "the source can't be read");
+            }
+            let poll = self.shared.settings.source.poll.duration();
+            let delay = poll_delay(poll, 0.1, rand::random());
+            let pushed = async {
+                let Some(watch) = &mut watch else { return std::future::pending().await };
+                if watch.changed().await.is_err() {
+                    std::future::pending().await
+                }
+            };
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return,
+                () = self.due.notified() => {}
+                () = pushed => {}
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// One pass: fetch, render what changed, tell the units. Answers whether the head moved.
+    ///
+    /// # Errors
+    ///
+    /// The source or the journal failed; what was known stays in force.
+    pub async fn pass(&self) -> Result<bool, ReconcileError> {
+        let _one = self.pass.lock().await;
+        let began = std::time::Instant::now();
+        let result = self.fetch_and_take_in().await;
+        let outcome = if result.is_ok() { "ok" } else { "failed" };
+        self.world.telemetry.fetches.with_label_values(&[outcome]).inc();
+        if matches!(result, Ok(true)) {
+            self.world.telemetry.reconcile_seconds.observe(began.elapsed().as_secs_f64());
+        }
+        let now = self.world.now();
+        self.change_view(|view| match &result {
+            Ok(_) => (view.fetched, view.error) = (Some(now), None),
+            Err(error) => view.error = Some(error.to_string()),
+        });
+        if result.is_ok() {
+            self.world.telemetry.source_answered.set(now.as_second());
+            self.shared.record_rollbacks.notify_one();
+        }
+        result
+    }
+
+    async fn fetch_and_take_in(&self) -> Result<bool, ReconcileError> {
+        let head = self.world.source.fetch().await?;
+        let known = self.view().snapshot;
+        if known.as_ref().is_some_and(|known| known.revision == head.revision) {
+            return Ok(false);
+        }
+        let snapshot = Arc::new(self.catalog.load(&head.revision, known.as_deref()).await?);
+        self.note_head(&head.revision).await?;
+        self.take_in(snapshot).await?;
+        Ok(true)
+    }
+
+    /// Writes the new head down, and whether it is no successor of the last one.
+    async fn note_head(&self, head: &Revision) -> Result<(), ReconcileError> {
+        let installation = &self.shared.installation;
+        let event = match installation.state().head.clone() {
+            Some(last) if last == *head => return Ok(()),
+            Some(last) if !self.world.source.is_ancestor(&last, head).await? => {
+                tracing::warn!(%last, %head, "the branch's history was rewritten");
+                InstallationEvent::Rewritten { from: last, to: head.clone() }
+            }
+            _ => InstallationEvent::HeadSeen { revision: head.clone() },
+        };
+        Ok(installation.append(event).await?)
+    }
+
+    /// Tells every unit what a snapshot says of it.
+    pub(super) async fn take_in(&self, snapshot: Arc<Snapshot>) -> Result<(), ReconcileError> {
+        let rewritten = self.shared.installation.state().rewritten.is_some();
+        let removed = self.removed(&snapshot);
+        // What was removed long ago does not count again; what waits to be removed does.
+        let going: BTreeSet<_> = removed.iter().filter(|id| self.is_there(id)).cloned().collect();
+        let mass = mass_removals(&snapshot, &going, self.shared.settings.removal.percent);
+        for (id, entry) in &snapshot.units {
+            let digest = self.world.blobs.put_desired(self.world.epoch, &entry.desired).await?;
+            let unit = self.unit(id.clone()).await?;
+            let state = unit.glance().state.clone();
+            let wants = Wants::Run { rendered: digest.clone(), version: entry.desired.version.clone() };
+            let candidate = differs(&state, &wants).then(|| UnitEvent::CandidateSeen {
+                revision: snapshot.revision.clone(),
+                rendered: digest,
+                version: entry.desired.version.clone(),
+            });
+            let news = News { candidate, broken: None, needs_ack: rewritten.then_some(HeldReason::HistoryRewritten) };
+            unit.see(news, &self.shared.registry).await?;
+            self.settle_rollback(&unit, &snapshot.revision).await?;
+        }
+        for unit in self.shared.registry.all() {
+            let id = unit.id();
+            if snapshot.units.contains_key(id) {
+                continue;
+            }
+            let key = (id.app.clone(), id.environment.clone());
+            let mut news = News::default();
+            if let Some(problems) = snapshot.broken.get(&key) {
+                news.broken = problems.first().map(ToString::to_string);
+            } else if removed.contains(id) {
+                let prune = self.prunes(&unit, &snapshot).await?;
+                let wants = Wants::Gone { prune };
+                news.candidate = differs(&unit.glance().state, &wants)
+                    .then(|| UnitEvent::CandidateGone { revision: snapshot.revision.clone(), prune });
+                news.needs_ack = match (rewritten, mass.contains(&id.environment)) {
+                    (true, _) => Some(HeldReason::HistoryRewritten),
+                    (_, true) => Some(HeldReason::MassRemoval),
+                    _ => None,
+                };
+            } else {
+                news.broken = Some(
+                    "a file of the repository can't be read, so a missing Release may not mean that it was deleted"
+                        .into(),
+                );
+            }
+            unit.see(news, &self.shared.registry).await?;
+        }
+        self.change_view(|view| view.snapshot = Some(snapshot));
+        self.world.hub.changed();
+        Ok(())
+    }
+
+    /// The known units that the snapshot certainly does not ask for any more.
+    fn removed(&self, snapshot: &Snapshot) -> BTreeSet<UnitId> {
+        if !snapshot.complete {
+            return BTreeSet::new();
+        }
+        let all = self.shared.registry.all();
+        let gone = all.iter().map(|unit| unit.id()).filter(|id| {
+            !snapshot.units.contains_key(id) && !snapshot.broken.contains_key(&(id.app.clone(), id.environment.clone()))
+        });
+        gone.cloned().collect()
+    }
+
+    /// Whether something of a unit is still made true.
+    fn is_there(&self, id: &UnitId) -> bool {
+        let unit = self.shared.registry.get(id);
+        unit.is_some_and(|unit| {
+            let glance = unit.glance();
+            glance.state.effective.as_ref().is_some_and(|effective| effective.rendered.is_some())
+        })
+    }
+
+    /// Whether a unit whose documents are gone is removed: as the last document said, and never with its environment.
+    async fn prunes(&self, unit: &Unit, snapshot: &Snapshot) -> Result<bool, ReconcileError> {
+        let state = unit.glance().state.clone();
+        let effective = state.effective.as_ref().and_then(|effective| effective.rendered.clone());
+        let candidate = match state.candidate.as_ref().map(|candidate| &candidate.wants) {
+            Some(Wants::Run { rendered, .. }) => Some(rendered.clone()),
+            // It was told before; the answer stays.
+            Some(Wants::Gone { prune }) => return Ok(*prune),
+            None => None,
+        };
+        let Some(last) = candidate.or(effective) else { return Ok(true) };
+        let desired = self.world.blobs.desired(&last).await?;
+        Ok(desired.prune && snapshot.environments.contains(&unit.id().environment))
+    }
+
+    /// A rollback is over when the head asks for the good state again, or for something newer than the bad one.
+    async fn settle_rollback(&self, unit: &Unit, revision: &Revision) -> Result<(), ReconcileError> {
+        let state = unit.glance().state.clone();
+        let Some(rollback) = &state.rollback else { return Ok(()) };
+        let Some(Wants::Run { rendered, .. }) = state.candidate.as_ref().map(|candidate| &candidate.wants) else {
+            return Ok(());
+        };
+        // Before its commit exists, only a head that has moved past the bad state ends it.
+        if *rendered != rollback.bad {
+            let committed = !matches!(rollback.status, RollbackStatus::Decided);
+            tracing::info!(unit = %unit.id(), rollback = %rollback.id, committed, "the rollback is settled");
+            unit.rollback_settled(revision).await?;
+        }
+        Ok(())
+    }
+
+    /// A unit by its id, read and started when it is met first.
+    async fn unit(&self, id: UnitId) -> Result<Arc<Unit>, LogError> {
+        if let Some(unit) = self.shared.registry.get(&id) {
+            return Ok(unit);
+        }
+        let unit = Unit::open(self.world.clone(), id).await?;
+        let unit = self.shared.registry.add(unit);
+        tokio::spawn(task::run(unit.clone(), self.shared.clone()));
+        Ok(unit)
+    }
+
+    fn change_view(&self, change: impl FnOnce(&mut SourceView)) {
+        change(&mut self.view.write().expect("the view is only changed by total functions"));
+        self.world.hub.changed();
+    }
+
+    /// The rewritten history was accepted: the units are told so.
+    ///
+    /// # Errors
+    ///
+    /// Those of the journal.
+    pub async fn accept(&self) -> Result<(), ReconcileError> {
+        let _one = self.pass.lock().await;
+        match self.view().snapshot {
+            Some(snapshot) => self.take_in(snapshot).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until every unit's present step has ended, at most so long.
+    pub async fn drain(&self, limit: Duration) {
+        let all = async {
+            for unit in self.shared.registry.all() {
+                unit.quiesce().await;
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("a step did not end in {limit:?}; it is taken up again at the next start");
+        }
+    }
+}
+
+fn differs(state: &UnitState, wants: &Wants) -> bool {
+    state.candidate.as_ref().is_none_or(|candidate| candidate.wants != *wants)
+}
+
+/// The environments that would lose more than the given share of their units, and more than one.
+fn mass_removals(snapshot: &Snapshot, removed: &BTreeSet<UnitId>, percent: u32) -> BTreeSet<Name> {
+    let mut counts: BTreeMap<&Name, (usize, usize)> = BTreeMap::new();
+    for unit in snapshot.units.keys() {
+        counts.entry(&unit.environment).or_default().1 += 1;
+    }
+    for unit in removed {
+        let count = counts.entry(&unit.environment).or_default();
+        (count.0, count.1) = (count.0 + 1, count.1 + 1);
+    }
+    let share = usize::try_from(percent).unwrap_or(100);
+    let too_many = counts.into_iter().filter(|(_, (gone, all))| *gone > 1 && gone * 100 > all * share);
+    too_many.map(|(environment, _)| environment.clone()).collect()
+}

@@ -1,0 +1,388 @@
+//! One step of a unit: look, let the gate decide what shall be true, then advance the rollout or plan one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::task::Shared;
+use super::{Inner, Unit};
+use crate::app::blobs::BlobError;
+use crate::app::log::LogError;
+use crate::app::observe::observe;
+use crate::app::perform::{PerformError, prefetch};
+use crate::domain::capabilities::{Capabilities, Split};
+use crate::domain::desired::DesiredUnit;
+use crate::domain::digest::Digest;
+use crate::domain::gate::{self, gate};
+use crate::domain::id::{RolloutId, RunId};
+use crate::domain::observed::{ObservedUnit, Seen};
+use crate::domain::plan::Plan;
+use crate::domain::planner::{self, Blocked, Intent, PlanInput, Stable};
+use crate::domain::unit::event::UnitEvent;
+use crate::domain::unit::held::HeldReason;
+use crate::domain::unit::state::{UnitState, Wants};
+use crate::ports::journal::JournalError;
+
+/// What comes after a step.
+#[derive(Debug)]
+pub enum Next {
+    /// There may be more to do at once.
+    Again,
+    /// Nothing until it is woken, or until so much time has passed.
+    Sleep(Option<Duration>),
+}
+
+/// Why a step was not completed. Nothing is lost: the next one begins with a look.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The journal.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A stored input.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// An effect.
+    #[error(transparent)]
+    Perform(#[from] PerformError),
+    /// Advancing without a rollout.
+    #[error("no rollout is under way")]
+    NoRollout,
+    /// A plan that runs something for no group.
+    #[error("the plan runs a hook and has no group that it is for")]
+    NoGroup,
+}
+
+impl StepError {
+    /// Another daemon has taken over: this one must stop.
+    pub fn is_stale(&self) -> bool {
+        match self {
+            StepError::Perform(error) => error.is_stale(),
+            StepError::Log(LogError::Journal(error)) | StepError::Blob(BlobError::Journal(error)) => {
+                matches!(error, JournalError::Stale { .. } | JournalError::Conflict { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
+/// After this, what was blocked is tried again even if nobody told of a change.
+const BLOCKED_RETRY: Duration = Duration::from_secs(5);
+
+/// The same plan is not executed twice within this time.
+const REPEAT: Duration = Duration::from_secs(2);
+
+impl Unit {
+    /// Looks and does at most one thing.
+    ///
+    /// # Errors
+    ///
+    /// Something outside failed; the next step begins with a look.
+    pub async fn step(&self, shared: &Shared) -> Result<Next, StepError> {
+        let mut inner = self.lock().await;
+        let inner = &mut *inner;
+        let open_runs = open_runs(inner.log.state());
+        let observed = observe(&self.world, &self.id, open_runs).await;
+        inner.observed = Some(observed.clone());
+        let now = self.world.now();
+        self.publish(inner, |glance| {
+            (glance.waits, glance.blocked, glance.stuck) = (None, None, None);
+            glance.looked = Some(now);
+        });
+        if self.adopt(inner, &observed).await? || self.pass_gate(inner, shared, &observed).await? {
+            return Ok(Next::Again);
+        }
+        if self.is_suspended(inner.log.state(), shared) {
+            return Ok(Next::Sleep(None));
+        }
+        if inner.log.state().running().is_some() {
+            return self.advance(inner, shared, &observed).await;
+        }
+        self.plan_next(inner, &observed).await
+    }
+
+    /// Shows why a step failed.
+    pub async fn show_failure(&self, reason: &str) {
+        let inner = self.lock().await;
+        self.publish(&inner, |glance| glance.blocked = Some(reason.to_owned()));
+    }
+
+    /// Something that wakes the unit when it is called.
+    pub(super) fn waker(&self) -> impl FnOnce() + Send + 'static {
+        let wake = self.wake.clone();
+        move || wake.notify_one()
+    }
+
+    fn is_suspended(&self, state: &UnitState, shared: &Shared) -> bool {
+        state.suspended.is_some() || shared.installation.environment_suspended(&self.id.environment).is_some()
+    }
+
+    /// Takes over what runs and is what Git asks for, when nothing is remembered of it: the state was lost.
+    async fn adopt(&self, inner: &mut Inner, observed: &ObservedUnit) -> Result<bool, StepError> {
+        let state = inner.log.state();
+        if state.effective.is_some() || state.rollout.is_some() {
+            return Ok(false);
+        }
+        let Some(candidate) = &state.candidate else { return Ok(false) };
+        let Wants::Run { rendered, .. } = &candidate.wants else { return Ok(false) };
+        let Seen::Known(groups) = &observed.groups else { return Ok(false) };
+        let mut living = groups.iter().filter(|group| !group.retiring && group.replicas > 0);
+        let alone = living.next().filter(|group| group.rendered == *rendered);
+        if alone.is_none() || living.next().is_some() {
+            return Ok(false);
+        }
+        let (revision, rendered) = (candidate.revision.clone(), rendered.clone());
+        tracing::info!(unit = %self.id, %rendered, "taking over what runs");
+        let events = [
+            UnitEvent::Adopted { rendered: rendered.clone() },
+            UnitEvent::EffectiveSet { revision: revision.clone(), rendered: Some(rendered.clone()) },
+            UnitEvent::Verified { revision, rendered, restarts: 0, undo: Vec::new() },
+        ];
+        self.append(inner, &events).await?;
+        Ok(true)
+    }
+
+    /// Lets the candidate become effective, or writes down what holds it. Answers whether something changed.
+    async fn pass_gate(&self, inner: &mut Inner, shared: &Shared, observed: &ObservedUnit) -> Result<bool, StepError> {
+        let around = self.surroundings(inner, shared, observed).await;
+        let state = inner.log.state();
+        let held = gate(state, &around);
+        let mut events = Vec::new();
+        let blocking =
+            held.iter().any(|held| !matches!(held.reason, HeldReason::ConfigError | HeldReason::SourceStale));
+        if !blocking
+            && gate::is_new(state)
+            && let Some(candidate) = &state.candidate
+        {
+            let rendered = match &candidate.wants {
+                Wants::Run { rendered, .. } => Some(rendered.clone()),
+                Wants::Gone { .. } => None,
+            };
+            events.push(UnitEvent::EffectiveSet { revision: candidate.revision.clone(), rendered });
+        }
+        if held != state.held {
+            events.push(UnitEvent::HeldChanged { held });
+        }
+        if events.is_empty() {
+            return Ok(false);
+        }
+        self.append(inner, &events).await?;
+        Ok(true)
+    }
+
+    async fn surroundings(&self, inner: &Inner, shared: &Shared, observed: &ObservedUnit) -> gate::Surroundings {
+        let state = inner.log.state();
+        let mut around = gate::Surroundings {
+            environment_suspended: shared.installation.environment_suspended(&self.id.environment),
+            broken: inner.broken.clone(),
+            needs_ack: inner.needs_ack.clone(),
+            unknown: unknown_origin(state, observed),
+            ..gate::Surroundings::default()
+        };
+        // Documents that don't render tell nothing of dependencies; what was rendered last does.
+        let Some(Wants::Run { rendered, .. }) = state.candidate.as_ref().map(|candidate| &candidate.wants) else {
+            return around;
+        };
+        if !gate::is_new(state) {
+            return around;
+        }
+        let Ok(desired) = self.world.blobs.desired(rendered).await else { return around };
+        for app in &desired.depends_on {
+            let id = crate::domain::id::UnitId { app: app.clone(), ..self.id.clone() };
+            let reason = match shared.registry.get(&id) {
+                None => Some("it has no release here".into()),
+                Some(unit) => unverified(&unit.glance().state),
+            };
+            around.dependencies.push((app.clone(), reason));
+        }
+        around.lower_wave = self.lower_wave(shared, &desired, rendered).await;
+        around
+    }
+
+    /// The lowest wave below this unit's whose targets are not all verified.
+    async fn lower_wave(&self, shared: &Shared, desired: &DesiredUnit, rendered: &Digest) -> Option<(u32, String)> {
+        let _ = rendered;
+        let mut lowest: Option<(u32, String)> = None;
+        for other in shared.registry.targets(&self.id.app, &self.id.environment) {
+            if other.id() == &self.id {
+                continue;
+            }
+            let glance = other.glance();
+            let Some(Wants::Run { rendered, .. }) = glance.state.candidate.as_ref().map(|candidate| &candidate.wants)
+            else {
+                continue;
+            };
+            let Ok(theirs) = self.world.blobs.desired(rendered).await else { continue };
+            if theirs.wave >= desired.wave || lowest.as_ref().is_some_and(|(wave, _)| *wave <= theirs.wave) {
+                continue;
+            }
+            if let Some(reason) = unverified(&glance.state) {
+                lowest = Some((theirs.wave, format!("target {}: {reason}", other.id().target)));
+            }
+        }
+        lowest
+    }
+
+    /// Plans what is effective against what was seen, and starts a rollout where there is a difference.
+    async fn plan_next(&self, inner: &mut Inner, observed: &ObservedUnit) -> Result<Next, StepError> {
+        let state = inner.log.state();
+        let Some(effective) = state.effective.clone() else { return Ok(Next::Sleep(None)) };
+        let plan = match self.plan_for(state, effective.rendered.as_ref(), observed).await? {
+            Ok(plan) => plan,
+            Err(blocked) => {
+                let reason = blocked.to_string();
+                self.publish(inner, |glance| glance.blocked = Some(reason));
+                return Ok(Next::Sleep(Some(BLOCKED_RETRY)));
+            }
+        };
+        if plan.is_empty() {
+            return self.converged(inner, &effective).await;
+        }
+        let digest = self.world.blobs.put_plan(self.world.epoch, &plan).await?;
+        if let Some(wait) = self.repeats(state, &digest) {
+            let reason = "the same plan has just ended and is still needed; it is tried again in a moment".to_owned();
+            self.publish(inner, |glance| glance.blocked = Some(reason));
+            return Ok(Next::Sleep(Some(wait)));
+        }
+        // Whatever is missing is missed before anything is touched.
+        for source in plan.groups.values() {
+            prefetch(&self.world, source).await?;
+        }
+        let id = RolloutId(Uuid::now_v7().simple().to_string());
+        tracing::info!(unit = %self.id, rollout = %id, kind = ?plan.kind, "starting");
+        let started = UnitEvent::RolloutStarted { id: id.clone(), plan: digest, kind: plan.kind, to: plan.to.clone() };
+        self.append(inner, &[started]).await?;
+        inner.plan = Some((id, Arc::new(plan)));
+        self.publish(inner, |_| {});
+        Ok(Next::Again)
+    }
+
+    /// How long to wait before a plan is executed that has ended just now: what does not stay true must not spin.
+    fn repeats(&self, state: &UnitState, plan: &Digest) -> Option<Duration> {
+        let last = state.history.last().filter(|last| last.plan == *plan)?;
+        let since = Duration::try_from(self.world.now().duration_since(last.ended)).unwrap_or_default();
+        REPEAT.checked_sub(since)
+    }
+
+    /// Makes the plan from here to a desired state; `None` removes the unit.
+    pub(crate) async fn plan_for(
+        &self,
+        state: &UnitState,
+        rendered: Option<&Digest>,
+        observed: &ObservedUnit,
+    ) -> Result<Result<Plan, Blocked>, StepError> {
+        let desired = match rendered {
+            Some(rendered) => Some(self.world.blobs.desired(rendered).await?),
+            None => None,
+        };
+        self.plan_desired(state, desired, observed).await
+    }
+
+    /// The same for a desired state that need not be stored.
+    pub(crate) async fn plan_desired(
+        &self,
+        state: &UnitState,
+        desired: Option<Arc<DesiredUnit>>,
+        observed: &ObservedUnit,
+    ) -> Result<Result<Plan, Blocked>, StepError> {
+        let verified = match &state.last_verified {
+            Some(verified) => Some((self.world.blobs.desired(&verified.rendered).await?, verified)),
+            None => None,
+        };
+        let known = desired.as_deref().or(verified.as_ref().map(|(desired, _)| desired.as_ref()));
+        // What was never verified is removed by looking alone: it needs no capability but to stop.
+        let capabilities = known.map_or(NOTHING, |known| self.world.platform.capabilities(known));
+        let input = PlanInput {
+            unit: &self.id,
+            desired: desired.as_deref(),
+            stable: verified.as_ref().map(|(desired, verified)| Stable { desired, restarts: verified.restarts }),
+            restarts: state.restarts,
+            observed,
+            capabilities: &capabilities,
+            intent: intent(state, desired.as_deref()),
+        };
+        Ok(planner::plan(&input))
+    }
+
+    /// Nothing differs: what is effective counts as verified, or as removed.
+    async fn converged(
+        &self,
+        inner: &mut Inner,
+        effective: &crate::domain::unit::state::Effective,
+    ) -> Result<Next, StepError> {
+        let state = inner.log.state();
+        let event = match &effective.rendered {
+            Some(rendered) if state.last_verified.as_ref().is_none_or(|verified| verified.rendered != *rendered) => {
+                UnitEvent::Verified {
+                    revision: effective.revision.clone(),
+                    rendered: rendered.clone(),
+                    restarts: state.restarts,
+                    undo: Vec::new(),
+                }
+            }
+            None if state.last_verified.is_some() => UnitEvent::Removed {},
+            _ => return Ok(Next::Sleep(None)),
+        };
+        self.append(inner, &[event]).await?;
+        Ok(Next::Again)
+    }
+}
+
+/// The runs of hooks that nobody has seen ending.
+fn open_runs(state: &UnitState) -> Vec<RunId> {
+    let hooks = state.running().map(|rollout| rollout.hooks.values()).into_iter().flatten();
+    hooks.filter(|hook| hook.outcome.is_none()).map(|hook| hook.run.clone()).collect()
+}
+
+/// The capabilities of surroundings that nothing is known of.
+const NOTHING: Capabilities = Capabilities {
+    versioned_groups: false,
+    surge: false,
+    split: Split::None,
+    hold: false,
+    preview: false,
+    drain: false,
+    measures: false,
+    runs: false,
+};
+
+/// A rollback goes straight back; everything else goes by the strategy.
+fn intent(state: &UnitState, desired: Option<&DesiredUnit>) -> Intent {
+    let Some(rollback) = &state.rollback else { return Intent::Forward };
+    if desired.is_none_or(|desired| desired.digest() != rollback.good) {
+        return Intent::Forward;
+    }
+    let left = state.last_verified.as_ref().filter(|verified| verified.rendered == rollback.bad);
+    Intent::Rollback { undo: left.map(|verified| verified.undo.clone()).unwrap_or_default() }
+}
+
+/// Why a unit's candidate is not verified; `None`: it is.
+fn unverified(state: &UnitState) -> Option<String> {
+    let Some(Wants::Run { rendered, version }) = state.candidate.as_ref().map(|candidate| &candidate.wants) else {
+        return Some("it is not asked for here".into());
+    };
+    if state.last_verified.as_ref().is_some_and(|verified| verified.rendered == *rendered) && state.running().is_none()
+    {
+        return None;
+    }
+    Some(match (state.held.first(), state.running()) {
+        (Some(held), _) => held.message.clone(),
+        (None, Some(_)) => format!("{version} rolls out"),
+        (None, None) => format!("{version} is not verified"),
+    })
+}
+
+/// What runs is of a state that nothing is remembered of, and is not what Git asks for: nobody may guess.
+fn unknown_origin(state: &UnitState, observed: &ObservedUnit) -> Option<String> {
+    if state.effective.is_some() || state.rollout.is_some() || state.acked.is_some() {
+        return None;
+    }
+    let groups = observed.groups.known()?;
+    let group = groups.iter().find(|group| !group.retiring && group.replicas > 0)?;
+    let count = groups.len();
+    Some(format!(
+        "{count} groups run that nothing is remembered of (version {}, {}), and Git asks for something else",
+        group.version,
+        group.rendered.short()
+    ))
+}

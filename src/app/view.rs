@@ -1,0 +1,327 @@
+//! From a unit's journal and what was seen of it to what people and programs are told.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::unit::glance::Glance;
+use super::unit::outcome::{kind_label, outcome_label};
+use crate::api::types::{
+    AnalysisView, GroupView, HeldView, InstanceView, PhaseView, RollbackView, RolloutSummary, RolloutView, UnitHealth,
+    UnitStatus, VersionRef,
+};
+use crate::domain::analysis::Outcome as Verdict;
+use crate::domain::desired::DesiredUnit;
+use crate::domain::digest::Digest;
+use crate::domain::id::{Revision, UnitId};
+use crate::domain::observed::{ObservedGroup, ObservedUnit, Seen};
+use crate::domain::plan::{Plan, PlanKind};
+use crate::domain::rollout::event::{Outcome, Why};
+use crate::domain::rollout::state::{Course, RolloutState};
+use crate::domain::unit::held::{Held, HeldReason};
+use crate::domain::unit::state::{RollbackStatus, UnitState, Wants};
+
+/// The desired states that a unit's state names, by digest.
+pub type Known = BTreeMap<Digest, std::sync::Arc<DesiredUnit>>;
+
+/// The digests that [`status`] wants to have looked up.
+pub fn wanted(state: &UnitState) -> Vec<Digest> {
+    let candidate = state.candidate.as_ref().and_then(|candidate| match &candidate.wants {
+        Wants::Run { rendered, .. } => Some(rendered.clone()),
+        Wants::Gone { .. } => None,
+    });
+    let effective = state.effective.as_ref().and_then(|effective| effective.rendered.clone());
+    let verified = state.last_verified.as_ref().map(|verified| verified.rendered.clone());
+    let rollback = state.rollback.as_ref().map(|rollback| [rollback.bad.clone(), rollback.good.clone()]);
+    candidate.into_iter().chain(effective).chain(verified).chain(rollback.into_iter().flatten()).collect()
+}
+
+/// One unit, for people and programs.
+pub fn status(unit: &UnitId, glance: &Glance, known: &Known, environment_suspended: bool) -> UnitStatus {
+    let state = &glance.state;
+    let (health, message) = health(glance, known);
+    let effective = state.effective.as_ref();
+    let desired = effective.and_then(|effective| effective.rendered.as_ref()).and_then(|digest| known.get(digest));
+    UnitStatus {
+        unit: unit.clone(),
+        health,
+        message,
+        candidate: state.candidate.as_ref().and_then(|candidate| match &candidate.wants {
+            Wants::Run { rendered, .. } => Some(version(known, rendered, Some(&candidate.revision))),
+            Wants::Gone { .. } => None,
+        }),
+        effective: effective.and_then(|effective| {
+            effective.rendered.as_ref().map(|rendered| version(known, rendered, Some(&effective.revision)))
+        }),
+        last_verified: state
+            .last_verified
+            .as_ref()
+            .map(|verified| version(known, &verified.rendered, Some(&verified.revision))),
+        held: state.held.iter().map(held_view).collect(),
+        replicas: desired.map_or(0, |desired| desired.replicas),
+        groups: glance.observed.as_ref().map(groups).unwrap_or_default(),
+        rollout: state.rollout.as_ref().map(|rollout| rollout_view(glance, rollout)),
+        rollback: state.rollback.as_ref().map(|rollback| {
+            let (status, commit, branch, message) = rollback_status(&rollback.status);
+            RollbackView {
+                id: rollback.id.clone(),
+                reason: rollback.reason.clone(),
+                bad: version(known, &rollback.bad, Some(&rollback.bad_revision)),
+                good: version(known, &rollback.good, Some(&rollback.good_revision)),
+                status: status.into(),
+                message,
+                commit,
+                branch,
+                started: rollback.at,
+                traffic_back: None,
+            }
+        }),
+        suspended: state.suspended.is_some() || environment_suspended,
+        changed: last_change(state),
+    }
+}
+
+fn version(known: &Known, rendered: &Digest, revision: Option<&Revision>) -> VersionRef {
+    VersionRef {
+        version: known.get(rendered).map_or_else(|| rendered.short().to_owned(), |desired| desired.version.clone()),
+        rendered: rendered.clone(),
+        revision: revision.cloned(),
+    }
+}
+
+/// One reason, for the API.
+pub fn held_view(held: &Held) -> HeldView {
+    let reason = match &held.reason {
+        HeldReason::DependsOn { .. } => "dependsOn".into(),
+        HeldReason::Wave { .. } => "wave".into(),
+        plain => match serde_json::to_value(plain) {
+            Ok(serde_json::Value::String(name)) => name,
+            _ => format!("{plain:?}"),
+        },
+    };
+    HeldView { reason, message: held.message.clone(), remedy: held.remedy.clone() }
+}
+
+/// How the unit stands, and the most important thing to know, the root cause first.
+fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
+    let state = &glance.state;
+    if let Some(ObservedUnit { groups: Seen::Unknown(reason), .. }) = &glance.observed {
+        return (UnitHealth::Unknown, format!("what runs can't be seen: {reason}"));
+    }
+    if let Some(reason) = glance.stuck.as_ref().or_else(|| state.running().and_then(|rollout| rollout.stopped.as_ref()))
+    {
+        return (UnitHealth::Stuck, reason.clone());
+    }
+    if let Some(rollback) = &state.rollback {
+        let (.., message) = rollback_status(&rollback.status);
+        let good = version(known, &rollback.good, None).version;
+        return (UnitHealth::RollingBack, format!("back to {good}: {}; {message}", rollback.reason));
+    }
+    if let Some(rollout) = state.running() {
+        return running(glance, rollout);
+    }
+    if let Some(reason) = &glance.blocked {
+        return (UnitHealth::Degraded, reason.clone());
+    }
+    if let Some(held) = state.held.first() {
+        return (UnitHealth::Held, held.message.clone());
+    }
+    match (&state.candidate, &state.effective) {
+        (None, None) => (UnitHealth::Unknown, "not looked at yet".into()),
+        (_, Some(effective)) if effective.rendered.is_none() => (UnitHealth::InSync, "removed".into()),
+        _ if state.last_verified.is_none() => (UnitHealth::Progressing, "not looked at yet".into()),
+        _ => (UnitHealth::InSync, "what Git asks for runs".into()),
+    }
+}
+
+fn running(glance: &Glance, rollout: &RolloutState) -> (UnitHealth, String) {
+    let phase =
+        rollout.phase.as_ref().and_then(|phase| glance.plan.as_ref()?.phase(phase.id).map(|phase| phase.name.clone()));
+    let phase = phase.unwrap_or_else(|| "starting".into());
+    if let Some(by) = &rollout.paused {
+        return (UnitHealth::Paused, format!("{phase}: paused by {by}"));
+    }
+    let waits = glance.waits.as_ref().map(|(reason, _)| reason.as_str());
+    let message = waits.map_or_else(|| phase.clone(), |waits| format!("{phase}: {waits}"));
+    let waits_for_people = glance.waits.as_ref().is_some_and(|(_, until)| until.is_none())
+        && rollout.phase.as_ref().is_some_and(|phase| phase.true_since.is_some());
+    match (rollout.kind, &rollout.course) {
+        (_, Course::Settling(Why::Failed(failure))) => (UnitHealth::RollingBack, failure.reason.clone()),
+        (PlanKind::Heal, _) => (UnitHealth::Degraded, message),
+        (PlanKind::Remove, _) => (UnitHealth::Removing, message),
+        (PlanKind::Rollback, _) => (UnitHealth::RollingBack, message),
+        _ if waits_for_people => (UnitHealth::Paused, message),
+        _ => (UnitHealth::Progressing, message),
+    }
+}
+
+fn groups(observed: &ObservedUnit) -> Vec<GroupView> {
+    let Seen::Known(groups) = &observed.groups else { return Vec::new() };
+    let traffic = observed.traffic.known().and_then(Option::as_ref);
+    let total: u64 =
+        traffic.map_or(0, |traffic| traffic.backends.values().map(|backend| u64::from(backend.weight)).sum());
+    let share = |group: &ObservedGroup| {
+        let weight = traffic?.backends.get(&group.group).map_or(0, |backend| backend.weight);
+        #[expect(clippy::cast_precision_loss, reason = "weights are far below 2^52, and this is for people")]
+        Some(if total == 0 { 0.0 } else { f64::from(weight) * 100.0 / total as f64 })
+    };
+    let view = |group: &ObservedGroup| GroupView {
+        group: group.group.clone(),
+        version: group.version.clone(),
+        replicas: group.replicas,
+        ready: group.ready(u32::MAX),
+        share: share(group),
+        retiring: group.retiring,
+        instances: group
+            .instances
+            .iter()
+            .map(|instance| InstanceView {
+                id: instance.id.clone(),
+                ready: instance.ready,
+                address: instance.address.map(|address| address.to_string()),
+                restarts: instance.restarts,
+                message: instance.message.clone(),
+            })
+            .collect(),
+    };
+    groups.iter().map(view).collect()
+}
+
+fn rollout_view(glance: &Glance, rollout: &RolloutState) -> RolloutView {
+    let plan = glance.plan.as_ref().filter(|plan| plan.digest() == rollout.plan).map(AsRef::as_ref);
+    RolloutView {
+        summary: summary(rollout, plan),
+        phases: plan.map(|plan| phases(rollout, plan)).unwrap_or_default(),
+        analyses: rollout
+            .analyses
+            .iter()
+            .filter_map(|(key, tally)| {
+                let name = analysis_name(&key.0, plan)?;
+                let verdict =
+                    plan.and_then(|plan| plan.analyses.get(&name)).and_then(|analysis| tally.verdict(analysis));
+                let outcome = match verdict {
+                    None => "running",
+                    Some(Verdict::Success) => "success",
+                    Some(Verdict::Failure) => "failure",
+                    Some(Verdict::Inconclusive) => "inconclusive",
+                };
+                Some(AnalysisView { name, outcome: outcome.into(), detail: tally.detail().to_owned() })
+            })
+            .collect(),
+        waits: glance.waits.as_ref().map(|(reason, _)| reason.clone()),
+        until: glance.waits.as_ref().and_then(|(_, until)| *until),
+    }
+}
+
+/// The analysis that a key belongs to: `gate/NAME/n`, or `step/PHASE/INDEX/n` through the plan.
+fn analysis_name(key: &str, plan: Option<&Plan>) -> Option<crate::domain::id::Name> {
+    use crate::domain::plan::{Condition, PhaseId};
+    let parts: Vec<&str> = key.split('/').collect();
+    match parts.as_slice() {
+        ["gate", name, _] => name.parse().ok(),
+        ["step", phase, index, _] => {
+            let phase = plan?.phase(PhaseId(phase.parse().ok()?))?;
+            match phase.advance.get(index.parse::<usize>().ok()?)? {
+                Condition::Analysis(name) => Some(name.clone()),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn phases(rollout: &RolloutState, plan: &Plan) -> Vec<PhaseView> {
+    let settling = matches!(rollout.course, Course::Settling(_));
+    let list = if settling { &plan.settle } else { &plan.phases };
+    let now = rollout.phase.as_ref();
+    let ended = rollout.outcome().is_some();
+    let view = |phase: &crate::domain::plan::Phase| {
+        let order = now.map(|now| phase.id.cmp(&now.id));
+        let state = match order {
+            Some(std::cmp::Ordering::Less) => "done",
+            Some(std::cmp::Ordering::Equal) if ended => "done",
+            Some(std::cmp::Ordering::Equal) => "current",
+            _ => "pending",
+        };
+        let entered = now.filter(|now| now.id == phase.id).map(|now| now.entered);
+        PhaseView { name: phase.name.clone(), state: state.into(), entered, left: None }
+    };
+    list.iter().map(view).collect()
+}
+
+/// A rollout in a line.
+pub fn summary(rollout: &RolloutState, plan: Option<&Plan>) -> RolloutSummary {
+    let (status, reason) = match &rollout.course {
+        Course::Ended(outcome) => (outcome_label(outcome), outcome_reason(outcome)),
+        Course::Settling(why) => ("settling", Some(super::unit::advance::why_text(why))),
+        Course::Forward if rollout.stopped.is_some() => ("stopped", rollout.stopped.clone()),
+        Course::Forward if rollout.paused.is_some() => ("paused", rollout.paused.clone().map(|by| format!("by {by}"))),
+        Course::Forward => ("running", rollout.failure.as_ref().map(|failure| failure.reason.clone())),
+    };
+    let named = |group: Option<&crate::domain::id::GroupId>| {
+        group.and_then(|group| plan?.groups.get(group)).map(|source| source.version.clone())
+    };
+    RolloutSummary {
+        id: rollout.id.clone(),
+        kind: kind_label(rollout.kind).into(),
+        from: named(plan.and_then(|plan| plan.stable.as_ref())),
+        to: named(plan.and_then(|plan| plan.target.as_ref())),
+        revision: None,
+        status: status.into(),
+        reason,
+        started: rollout.began,
+        ended: None,
+    }
+}
+
+/// Why a rollout ended as it did.
+pub fn outcome_reason(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::RolledBack(failure) => Some(failure.reason.clone()),
+        Outcome::Aborted { by, reason } if reason.is_empty() => Some(format!("by {by}")),
+        Outcome::Aborted { by, reason } => Some(format!("by {by}: {reason}")),
+        Outcome::Verified | Outcome::Superseded => None,
+    }
+}
+
+fn rollback_status(status: &RollbackStatus) -> (&'static str, Option<Revision>, Option<String>, String) {
+    match status {
+        RollbackStatus::Decided => ("decided", None, None, "the revert is being made".into()),
+        RollbackStatus::Committed { revision } => {
+            ("committed", Some(revision.clone()), None, "the revert is being pushed".into())
+        }
+        RollbackStatus::Pushed { revision } => {
+            ("pushed", Some(revision.clone()), None, "the revert is on the branch".into())
+        }
+        RollbackStatus::Held { reason, branch: Some(branch) } => {
+            ("held", None, Some(branch.clone()), format!("merge the revert from branch {branch}: {reason}"))
+        }
+        RollbackStatus::Held { reason, branch: None } => ("held", None, None, reason.clone()),
+    }
+}
+
+fn last_change(state: &UnitState) -> Option<Timestamp> {
+    let rollout =
+        state.rollout.as_ref().map(|rollout| rollout.phase.as_ref().map_or(rollout.began, |phase| phase.entered));
+    let ended = state.history.last().map(|past| past.ended);
+    let candidate = state.candidate.as_ref().map(|candidate| candidate.seen);
+    rollout.max(ended).max(candidate)
+}
+
+/// A rollout that is over, in a line.
+pub fn past(past: &crate::domain::unit::state::Past, plan: Option<&Plan>) -> RolloutSummary {
+    let named = |group: Option<&crate::domain::id::GroupId>| {
+        group.and_then(|group| plan?.groups.get(group)).map(|source| source.version.clone())
+    };
+    RolloutSummary {
+        id: past.id.clone(),
+        kind: plan.map_or("unknown", |plan| kind_label(plan.kind)).into(),
+        from: named(plan.and_then(|plan| plan.stable.as_ref())),
+        to: named(plan.and_then(|plan| plan.target.as_ref())),
+        revision: None,
+        status: outcome_label(&past.outcome).into(),
+        reason: outcome_reason(&past.outcome),
+        started: past.began,
+        ended: Some(past.ended),
+    }
+}

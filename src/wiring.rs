@@ -1,0 +1,120 @@
+//! The only place that names concrete adapters: puts the ports together.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::adapters::artifacts::{ArtifactLimits, ArtifactStore};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::journal::sqlite::SqliteJournal;
+use crate::adapters::metrics::Meter;
+use crate::adapters::platform::host::HostPlatform;
+use crate::adapters::source::git::{Auth, GitConfig, GitSource, Token};
+use crate::adapters::traffic::router::RouterTraffic;
+use crate::api::types::CheckResult;
+use crate::app::blobs::Blobs;
+use crate::app::check;
+use crate::app::config::{Config, SourceSettings};
+use crate::app::daemon::{self, Ended};
+use crate::app::hub::Hub;
+use crate::app::telemetry::Telemetry;
+use crate::app::world::World;
+use crate::domain::id::Epoch;
+use crate::ports::journal::Journal;
+use crate::ports::source::Source;
+use crate::ports::traffic::Traffic;
+
+/// Runs the daemon until it is told to stop or is taken over.
+///
+/// # Errors
+///
+/// Something that it can't run without is not there; the message says what and what to do.
+pub async fn run_daemon(config: Config, take_over: bool) -> anyhow::Result<Ended> {
+    let world = Arc::new(world(&config, take_over).await?);
+    daemon::run(world, config, crate::process::terminated(), crate::process::notify_ready).await
+}
+
+async fn world(config: &Config, take_over: bool) -> anyhow::Result<World> {
+    std::fs::create_dir_all(&config.state_dir)
+        .with_context(|| format!("the state folder {} can't be made", config.state_dir.display()))?;
+    let path = config.state_dir.join("journal.db");
+    let journal = tokio::task::spawn_blocking(move || SqliteJournal::open(&path, take_over)).await??;
+    let journal: Arc<dyn Journal> = Arc::new(journal);
+    let holder = format!("{} pid {}", config.installation, std::process::id());
+    let epoch = journal.claim(&holder).await?;
+    assemble(config, journal, epoch).await
+}
+
+async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> anyhow::Result<World> {
+    let source: Arc<dyn Source> = Arc::new(GitSource::open(git_config(config)).await?);
+    let installation = config.installation.to_string();
+    let traffic: Arc<dyn Traffic> = Arc::new(RouterTraffic::new(config.router.sockets.clone(), installation.clone()));
+    let artifacts = ArtifactStore::open(config.state_dir.join("artifacts"), source.clone(), ArtifactLimits::default())?;
+    Ok(World {
+        installation: config.installation.clone(),
+        epoch,
+        blobs: Blobs::new(journal.clone()),
+        journal,
+        source,
+        platform: Arc::new(HostPlatform::new(config.supervisor.socket.clone(), installation)),
+        metrics: Arc::new(Meter::new(traffic.clone())?),
+        traffic,
+        artifacts: Arc::new(artifacts),
+        clock: Arc::new(SystemClock),
+        hub: Hub::default(),
+        telemetry: Telemetry::default(),
+    })
+}
+
+/// Looks at everything the daemon will depend on, without one: for `trimtab check` before anything runs.
+pub async fn check_without_daemon(config: &Config) -> Vec<CheckResult> {
+    let installation = config.installation.to_string();
+    let git = async {
+        let source = GitSource::open(git_config(config)).await?;
+        let head = source.fetch().await?;
+        Ok::<_, crate::ports::source::SourceError>(format!(
+            "{} answers; the head is {}",
+            source.describe(),
+            head.revision
+        ))
+    };
+    let traffic = RouterTraffic::new(config.router.sockets.clone(), installation.clone());
+    let platform = HostPlatform::new(config.supervisor.socket.clone(), installation);
+    let (git, platform, traffic) =
+        tokio::join!(git, crate::ports::platform::Platform::check(&platform), traffic.check());
+    let path = config.state_dir.join("journal.db");
+    let state = state(path).await;
+    vec![
+        check::result("git", git.map(|found| (found, Vec::new()))),
+        check::result("supervisor", platform.map(|limitations| ("it answers".into(), limitations))),
+        check::result("router", traffic.map(|limitations| ("it answers".into(), limitations))),
+        check::result("state", state.map(|found| (found, Vec::new()))),
+    ]
+}
+
+async fn state(path: std::path::PathBuf) -> anyhow::Result<String> {
+    if !path.exists() {
+        return Ok(format!("nothing is remembered yet in {}", path.display()));
+    }
+    let journal = tokio::task::spawn_blocking(move || SqliteJournal::open(&path, false)).await??;
+    let count = journal.verify().await?;
+    Ok(format!("{count} records match their checksums"))
+}
+
+fn git_config(config: &Config) -> GitConfig {
+    let SourceSettings { url, branch, path, timeout, token_file, ssh_key, known_hosts, .. } = &config.source;
+    let auth = match (token_file, ssh_key) {
+        (Some(file), _) => Auth::Token { username: "x-access-token".into(), token: Token::File(file.clone()) },
+        (None, Some(key)) => Auth::Ssh {
+            key: key.clone(),
+            known_hosts: known_hosts.clone().unwrap_or_else(|| config.state_dir.join("known_hosts")),
+        },
+        (None, None) => Auth::None,
+    };
+    GitConfig {
+        path: path.clone(),
+        auth,
+        timeout: timeout.duration(),
+        ..GitConfig::new(url.clone(), branch.clone(), config.state_dir.join("mirror.git"))
+    }
+}
