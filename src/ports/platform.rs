@@ -80,7 +80,7 @@ pub trait Platform: Send + Sync {
     /// What became of a run, with its capped output.
     async fn run(&self, id: &RunId) -> (Seen<ObservedRun>, String);
 
-    /// Kills a run's whole tree.
+    /// Kills a run's whole tree. One that is not there, or has ended, is no error.
     async fn kill_run(&self, epoch: Epoch, id: &RunId) -> Result<(), PlatformError>;
 
     /// The last lines of the instances' logs, newest last, each `instance stream line`.

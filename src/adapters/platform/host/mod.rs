@@ -136,6 +136,10 @@ impl Drop for HostPlatform {
     }
 }
 
+fn is_not_found(error: &ClientError) -> bool {
+    error.refusal::<ErrorBody>().is_some_and(|body| body.code == ErrorCode::NotFound)
+}
+
 fn group_path(unit: &UnitId, group: &GroupId) -> String {
     format!("/v1/groups/{}", segment(&group_key(unit, group)))
 }
@@ -231,19 +235,18 @@ impl Platform for HostPlatform {
                 }
                 (Seen::Known(convert::run(&status.state)), status.output)
             }
-            Err(error) => match error.refusal::<ErrorBody>() {
-                Some(ErrorBody { code: ErrorCode::NotFound, .. }) => {
-                    (Seen::Known(ObservedRun::NotStarted), String::new())
-                }
-                _ => (Seen::Unknown(error.to_string()), String::new()),
-            },
+            Err(error) if is_not_found(&error) => (Seen::Known(ObservedRun::NotStarted), String::new()),
+            Err(error) => (Seen::Unknown(error.to_string()), String::new()),
         }
     }
 
     async fn kill_run(&self, epoch: Epoch, id: &RunId) -> Result<(), PlatformError> {
         let path = format!("{}?epoch={epoch}", run_path(id));
         let result = self.client.bytes(Method::DELETE, &path, None::<&()>).await;
-        result.map(|_| ()).map_err(|error| self.error(&error, epoch))
+        match result {
+            Err(error) if is_not_found(&error) => Ok(()),
+            other => other.map(|_| ()).map_err(|error| self.error(&error, epoch)),
+        }
     }
 
     async fn logs(
