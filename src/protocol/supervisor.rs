@@ -2,7 +2,8 @@
 //!
 //! - `GET /v1/hello` -> [`Hello`](super::Hello)
 //! - `PUT /v1/groups/{key}` with [`PutGroup`] -> [`GroupStatus`]: the group as it shall be, absolute; durable before the answer,
-//!   which does not wait for the instances. Only `replicas` and `markers` may differ from what is there: a group's spec never changes.
+//!   which does not wait for the instances. Only `replicas`, `markers` and `health.within` may differ from what is there: a
+//!   group's spec never changes otherwise.
 //! - `DELETE /v1/groups/{key}?epoch=N` -> 202: its instances are stopped gracefully, then its files removed; 204 when there is none
 //! - `GET /v1/groups?since=SEQ&wait=30s` -> [`GroupList`]: at once when `seq` is beyond `since`, else when it changes or the wait ends
 //! - `GET /v1/groups/{key}` -> [`GroupStatus`]

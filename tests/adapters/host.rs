@@ -92,7 +92,7 @@ async fn a_group_lives_from_its_first_instance_to_its_last() {
     let seen = known(&platform).await.unwrap();
     assert!(seen.iter().all(|group| group.retiring), "{seen:?}");
     eventually_async(PATIENCE, "the group is gone", || async {
-        Ok::<_, String>(known(&platform).await?.is_empty().then_some(()))
+        known(&platform).await?.is_empty().then_some(()).ok_or("not yet".to_owned())
     })
     .await;
     platform.retire_group(Epoch(3), &unit(), &wanted.group).await.expect("again, harmlessly");
