@@ -29,3 +29,4 @@ pub mod strategy;
 pub mod unit;
 pub mod verdict;
 pub mod workload;
+pub mod yaml_edit;
