@@ -20,6 +20,9 @@ pub struct Args {
     /// The ports to give to instances
     #[arg(long, value_name = "FIRST-LAST", default_value_t)]
     port_range: PortRange,
+    /// The user of apps and scripts that name none; the supervisor's own if not given
+    #[arg(long, value_name = "USER")]
+    app_user: Option<String>,
     /// Another boot id than the kernel's, to rehearse a restart of the machine
     #[arg(long, env = "TRIMTAB_BOOT_ID", hide = true)]
     boot_id: Option<String>,
@@ -39,6 +42,7 @@ pub fn run(args: Args) -> ExitCode {
         socket: args.socket,
         socket_mode: args.socket_mode,
         ports: args.port_range,
+        app_user: args.app_user,
         boot_id: args.boot_id,
     };
     match super::block_on(supervisor::run(options)) {

@@ -26,6 +26,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Who has which port.
     pub ports: Mutex<Ports>,
+    /// The user of apps and scripts that name none; the supervisor's own where there is none here either.
+    pub app_user: Option<String>,
 }
 
 impl Context {
@@ -42,6 +44,11 @@ impl Context {
     /// The ports, for a moment.
     pub fn ports(&self) -> MutexGuard<'_, Ports> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who runs what names this user, or none.
+    pub fn user(&self, named: &Option<String>) -> Option<String> {
+        named.as_ref().or(self.app_user.as_ref()).cloned()
     }
 
     /// A name for the control groups of one launch, unique on this machine.

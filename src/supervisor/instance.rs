@@ -149,7 +149,7 @@ impl Instance {
         self.record.ready = None;
         self.save().await?;
         let launch = self.launch().await?;
-        let attempt = Attempt::begin(&self.attempt_dir(), &launch).await?;
+        let attempt = Attempt::begin(&self.attempt_dir(), &launch, &self.ctx.hierarchies).await?;
         self.watch(attempt);
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Instance {
         if self.record.prepared {
             return Ok(());
         }
-        let user = self.spec.process.user.clone();
+        let user = self.ctx.user(&self.spec.process.user);
         let (source, target) = (files_dir(&self.dir), self.dir.join("work"));
         let has_files = self.spec.artifact_dir.is_some();
         blocking(move || -> Result<(), StartError> {
@@ -201,7 +201,7 @@ impl Instance {
             env: environment::of_instance(&process.env, &self.spec.markers, &built_ins, &token),
             token,
             dir: self.dir.join("work"),
-            user: process.user.clone(),
+            user: self.ctx.user(&process.user),
             cgroup,
             output: Output::Logs { dir: self.dir.clone(), limit: process.log_limit.unwrap_or(LOG_LIMIT) },
             stop: self.stop_request(StopCause::Shutdown),

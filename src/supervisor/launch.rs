@@ -5,8 +5,10 @@
 //! gone for good. In the second case the holder of the lock writes the exit record if there is none, after which a
 //! shim that comes late does not start anything any more.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
+use super::cgroup::hierarchy::Hierarchies;
 use super::shim::records::{AppRecord, ExitRecord, LOCK, Launch, ShimRecord, StopRequest};
 use super::store::{self, Lock, StoreError};
 use super::sys::{self, Preparation};
@@ -39,7 +42,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// Writes the launch and starts its shim. Returns when the program has begun, or when it is clear that it will not.
-    pub async fn begin(dir: &Path, launch: &Launch) -> Result<Attempt, StoreError> {
+    pub async fn begin(dir: &Path, launch: &Launch, hierarchies: &Hierarchies) -> Result<Attempt, StoreError> {
         let (folder, record) = (dir.to_owned(), launch.clone());
         let words = blocking(move || {
             store::create_dir(&folder)?;
@@ -53,7 +56,8 @@ impl Attempt {
         std::os::unix::process::CommandExt::arg0(&mut plain, "trimtab");
         plain.arg("shim").arg(dir).env_clear().current_dir("/");
         plain.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(words);
-        sys::before_exec(&mut plain, Preparation::default());
+        let shelter = hierarchies.shelter().filter_map(|file| CString::new(file.into_os_string().into_vec()).ok());
+        sys::before_exec(&mut plain, Preparation { join: shelter.collect(), identity: None });
         let mut child = Command::from(plain).spawn().map_err(StoreError::io(dir, "given a shim"))?;
         if let Some(mut stdout) = child.stdout.take() {
             // The shim closes it when the program has begun, or when it leaves.

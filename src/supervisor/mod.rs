@@ -59,6 +59,7 @@ use self::ports::{PortRange, Ports};
 use self::runs::Runs;
 use self::server::Service;
 use self::store::{Lock, StoreError};
+use crate::net::notify;
 use crate::net::server::{BindError, bind};
 
 /// How a supervisor runs.
@@ -72,6 +73,8 @@ pub struct Options {
     pub socket_mode: u32,
     /// The ports that it gives to instances.
     pub ports: PortRange,
+    /// The user of apps and scripts that name none, instead of the supervisor's own.
+    pub app_user: Option<String>,
     /// Another boot id than the kernel's, to rehearse a restart of the machine.
     pub boot_id: Option<String>,
 }
@@ -120,6 +123,8 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
     let mut limitations = hierarchies.limitations();
     if !nix::unistd::Uid::effective().is_root() {
         limitations.push("apps can't run as another user: the supervisor is not root".into());
+    } else if options.app_user.is_none() {
+        limitations.push("apps that name no user run as root: give the supervisor an --app-user".into());
     }
     let ctx = Arc::new(Context {
         state: state.clone(),
@@ -128,6 +133,7 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
         board: board::Board::default(),
         metrics: Metrics::new()?,
         ports: Mutex::new(Ports::new(options.ports)),
+        app_user: options.app_user,
     });
     let gate = Arc::new(EpochGate::open(state)?);
     let (groups, unreadable_groups) = Groups::load(ctx.clone(), gate.clone())?;
@@ -138,6 +144,7 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
     let start = uuid::Uuid::now_v7().to_string();
     let service = Arc::new(Service { ctx, gate, groups, runs, start, limitations });
     let (listener, _socket_lock) = bind(&options.socket, options.socket_mode)?.into_parts();
+    notify::ready();
     tracing::info!(socket = %options.socket.display(), "supervisor serves");
     let leave = async move {
         tokio::select! {
@@ -147,7 +154,10 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
     };
     tokio::select! {
         outcome = axum::serve(listener, server::router(service)) => outcome.map_err(system("serve its socket"))?,
-        () = leave => tracing::info!("supervisor leaves; its processes go on"),
+        () = leave => {
+            notify::stopping();
+            tracing::info!("supervisor leaves; its processes go on");
+        }
     }
     Ok(())
 }

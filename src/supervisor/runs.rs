@@ -107,10 +107,11 @@ impl Runs {
         let record = RunRecord { spec: put.spec, started: clock::now(), attempt: 0, end: None };
         let written = record.clone();
         let made = making.clone();
+        let user = self.ctx.user(&written.spec.user);
         let copied = blocking(move || -> Result<(), GroupError> {
             store::create_dir(&made)?;
             let spec = &written.spec;
-            let owner = Identity::of(spec.user.as_deref()).ok().and_then(|identity| identity.owner());
+            let owner = Identity::of(user.as_deref()).ok().and_then(|identity| identity.owner());
             files::make_dir(spec.artifact_dir.as_deref(), &made.join("work"), owner)
                 .map_err(|source| GroupError::Artifact { key: spec.id.to_string(), source })?;
             Ok(store::write(&made, &written)?)
@@ -309,11 +310,11 @@ async fn begin(ctx: &Context, run: &Run) -> Result<Attempt, StoreError> {
         env: environment::of_run(&spec.env, &spec.markers, spec.id.as_str(), &token),
         token,
         dir: run.dir.join("work"),
-        user: spec.user,
+        user: ctx.user(&spec.user),
         cgroup,
         output: Output::Capped { file: output_file(&run.dir), limit: spec.output_limit },
         stop: request(StopCause::Shutdown),
         timeout: Some(spec.timeout),
     };
-    Attempt::begin(&dir, &launch).await
+    Attempt::begin(&dir, &launch, &ctx.hierarchies).await
 }

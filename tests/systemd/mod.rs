@@ -2,4 +2,5 @@
 
 mod machine;
 mod router;
+mod supervisor;
 mod units;

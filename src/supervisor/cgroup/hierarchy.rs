@@ -1,4 +1,8 @@
 //! Which control groups this machine offers to this process, and what of a wish for limits they can hold.
+//!
+//! Usually the groups are made below the supervisor's own. As a unit of systemd it makes them beside all units instead, and
+//! puts the shims there too ([`Hierarchies::shelter`]): `systemctl kill` reaches every process in the unit's group and below,
+//! and systemd starts nothing in a group that has limited groups below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +25,16 @@ pub struct Hierarchies {
     v1: BTreeMap<String, PathBuf>,
     /// What can't be used, and why.
     problems: BTreeMap<String, String>,
+    /// The groups that shims are put into, out of the unit's.
+    shelter: Vec<PathBuf>,
 }
+
+/// The group beside all units that holds everything of a supervisor that is one.
+const OUTSIDE: &str = "trimtab";
+/// The group of the shims in it.
+const SHIMS: &str = "shims";
+/// The hierarchy by which systemd knows which process is whose, where it is not the unified one.
+const SYSTEMD: &str = "name=systemd";
 
 /// The leaf that the supervisor moves itself into: in v2 a group with limited children may hold no process.
 const OWN_LEAF: &str = "supervisor";
@@ -30,9 +43,30 @@ impl Hierarchies {
     /// Looks at this machine, and tries whether groups can be made.
     pub fn detect() -> Hierarchies {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let mut found = Hierarchies::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), Path::new("/"));
+        let (mountinfo, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+        // Only the main process of a unit is told where to say that it is ready.
+        let outside = std::env::var_os("NOTIFY_SOCKET").and_then(|_| beside_units(&own));
+        let mut found = Hierarchies::parse(&mountinfo, outside.as_ref().unwrap_or(&own), Path::new("/"));
         found.drop_unusable();
+        if outside.is_some() {
+            found.make_shelter();
+        }
         found
+    }
+
+    /// The files into which a shim writes `0` to be out of reach of what is done to the supervisor's unit.
+    pub fn shelter(&self) -> impl Iterator<Item = PathBuf> {
+        self.shelter.iter().map(|folder| folder.join("cgroup.procs"))
+    }
+
+    fn make_shelter(&mut self) {
+        let folders = self.unified.iter().chain(self.v1.get(SYSTEMD)).map(|folder| folder.join(SHIMS));
+        for folder in folders.collect::<Vec<_>>() {
+            match fs::create_dir_all(&folder) {
+                Ok(()) => self.shelter.push(folder),
+                Err(error) => drop(self.problems.insert(SHIMS.into(), format!("{}: {error}", folder.display()))),
+            }
+        }
     }
 
     /// Reads `/proc/self/mountinfo` and `/proc/self/cgroup`; mount points are looked for below `root`.
@@ -49,13 +83,16 @@ impl Hierarchies {
                 // After a restart into the leaf (systemd's DelegateSubgroup, too) the groups go beside it.
                 let leaf = own.file_name().is_some_and(|name| name == OWN_LEAF);
                 let folder = if leaf { own.parent().map(Path::to_owned).unwrap_or(own) } else { own };
+                make_outside(&folder);
                 let controllers = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
                 found.unified_controllers = controllers.split_ascii_whitespace().map(str::to_owned).collect();
                 found.unified = Some(folder);
             } else if mount.kind == "cgroup" {
                 for controller in mount.options.split(',') {
                     if let Some(path) = own_v1(own, controller) {
-                        found.v1.insert(controller.to_owned(), place(path));
+                        let folder = place(path);
+                        make_outside(&folder);
+                        found.v1.insert(controller.to_owned(), folder);
                     }
                 }
             }
@@ -156,6 +193,9 @@ impl Hierarchies {
         if self.unified.is_none() && !self.v1.contains_key("freezer") {
             words.push("process trees are followed by descent only, without control groups".into());
         }
+        if let Some(problem) = self.problems.get(SHIMS) {
+            words.push(format!("`systemctl kill` of the supervisor would end the apps too: {problem}"));
+        }
         words
     }
 
@@ -180,6 +220,37 @@ fn parse_mount(line: &str) -> Option<Mount<'_>> {
     let mut left = left.split(' ').skip(3);
     let mut right = right.split(' ');
     Some(Mount { root: left.next()?, point: left.next()?, kind: right.next()?, options: right.nth(1)? })
+}
+
+/// `/proc/self/cgroup` as if this process were in a group beside all units; `None` where it is in none.
+fn beside_units(own: &str) -> Option<String> {
+    let mut any = false;
+    let mut lines = String::new();
+    for line in own.lines() {
+        let (head, path) = line.rsplit_once(':')?;
+        let mut parts: Vec<&str> = path.split('/').collect();
+        match parts.iter().rposition(|part| part.ends_with(".service")) {
+            Some(unit) => {
+                parts.truncate(unit);
+                while parts.last().is_some_and(|part| part.ends_with(".slice")) {
+                    parts.pop();
+                }
+                parts.push(OUTSIDE);
+                any = true;
+                let path = parts.join("/");
+                lines.push_str(&format!("{head}:{}{path}\n", if path.starts_with('/') { "" } else { "/" }));
+            }
+            None => lines.push_str(&format!("{line}\n")),
+        }
+    }
+    any.then_some(lines)
+}
+
+/// Makes the group beside all units, if the folder is to be it. One that can't be made is found out when it is tried.
+fn make_outside(folder: &Path) {
+    if folder.file_name().is_some_and(|name| name == OUTSIDE) {
+        let _ = fs::create_dir(folder);
+    }
 }
 
 /// The own group's path in the v1 hierarchy of a controller.
@@ -346,5 +417,37 @@ mod tests {
         let mountinfo = "24 20 0:22 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
         let found = Hierarchies::parse(mountinfo, "0::/docker/abc/sub\n", Path::new("/"));
         assert_eq!(found.unified, Some("/sys/fs/cgroup/sub".into()));
+    }
+
+    #[test]
+    fn a_unit_has_its_groups_beside_all_units() {
+        for (own, outside) in [
+            ("0::/system.slice/trimtab-supervisor.service", "0::/trimtab\n"),
+            ("0::/system.slice/trimtab-supervisor.service/supervisor", "0::/trimtab\n"),
+            (
+                "1:name=systemd:/docker/a/system.slice/tt.service\n0::/docker/a",
+                "1:name=systemd:/docker/a/trimtab\n0::/docker/a\n",
+            ),
+            (
+                "0::/user.slice/user-7.slice/user@7.service/app.slice/tt.service",
+                "0::/user.slice/user-7.slice/user@7.service/trimtab\n",
+            ),
+        ] {
+            assert_eq!(beside_units(own).as_deref(), Some(outside));
+        }
+        assert_eq!(beside_units("0::/user.slice/user-0.slice/session-3.scope"), None);
+    }
+
+    #[test]
+    fn shims_have_a_leaf_of_their_own() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("sys/fs/cgroup")).unwrap();
+        let mountinfo = "24 20 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let own = beside_units("0::/system.slice/tt.service\n").unwrap();
+        let mut found = Hierarchies::parse(mountinfo, &own, root.path());
+        found.make_shelter();
+        let expected = root.path().join("sys/fs/cgroup/trimtab/shims/cgroup.procs");
+        assert_eq!(found.shelter().collect::<Vec<_>>(), [expected]);
+        assert_eq!(found.plan("x", &LIMITS).0.folders[0].path, root.path().join("sys/fs/cgroup/trimtab/x"));
     }
 }
