@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::analysis::{self, Analysis};
-use super::decode::{Context, Fields, did_you_mean, list_of};
+use super::decode::{Context, Fields, name_or_add};
 use super::health;
 use super::hooks::{self, Hooks};
 use super::node::{Located, Node, Value};
@@ -141,8 +141,7 @@ fn depends_on(cx: &Context, node: &Node) -> Option<Vec<Located<Name>>> {
 fn known_analyses(cx: &Context, named: &[Located<Name>], analyses: &BTreeMap<Name, Analysis>) {
     let known: Vec<&str> = analyses.keys().map(Name::as_str).collect();
     for name in named.iter().filter(|name| !analyses.contains_key(&name.value)) {
-        let remedy = did_you_mean(name.value.as_str(), &known)
-            .unwrap_or_else(|| format!("define it under `analyses`; there is {}", list_of(&known)));
+        let remedy = name_or_add(name.value.as_str(), &known, "define it under `analyses`");
         let message = format!("there is no analysis `{}` in this App", name.value);
         cx.report(Layer::Dependency, &name.at, message, remedy);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use granit_parser::{Event, ScalarStyle, Span, StructureStyle, Tag};
 
 use super::node::{Entry, Node, Scalar, Value};
-use super::problem::{Layer, Problem, is_direction};
+use super::problem::{Layer, Problem, Problems, is_direction};
 use super::source::{Location, SourceFile};
 use super::yaml::locate;
 
@@ -26,7 +26,13 @@ struct Frame {
 
 enum Open {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, seen: HashMap<String, u32>, merged: Vec<Node>, key: Option<Key> },
+    Map {
+        entries: Vec<Entry>,
+        seen: HashMap<String, u32>,
+        merged: Vec<Node>,
+        key: Option<Key>,
+        unquoted: Option<String>,
+    },
 }
 
 /// A key whose value comes next.
@@ -34,6 +40,8 @@ enum Key {
     Text(String, Location),
     /// `<<`: the members of its value are taken over where they are not given.
     Merge(Location),
+    /// The inner braces of `{{ name }}` without quotes.
+    Placeholder(String),
     /// No text: already told, its value is passed over.
     Wrong,
 }
@@ -46,20 +54,27 @@ pub struct Builder<'a> {
     root: Option<Node>,
     /// What anchors stand for, and of how many parts it is.
     anchors: HashMap<usize, (Node, usize)>,
-    problems: Vec<Problem>,
+    problems: Problems,
 }
 
 impl<'a> Builder<'a> {
     /// A builder for the documents of a file.
     pub fn new(file: &'a Arc<SourceFile>) -> Self {
-        Builder { file, nodes: 0, stack: Vec::new(), root: None, anchors: HashMap::new(), problems: Vec::new() }
+        Builder {
+            file,
+            nodes: 0,
+            stack: Vec::new(),
+            root: None,
+            anchors: HashMap::new(),
+            problems: Problems::default(),
+        }
     }
 
     /// Ends the document and begins the next.
     pub fn finish(&mut self) -> (Option<Node>, Vec<Problem>) {
         self.stack.clear();
         self.anchors.clear();
-        (self.root.take(), std::mem::take(&mut self.problems))
+        (self.root.take(), std::mem::take(&mut self.problems).into_vec())
     }
 
     /// Takes the next event. An error means that a limit of the whole file was passed.
@@ -76,7 +91,13 @@ impl<'a> Builder<'a> {
                 self.open(Open::List(Vec::new()), style, anchor, tag.as_deref(), at)?;
             }
             Event::MappingStart(style, anchor, tag) => {
-                let open = Open::Map { entries: Vec::new(), seen: HashMap::new(), merged: Vec::new(), key: None };
+                let open = Open::Map {
+                    entries: Vec::new(),
+                    seen: HashMap::new(),
+                    merged: Vec::new(),
+                    key: None,
+                    unquoted: None,
+                };
                 self.open(open, style, anchor, tag.as_deref(), at)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(&at),
@@ -104,7 +125,7 @@ impl<'a> Builder<'a> {
     }
 
     fn problem(&mut self, layer: Layer, at: &Location, message: impl Into<String>, remedy: &str) {
-        self.problems.push(Problem::new(layer, at, message, remedy));
+        self.problems.push(layer, at, message, remedy);
     }
 
     fn wrong_alias(&mut self, at: Location, message: &str) {
@@ -165,7 +186,18 @@ impl<'a> Builder<'a> {
         let Frame { mut at, flow, anchor, before, open } = frame;
         let value = match open {
             Open::List(items) => Value::List(items),
-            Open::Map { mut entries, mut seen, merged, .. } => {
+            Open::Map { entries, unquoted: Some(name), .. } if entries.is_empty() && flow => {
+                let text = format!("{{{{ {name} }}}}");
+                (at.end_line, at.end_column) = (end.end_line, end.end_column);
+                let remedy = format!("write \"{text}\", quotes around the whole text");
+                self.problem(Layer::Schema, &at, "a placeholder without quotes is a mapping to YAML", &remedy);
+                Value::Scalar(Scalar { text, plain: false, runtime: false, template: None })
+            }
+            Open::Map { mut entries, mut seen, merged, unquoted, .. } => {
+                if unquoted.is_some() {
+                    let remedy = "write each key as a text";
+                    self.problem(Layer::Schema, &at, "a key of this mapping is a mapping itself", remedy);
+                }
                 take_over(&mut entries, &mut seen, merged);
                 Value::Map(entries)
             }
@@ -194,11 +226,9 @@ impl<'a> Builder<'a> {
         };
         match &mut frame.open {
             Open::List(items) => items.push(node),
-            Open::Map { entries, seen, merged, key } => match key.take() {
+            Open::Map { entries, seen, merged, key, unquoted } => match key.take() {
                 None => {
-                    let (found, problem) = read_key(&node, seen);
-                    *key = Some(found);
-                    self.problems.extend(problem);
+                    *key = Some(read_key(&node, seen, &mut self.problems));
                 }
                 Some(Key::Text(key, key_at)) => {
                     if node.is_null() {
@@ -211,10 +241,11 @@ impl<'a> Builder<'a> {
                     let sources = if let Value::List(items) = node.value { items } else { vec![node] };
                     if sources.iter().any(|source| !matches!(source.value, Value::Map(_))) {
                         let remedy = "write `<<: *anchor`, the anchor at a mapping";
-                        self.problems.push(Problem::new(Layer::Schema, &at, "`<<` takes over mappings only", remedy));
+                        self.problems.push(Layer::Schema, &at, "`<<` takes over mappings only", remedy);
                     }
                     merged.extend(sources);
                 }
+                Some(Key::Placeholder(name)) => *unquoted = Some(name),
                 Some(Key::Wrong) => {}
             },
         }
@@ -222,23 +253,27 @@ impl<'a> Builder<'a> {
 }
 
 /// Reads a key, or says why it is none. `seen` holds the lines of the keys before it.
-fn read_key(node: &Node, seen: &mut HashMap<String, u32>) -> (Key, Option<Problem>) {
+fn read_key(node: &Node, seen: &mut HashMap<String, u32>, problems: &mut Problems) -> Key {
     let at = &node.at;
     let text = match &node.value {
-        Value::Scalar(scalar) if scalar.plain && scalar.text == "<<" => return (Key::Merge(at.clone()), None),
+        Value::Scalar(scalar) if scalar.plain && scalar.text == "<<" => return Key::Merge(at.clone()),
         Value::Scalar(scalar) => &scalar.text,
+        Value::Map(entries) if matches!(entries.as_slice(), [one] if one.value.is_null()) => {
+            return Key::Placeholder(entries.iter().map(|entry| entry.key.as_str()).collect());
+        }
         _ => {
             let message = format!("a key is a text, and this is {}", node.kind());
-            let remedy = "put a text in quotes before the colon; a placeholder `{{ ... }}` needs quotes";
-            return (Key::Wrong, Some(Problem::new(Layer::Schema, at, message, remedy)));
+            let remedy = "put a text before the colon, in quotes if it begins with one of { [ * & !";
+            problems.push(Layer::Schema, at, message, remedy);
+            return Key::Wrong;
         }
     };
     if let Some(line) = seen.insert(text.clone(), at.line) {
         let message = format!("`{text}` is given twice, before in line {line}");
-        let problem = Problem::new(Layer::Schema, at, message, "keep one of them");
-        return (Key::Wrong, Some(problem));
+        problems.push(Layer::Schema, at, message, "keep one of them");
+        return Key::Wrong;
     }
-    (Key::Text(text.clone(), at.clone()), None)
+    Key::Text(text.clone(), at.clone())
 }
 
 /// Adds the members of merged mappings that are not given; of several mappings the first wins.

@@ -6,13 +6,13 @@
 use std::cell::RefCell;
 
 use super::node::{Entry, Node, Value};
-use super::problem::{Layer, Problem};
+use super::problem::{Layer, Problem, Problems};
 use super::source::Location;
 
 /// Where problems and defaults are collected.
 #[derive(Debug, Default)]
 pub struct Context {
-    problems: RefCell<Vec<Problem>>,
+    problems: RefCell<Problems>,
     path: RefCell<Vec<String>>,
     defaults: RefCell<Option<Vec<(String, String)>>>,
     /// Placeholders have not been filled in: what holds one is passed over.
@@ -42,12 +42,12 @@ impl Context {
 
     /// All that was found.
     pub fn into_problems(self) -> Vec<Problem> {
-        self.problems.into_inner()
+        self.problems.into_inner().into_vec()
     }
 
     /// The problems so far, taken out.
     pub fn take_problems(&self) -> Vec<Problem> {
-        self.problems.take()
+        self.problems.take().into_vec()
     }
 
     /// The defaults that were taken: path and value.
@@ -62,7 +62,7 @@ impl Context {
 
     /// Reports a problem.
     pub fn report(&self, layer: Layer, at: &Location, message: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::new(layer, at, message, remedy));
+        self.problems.borrow_mut().push(layer, at, message, remedy);
     }
 
     /// Takes over problems found elsewhere.
@@ -325,8 +325,10 @@ impl<'a> Fields<'a> {
     pub fn finish(self) {
         let asked = self.asked.into_inner();
         for entry in self.entries.iter().filter(|entry| !asked.contains(&entry.key.as_str())) {
-            let remedy = did_you_mean(&entry.key, &asked)
-                .unwrap_or_else(|| format!("delete it; the fields here are {}", list_of(&asked)));
+            let remedy = did_you_mean(&entry.key, &asked).unwrap_or_else(|| match asked.as_slice() {
+                [] => "delete it; there are no fields here".to_owned(),
+                _ => format!("delete it; the fields here are {}", list_of(&asked)),
+            });
             self.cx.schema(&entry.key_at, format!("`{}` is not a field of {}", entry.key, self.what), remedy);
         }
     }
@@ -347,6 +349,14 @@ pub fn nearest<'k, S: AsRef<str>>(name: &str, known: &'k [S]) -> Option<&'k str>
         .filter(|(distance, _)| *distance <= reach)
         .min()
         .map(|(_, known)| known)
+}
+
+/// The nearest of the known names, or what to add and which there are, as a remedy.
+pub fn name_or_add<S: AsRef<str>>(name: &str, known: &[S], add: &str) -> String {
+    did_you_mean(name, known).unwrap_or_else(|| match known {
+        [] => add.to_owned(),
+        _ => format!("{add}, or name one that there is: {}", list_of(known)),
+    })
 }
 
 /// `a, b and c`, each in backticks.

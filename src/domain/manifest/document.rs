@@ -182,7 +182,7 @@ fn decode(cx: &Context, root: &Node, lines: Location) -> Option<Document> {
     let kind = kind?;
     let Some(metadata) = metadata else {
         let remedy = if kind == "Release" { "{ name: hello, environment: staging }" } else { "{ name: hello }" };
-        cx.schema(&root.at, format!("a {kind} needs `metadata`"), format!("add `metadata: {remedy}`"));
+        cx.schema(&root.at, format!("this {kind} needs `metadata`"), format!("add `metadata: {remedy}`"));
         return None;
     };
     let metadata = read_metadata(cx, metadata, kind);

@@ -1,7 +1,7 @@
 //! Environments: where apps run, and what differs there.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::decode::{Context, Fields};
 use super::node::{Located, Node, Value};

@@ -63,7 +63,7 @@ pub struct ParsedFile {
 impl ParsedFile {
     /// A file that could not be had at all, for a reason told in words.
     pub fn unreadable(path: &str, reason: &str) -> Self {
-        let file = Arc::new(SourceFile { path: path.to_owned(), text: String::new() });
+        let file = Arc::new(SourceFile::new(path, ""));
         let remedy = "mend the file, or give it another ending than .yaml and .yml if it is not for trimtab";
         let problem = Problem::new(Layer::Schema, &Location::start_of(file), reason, remedy);
         ParsedFile { path: path.to_owned(), documents: Vec::new(), problems: vec![problem], unreadable: true }
@@ -86,7 +86,7 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
             return ParsedFile::unreadable(path, &reason);
         }
     };
-    let file = Arc::new(SourceFile { path: path.to_owned(), text: text.to_owned() });
+    let file = Arc::new(SourceFile::new(path, text));
     let mut parsed = empty;
     for raw in yaml::read(&file) {
         match document::read(raw) {

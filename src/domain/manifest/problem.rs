@@ -77,6 +77,37 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// The most problems that are told of one document, one unit.
+const MAX_PROBLEMS: usize = 200;
+
+/// Problems as they are found. A document that is wrong from end to end is not told from end to end.
+#[derive(Clone, Debug, Default)]
+pub struct Problems {
+    found: Vec<Problem>,
+}
+
+impl Problems {
+    /// Adds a problem, unless there are too many.
+    pub fn push(&mut self, layer: Layer, at: &Location, message: impl Into<String>, remedy: impl Into<String>) {
+        if self.found.len() < MAX_PROBLEMS {
+            self.found.push(Problem::new(layer, at, message, remedy));
+        } else if self.found.len() == MAX_PROBLEMS {
+            let remedy = "mend those that are told, then look again";
+            self.found.push(Problem::new(layer, at, "there are more problems from here on than are told", remedy));
+        }
+    }
+
+    /// Adds problems found elsewhere.
+    pub fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        self.found.extend(problems);
+    }
+
+    /// All of them.
+    pub fn into_vec(self) -> Vec<Problem> {
+        self.found
+    }
+}
+
 /// The longest line of a snippet, in characters.
 const WIDTH: usize = 120;
 

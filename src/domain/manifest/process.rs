@@ -125,9 +125,9 @@ pub fn artifact(cx: &Context, node: &Node) -> Option<Artifact> {
     let sum = fields.optional("sha256", |node| sha256(cx, node));
     let found = match (path, url) {
         (Some(path), None) => {
-            if let Ok(Some(_)) = sum.as_ref().ok_or(()) {
+            if let Some(sum) = fields.get("sha256") {
                 let remedy = "leave `sha256` away: a folder of the repository is named by its content already";
-                cx.schema(&path.at, "`sha256` belongs to a `url`", remedy);
+                cx.schema(&sum.at, "`sha256` belongs to a `url`", remedy);
             }
             tree(path)
         }

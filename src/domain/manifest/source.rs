@@ -11,9 +11,18 @@ pub struct SourceFile {
     pub path: String,
     /// The whole text.
     pub text: String,
+    /// Where each line begins, in bytes.
+    starts: Vec<usize>,
 }
 
 impl SourceFile {
+    /// A file with its text.
+    pub fn new(path: &str, text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(index, _)| index + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        SourceFile { path: path.to_owned(), text: text.to_owned(), starts }
+    }
+
     /// The folder that holds the file, without a slash at its end; empty for the root.
     pub fn folder(&self) -> &str {
         self.path.rsplit_once('/').map_or("", |(folder, _)| folder)
@@ -21,7 +30,10 @@ impl SourceFile {
 
     /// The line with a number counted from 1, without its line end.
     pub fn line(&self, number: u32) -> Option<&str> {
-        self.text.lines().nth(usize::try_from(number).ok()?.checked_sub(1)?)
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        let start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).copied().unwrap_or(self.text.len());
+        self.text.get(start..end).map(|line| line.trim_end_matches(['\n', '\r']))
     }
 }
 

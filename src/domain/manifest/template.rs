@@ -1,6 +1,6 @@
 //! Placeholders: `{{ version }}` and the like, filled in within texts after parsing, never over structure and never in keys.
 
-use super::decode::{Context, list_of, nearest};
+use super::decode::{Context, list_of, name_or_add, nearest};
 use super::node::{Entry, Node, Scalar, Value};
 use super::source::Location;
 
@@ -93,7 +93,7 @@ fn check_text(cx: &Context, at: &Location, text: &str) {
         Ok(parts) => {
             for part in parts {
                 if let Part::Placeholder(name) = part
-                    && !name.strip_prefix("config.").is_some_and(|name| !name.is_empty())
+                    && name.strip_prefix("config.").is_none_or(str::is_empty)
                     && !KNOWN.contains(&name)
                     && !RUNTIME.contains(&name)
                 {
@@ -162,7 +162,7 @@ fn unknown_config(cx: &Context, at: &Location, name: &str, values: &dyn Values) 
     let known = values.config_names();
     let remedy = match nearest(name, &known) {
         Some(near) => format!("did you mean `{{{{ config.{near} }}}}`?"),
-        None => format!("add `{name}` to the Environment's `config`; it has {}", list_of(&known)),
+        None => name_or_add(name, &known, &format!("add `{name}` to the Environment's `config`")),
     };
     let environment = values.value("environment").unwrap_or("this environment");
     cx.schema(at, format!("environment `{environment}` has no config `{name}`"), remedy);

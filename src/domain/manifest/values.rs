@@ -253,14 +253,17 @@ fn is_loopback(authority: &str) -> bool {
     };
     host == "localhost"
         || host.ends_with(".localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<core::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A program and its arguments. `runtime`: they may hold `{{ port }}` and the like.
 pub fn command(cx: &Context, node: &Node, runtime: bool) -> Option<Vec<String>> {
     if let Value::Scalar(scalar) = &node.value {
         let words: Vec<&str> = scalar.text.split_whitespace().collect();
-        let remedy = format!("write a list: [{}]", words.join(", "));
+        let remedy = match scalar.text.contains("{{") {
+            true => "write a list: a placeholder only ever stands for a text in it".to_owned(),
+            false => format!("write a list: [{}]", words.join(", ")),
+        };
         cx.schema(&node.at, "a command is a list of the program and its arguments, and this is a text", remedy);
         return None;
     }

@@ -99,7 +99,8 @@ fn broken(file: &Arc<SourceFile>, first: u32, error: &ScanError, mut problems: V
         Layer::Schema,
         &at,
         format!("this is not YAML: {}", error.info()),
-        "mend the syntax; a text that holds `: ` or ` #`, or begins with one of { [ * & ! % @ `, needs quotes",
+        "look here and in the lines before for a bracket or quote that is not closed, or an indentation that is off; a text \
+         that holds `: ` or ` #`, or begins with one of { [ * & ! % @ `, needs quotes",
     ));
     let whole = Location { line: first.min(at.line), column: 1, end_line: last, end_column: 1, ..at };
     RawDocument { root: None, at: whole, problems }

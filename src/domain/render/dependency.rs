@@ -1,11 +1,11 @@
 //! What concerns several units: apps that others depend on, circles, routes that collide.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::Rendered;
 use crate::domain::id::Name;
-use crate::domain::manifest::decode::{did_you_mean, list_of};
+use crate::domain::manifest::decode::name_or_add;
 use crate::domain::manifest::document::{Body, Identity};
 use crate::domain::manifest::{DocumentSet, Layer, Location, Problem};
 use crate::domain::strategy::Strategy;
@@ -72,8 +72,7 @@ fn unknown(graph: &Graph, rendered: &Rendered, name: &Name, at: &Location) -> Pr
         .filter(|(environment, app)| *environment == rendered.environment && *app != rendered.app)
         .map(|(_, app)| app.as_str())
         .collect();
-    let remedy = did_you_mean(name.as_str(), &known)
-        .unwrap_or_else(|| format!("add a Release for it; with one there are {}", list_of(&known)));
+    let remedy = name_or_add(name.as_str(), &known, "add a Release for it");
     let message = format!("app `{name}` has no Release in environment `{}`", rendered.environment);
     Problem::new(Layer::Dependency, at, message, remedy)
 }
@@ -127,6 +126,7 @@ fn routes(documents: &DocumentSet, results: &[Rendered], problems: &mut BTreeMap
             taken.entry((route.listen, Some(host.clone()), route.path.clone())).or_default().push(index);
         }
     }
+    clashes(documents, results, problems);
     for ((listen, host, path), indexes) in taken.iter().filter(|(_, indexes)| indexes.len() > 1) {
         for index in indexes {
             let Some(other) = indexes.iter().find(|other| *other != index) else { continue };
@@ -140,6 +140,29 @@ fn routes(documents: &DocumentSet, results: &[Rendered], problems: &mut BTreeMap
             };
             problems.entry(*index).or_default().push(Problem::new(Layer::Dependency, &at, message, remedy));
         }
+    }
+}
+
+/// A listener on all addresses of a port leaves none for another listener on that port.
+fn clashes(documents: &DocumentSet, results: &[Rendered], problems: &mut BTreeMap<usize, Vec<Problem>>) {
+    let mut ports: BTreeMap<u16, BTreeMap<SocketAddr, usize>> = BTreeMap::new();
+    let routed = |rendered: &Rendered| Some(rendered.outcome.as_ref().ok()?.route.as_ref()?.listen);
+    for (index, rendered) in results.iter().enumerate() {
+        if let Some(listen) = routed(rendered) {
+            ports.entry(listen.port()).or_default().entry(listen).or_insert(index);
+        }
+    }
+    for (index, rendered) in results.iter().enumerate() {
+        let Some(listen) = routed(rendered) else { continue };
+        let Some(others) = ports.get(&listen.port()) else { continue };
+        let clash = others
+            .iter()
+            .find(|(other, _)| **other != listen && (other.ip().is_unspecified() || listen.ip().is_unspecified()));
+        let Some(((other, user), at)) = clash.zip(place(documents, rendered, "route")) else { continue };
+        let message =
+            format!("{listen} and {other} (used by {}) can't both be listened on", unit_name(&results[*user]));
+        let remedy = "give the listeners of the Environments different ports";
+        problems.entry(index).or_default().push(Problem::new(Layer::Dependency, &at, message, remedy));
     }
 }
 

@@ -56,7 +56,10 @@ fn explain_parts(
     if let Some(release) = parts.release.release() {
         out.push(plain("version", &release.version.value, "Release", Some(&release.version.at)));
     }
-    out.push(plain("wave", &unit.wave.to_string(), "Environment", Some(&target.name.at)));
+    match unit.wave {
+        0 => out.push(plain("wave", "0", "default", None)),
+        wave => out.push(plain("wave", &wave.to_string(), "Environment", Some(&target.name.at))),
+    }
     if let Some(route) = &unit.route {
         let at = target.listeners.values().find(|address| address.value == route.listen).map(|address| &address.at);
         out.push(plain("route.listen", &route.listen.to_string(), "Environment", at));

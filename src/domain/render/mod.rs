@@ -15,7 +15,7 @@ pub mod unit;
 
 use super::desired::DesiredUnit;
 use super::id::{Name, UnitId};
-use super::manifest::decode::{Context, did_you_mean, list_of};
+use super::manifest::decode::{Context, list_of, name_or_add};
 use super::manifest::environment::{EnvironmentSpec, Target};
 use super::manifest::{Document, DocumentSet, Identity, Layer, Problem};
 use inputs::Inputs;
@@ -157,12 +157,10 @@ fn missing(documents: &DocumentSet, identity: &Identity, release: &Document) -> 
         })
         .collect();
     let unreadable = documents.unreadable();
-    let remedy = match did_you_mean(name.as_str(), &known) {
-        Some(near) => near,
-        None if !unreadable.is_empty() => {
-            format!("it may be in a file that cannot be read: mend {}", list_of(&unreadable))
-        }
-        None => format!("add it, or name one that there is: {}", list_of(&known)),
+    let remedy = if unreadable.is_empty() {
+        name_or_add(name.as_str(), &known, "add a document for it")
+    } else {
+        format!("it may be in a file that cannot be read: mend {}", list_of(&unreadable))
     };
     Problem::new(Layer::Dependency, at, format!("there is no {identity}"), remedy)
 }

@@ -10,7 +10,7 @@ use crate::domain::hook::{Hook, Hooks, OnRollback, ScriptSpec};
 use crate::domain::id::{Name, UnitId};
 use crate::domain::manifest::analysis as written;
 use crate::domain::manifest::app::{self, AppSpec, RouteSpec};
-use crate::domain::manifest::decode::{Context, did_you_mean, list_of};
+use crate::domain::manifest::decode::{Context, list_of, name_or_add};
 use crate::domain::manifest::document::{Body, Identity};
 use crate::domain::manifest::environment::{Config, Target};
 use crate::domain::manifest::hooks;
@@ -143,9 +143,7 @@ fn listen(cx: &Context, route: &RouteSpec, parts: &Parts<'_>, target: &Target) -
         Some(name) => match target.listeners.get(&name.value) {
             Some(address) => address.value,
             None => {
-                let remedy = did_you_mean(name.value.as_str(), &known).unwrap_or_else(|| {
-                    format!("add it to the Environment's `listeners`; there is {}", list_of(&known))
-                });
+                let remedy = name_or_add(name.value.as_str(), &known, "add it to the Environment's `listeners`");
                 let message = format!("{} has no listener `{}`", place(), name.value);
                 cx.report(Layer::Dependency, &name.at, message, remedy);
                 return None;
@@ -282,8 +280,7 @@ impl Lookup<'_> {
         let identity = Identity::Script(name.value.clone());
         let Some(document) = self.documents.find(&identity) else {
             let known: Vec<&str> = self.documents.scripts().into_iter().map(Name::as_str).collect();
-            let remedy = did_you_mean(name.value.as_str(), &known)
-                .unwrap_or_else(|| format!("add a document of kind Script; there is {}", list_of(&known)));
+            let remedy = name_or_add(name.value.as_str(), &known, "add a document of kind Script");
             self.cx.report(Layer::Dependency, &name.at, format!("there is no {identity}"), remedy);
             return None;
         };

@@ -1,0 +1,57 @@
+//! The example repository: valid, and rendered as its golden text says.
+
+use std::path::Path;
+
+use trimtab::domain::manifest::{DocumentSet, is_manifest_path};
+use trimtab::domain::render::render;
+
+/// The documents of the example repository, by path.
+pub fn files() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/repo");
+    let mut files = Vec::new();
+    walk(&root, &root, &mut files);
+    files.sort();
+    files
+}
+
+fn walk(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let shown = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            walk(root, &path, files);
+        } else if is_manifest_path(&shown) {
+            files.push((shown, std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn it_renders_as_told() {
+    let documents = DocumentSet::from(files());
+    assert_eq!(documents.problems(), []);
+    let artifacts = documents.artifact_paths();
+    assert_eq!(artifacts.iter().map(String::as_str).collect::<Vec<_>>(), ["apps/hello", "apps/notes"]);
+    // The content of the apps has no place in this test: each folder gets a name of its own.
+    let units = render(&documents, &|path| {
+        let index = artifacts.iter().position(|artifact| artifact == path)?;
+        Some(format!("{index}").repeat(40))
+    });
+    let units: Vec<_> = units.iter().map(|unit| unit.outcome.as_ref().unwrap()).collect();
+    let shown: Vec<_> = units.iter().map(|unit| (unit.digest(), unit.as_ref())).collect();
+    insta::assert_json_snapshot!(shown);
+}
+
+#[test]
+fn production_has_two_waves() {
+    let documents = DocumentSet::from(files());
+    let units = render(&documents, &|_| Some("0".repeat(40)));
+    let mut waves: Vec<_> = units
+        .iter()
+        .filter_map(|unit| unit.outcome.as_ref().ok())
+        .filter(|unit| unit.unit.environment.as_str() == "production")
+        .map(|unit| (unit.unit.app.as_str(), unit.unit.target.as_str(), unit.wave))
+        .collect();
+    waves.sort_unstable();
+    assert_eq!(waves, [("hello", "first", 1), ("hello", "second", 2), ("notes", "first", 1), ("notes", "second", 2)]);
+}
