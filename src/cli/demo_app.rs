@@ -33,6 +33,9 @@ pub struct Args {
     /// The version that it answers with
     #[arg(long, env = "TRIMTAB_VERSION", default_value = "unknown")]
     version: String,
+    /// The word before its version
+    #[arg(long, env = "GREETING", default_value = "hello")]
+    greeting: String,
     /// The share of requests that fail with 500 (health checks do not), spread evenly
     #[arg(long, default_value_t = 0.0, value_parser = rate)]
     fail_rate: f64,
@@ -137,7 +140,7 @@ fn router(service: Arc<Service>) -> Router {
 }
 
 async fn hello(State(service): State<Arc<Service>>) -> String {
-    format!("hello from {}\n", service.args.version)
+    format!("{} from {}\n", service.args.greeting, service.args.version)
 }
 
 async fn echo(request: Request) -> Body {
@@ -196,6 +199,7 @@ mod tests {
         let args = Args {
             port: 1,
             version: "1".into(),
+            greeting: "hello".into(),
             fail_rate,
             latency: Span::ZERO,
             start_delay: Span::ZERO,
