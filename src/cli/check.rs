@@ -2,15 +2,17 @@
 
 use std::process::ExitCode;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Printing, Reach, finish, read_config};
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::View;
 use super::output::style::Tone;
 use super::output::table::{Cell, Table};
+use super::output::{View, write_err};
 use crate::api::types::CheckResult;
 
 /// Looks whether Git, supervisor, router and state can be used, and what works less well here than it could.
+///
+/// The daemon looks, where one runs; otherwise this command does, with the daemon's configuration.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -26,9 +28,22 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 async fn check(args: &Args, view: &View) -> Result<Exit, CliError> {
-    let results = args.reach.api()?.check().await?;
+    let results = results(args).await?;
     view.print(&results, |view| text(&results, view));
     Ok(if results.iter().all(|result| result.ok) { Exit::Ok } else { Exit::Failed })
+}
+
+async fn results(args: &Args) -> Result<Vec<CheckResult>, CliError> {
+    let unreachable = match args.reach.api()?.check().await.map_err(CliError::from) {
+        Err(error) if error.exit == Exit::Unreachable => error,
+        answered => return answered,
+    };
+    let Some(file) = args.reach.config_file() else { return Err(unreachable) };
+    let config = read_config(&file)?;
+    let view = View::of_stderr();
+    let note = format!("no daemon answers ({}); looking with {}", unreachable.message, file.display());
+    write_err(&format!("{} {}\n", view.paint(Tone::Warn, "note:"), view.clean(&note)));
+    Ok(crate::wiring::check_without_daemon(&config).await)
 }
 
 /// The table of what was found.

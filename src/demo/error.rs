@@ -47,6 +47,16 @@ pub enum DemoError {
         /// What was seen instead.
         seen: String,
     },
+    /// A unit waits for somebody.
+    #[error("{unit} is stuck: {reason}; the logs are in {logs}")]
+    Stuck {
+        /// Which.
+        unit: String,
+        /// Why.
+        reason: String,
+        /// The folder with the processes' logs.
+        logs: String,
+    },
     /// Somebody interrupted it.
     #[error("interrupted")]
     Interrupted,

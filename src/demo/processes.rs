@@ -117,6 +117,7 @@ impl Program {
             .current_dir(self.layout.root())
             .env_remove("TRIMTAB_SOCKET")
             .env_remove("TRIMTAB_CONFIG")
+            .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -13,6 +13,7 @@ use super::layout::Layout;
 use super::processes::{Part, Processes};
 use super::repository::{Repository, Unit};
 use crate::api::client::Api;
+use crate::api::types::UnitHealth;
 use crate::net::client::{Client, segment};
 use crate::protocol::Hello;
 use crate::protocol::supervisor::GroupList;
@@ -86,16 +87,22 @@ impl Demo {
     /// Waits until a unit answers, and says how long that took from the very beginning.
     pub async fn first_answer(&self, unit: &Unit) -> Result<Duration, DemoError> {
         let Some(route) = &unit.desired.route else { return Ok(Duration::ZERO) };
-        let host = host(unit);
-        let log = self.log(Part::Daemon);
-        wait(&format!("the first answer of {} (the daemon's log: {log})", unit.desired.unit), 60, async || {
-            match super::http::get(route.listen, &host, &route.path).await {
-                Ok(answer) if answer.status == 200 => Ok(self.begun.elapsed()),
-                Ok(answer) => Err(format!("{}: {}", answer.status, answer.body.trim_end())),
-                Err(reason) => Err(reason),
+        let (id, host, api) = (&unit.desired.unit, host(unit), self.api());
+        let what = format!("the first answer of {id}");
+        let answered = wait(&what, 60, async || {
+            let seen = match super::http::get(route.listen, &host, &route.path).await {
+                Ok(answer) if answer.status == 200 => return Ok(Ok(self.begun.elapsed())),
+                Ok(answer) => format!("{}: {}", answer.status, answer.body.trim_end()),
+                Err(reason) => reason,
+            };
+            match api.unit(id).await {
+                Ok(status) if status.health == UnitHealth::Stuck => Ok(Err(status.message)),
+                Ok(status) => Err(status.message),
+                Err(error) => Err(format!("{seen}; {error}")),
             }
-        })
-        .await
+        });
+        let logs = self.layout.logs().display().to_string();
+        answered.await?.map_err(|reason| DemoError::Stuck { unit: id.to_string(), reason, logs })
     }
 
     /// What happened to the processes since it was asked last; waits until something does.

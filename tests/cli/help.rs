@@ -6,15 +6,19 @@ use trimtab::cli::exit::Exit;
 
 use crate::support::trimtab;
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 22] = [
     "ack",
     "check",
+    "daemon",
+    "demo",
     "diff",
     "help",
+    "init",
     "logs",
     "plan",
     "quarantine",
     "reconcile",
+    "render",
     "restart",
     "rollback",
     "rollout",
@@ -23,6 +27,7 @@ const VERBS: [&str; 17] = [
     "supervisor",
     "suspend",
     "unsuspend",
+    "validate",
     "why",
 ];
 

@@ -22,7 +22,11 @@ pub async fn prove(clone: &Git, expected: &Expected<'_>, timeline: &mut Timeline
     let range = format!("{}..origin/main", expected.bad);
     let commits = clone.run(&["rev-list", &range]).await?;
     let commits: Vec<&str> = commits.lines().collect();
-    if !timeline.check("exactly one commit is on the remote", commits.len() == 1, format!("{}", commits.len())) {
+    if !timeline.check(
+        "exactly one commit is on the remote",
+        commits.len() == 1,
+        format!("of {} on top of the bad one", commits.len()),
+    ) {
         return Ok(None);
     }
     let revert = commits[0];

@@ -10,7 +10,7 @@ use super::sampler::Sampler;
 use super::statistics::{describe, passes, stretches};
 use super::timeline::{Outcome, Timeline, millis};
 use crate::api::client::Api;
-use crate::api::types::{RolloutSummary, UnitHealth, UnitStatus};
+use crate::api::types::{RolloutSummary, UnitHealth, UnitStatus, VersionRef};
 use crate::cli::output::View;
 use crate::cli::output::time::length;
 use crate::demo::error::DemoError;
@@ -293,13 +293,11 @@ impl Story<'_> {
         let (api, id) = (self.api.clone(), self.id().clone());
         wait("the daemon settled", PATIENCE, async || {
             let status = status(&api, &id).await?;
+            let rendered = |it: &Option<VersionRef>| it.as_ref().map(|it| it.rendered.clone());
             let good = status.effective.as_ref().is_some_and(|it| it.version == GOOD);
-            let done = status.health == UnitHealth::InSync
-                && status.held.is_empty()
-                && status.candidate == status.last_verified;
-            let same = status.candidate.as_ref().map(|it| &it.rendered)
-                == status.last_verified.as_ref().map(|it| &it.rendered);
-            if good && (done || (status.health == UnitHealth::InSync && same)) { Ok(()) } else { Err(told(&status)) }
+            let same = rendered(&status.candidate) == rendered(&status.effective)
+                && rendered(&status.effective) == rendered(&status.last_verified);
+            if good && same && status.health == UnitHealth::InSync { Ok(()) } else { Err(told(&status)) }
         })
         .await?;
         self.timeline.now(format!("the daemon has settled on {GOOD}"));

@@ -114,8 +114,8 @@ impl Check {
     pub fn text(&self, view: &View) -> String {
         let (tone, mark) = if self.ok { (Tone::Good, "ok") } else { (Tone::Bad, "NOT SO") };
         let mark = view.paint(tone, &format!("{mark:>8}"));
-        let seen = view.paint(Tone::Dim, &view.clean(&self.seen));
-        format!("{mark}  {} {seen}\n", view.clean(&self.what)).replace(" \n", "\n")
+        let seen = if self.seen.is_empty() { String::new() } else { format!(" ({})", self.seen) };
+        format!("{mark}  {}{}\n", view.clean(&self.what), view.paint(Tone::Dim, &view.clean(&seen)))
     }
 }
 
