@@ -37,6 +37,7 @@ fn mode(text: &str) -> Result<u32, String> {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
+    crate::process::log_to_stderr();
     let options = Options {
         state_dir: args.state_dir,
         socket: args.socket,
@@ -48,7 +49,7 @@ pub fn run(args: Args) -> ExitCode {
     match super::block_on(supervisor::run(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("supervisor: {error}");
+            tracing::error!("{error}");
             ExitCode::FAILURE
         }
     }

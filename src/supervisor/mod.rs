@@ -48,8 +48,6 @@ pub mod validate;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use tokio::signal::unix::{SignalKind, signal as on_signal};
-
 use self::cgroup::hierarchy::Hierarchies;
 use self::context::Context;
 use self::epoch::EpochGate;
@@ -110,8 +108,6 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> SupervisorError 
 
 /// Runs a supervisor until SIGTERM or SIGINT. All processes go on without it.
 pub async fn run(options: Options) -> Result<(), SupervisorError> {
-    let mut term = on_signal(SignalKind::terminate()).map_err(system("handle SIGTERM"))?;
-    let mut interrupt = on_signal(SignalKind::interrupt()).map_err(system("handle SIGINT"))?;
     let state = std::path::absolute(&options.state_dir).map_err(system("find its state folder"))?;
     store::create_dir(&state)?;
     let _lock = Lock::take(&state.join("lock"))?.ok_or_else(|| SupervisorError::Taken(state.clone()))?;
@@ -146,15 +142,9 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
     let (listener, _socket_lock) = bind(&options.socket, options.socket_mode)?.into_parts();
     notify::ready();
     tracing::info!(socket = %options.socket.display(), "supervisor serves");
-    let leave = async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     tokio::select! {
         outcome = axum::serve(listener, server::router(service)) => outcome.map_err(system("serve its socket"))?,
-        () = leave => {
+        () = crate::process::terminated() => {
             notify::stopping();
             tracing::info!("supervisor leaves; its processes go on");
         }

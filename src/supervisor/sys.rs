@@ -72,9 +72,13 @@ pub fn close_others_on_exec() {
 
 /// Sets every signal's disposition back to its default. Only for a child before its exec.
 pub fn default_signals() {
+    // Of all zeros: the default, no flags, an empty mask. Not through the C library, which keeps two numbers for itself
+    // and would leave them as they were inherited.
+    let default = [0_u64; 4];
     for number in 1..=64 {
-        // SAFETY: sets a default disposition; for the numbers that take none the call fails without effect.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: the array is at least as large as the kernel's structure, which is only read; no old one is asked for;
+        // for the numbers that take no disposition the call fails without effect.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null_mut::<u64>(), 8) };
     }
 }
 

@@ -1,1 +1,12 @@
+//! The supervisor and its shims: real processes of the real binary.
 
+mod adoption;
+mod bed;
+mod health;
+mod identity;
+mod lifecycle;
+mod limits;
+mod logs;
+mod protocol;
+mod runs;
+mod stopping;

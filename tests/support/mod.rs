@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,15 @@ pub async fn eventually_async<S: Seen, F: Future<Output = S>>(
 /// let it.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("no port is free").port()
+}
+
+/// A range of ports for one supervisor, as `--port-range` takes it, that no other supervisor of this test run gets, and
+/// one of another run hardly.
+pub fn port_range() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = (std::process::id() % 400) as u16 * 37 + NEXT.fetch_add(1, Ordering::Relaxed);
+    let first = 10_000 + offset % 400 * 50;
+    format!("{first}-{}", first + 49)
 }
 
 /// A command that runs the binary under test.
