@@ -21,6 +21,7 @@ use crate::app::telemetry::Telemetry;
 use crate::app::world::World;
 use crate::domain::id::Epoch;
 use crate::ports::journal::Journal;
+use crate::ports::platform::Platform;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
 
@@ -41,8 +42,19 @@ async fn world(config: &Config, take_over: bool) -> anyhow::Result<World> {
     let journal = tokio::task::spawn_blocking(move || SqliteJournal::open(&path, take_over)).await??;
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let holder = format!("{} pid {}", config.installation, std::process::id());
-    let epoch = journal.claim(&holder).await?;
+    let epoch = journal.claim_above(&holder, highest_seen(config).await).await?;
     assemble(config, journal, epoch).await
+}
+
+/// The highest epoch that supervisor and routers have seen. It is above the journal's when that was lost or is an old copy,
+/// and they would refuse everything that comes with a lower one. Who does not answer is not waited for: should it have seen a
+/// higher one, the daemon stops as stale, and asks again at its next start.
+async fn highest_seen(config: &Config) -> Epoch {
+    let installation = config.installation.to_string();
+    let platform = HostPlatform::new(config.supervisor.socket.clone(), installation.clone());
+    let traffic = RouterTraffic::new(config.router.sockets.clone(), installation);
+    let (platform, traffic) = tokio::join!(platform.epoch(), traffic.epoch());
+    platform.unwrap_or_default().max(traffic.unwrap_or_default())
 }
 
 async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> anyhow::Result<World> {

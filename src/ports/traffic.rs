@@ -95,7 +95,7 @@ pub trait Traffic: Send + Sync {
     /// Whether all planes answer, for `trimtab check`.
     async fn check(&self) -> Result<Vec<String>, TrafficError>;
 
-    /// The highest epoch that any plane has seen: whoever claims a lower one would be refused.
+    /// The highest epoch that any plane that answers has seen: whoever claims a lower one would be refused.
     async fn epoch(&self) -> Result<Epoch, TrafficError> {
         Ok(Epoch(0))
     }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod full;
 mod golden;
 mod holders;
 mod store;

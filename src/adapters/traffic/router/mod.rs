@@ -155,10 +155,15 @@ impl Traffic for RouterTraffic {
     }
 
     async fn epoch(&self) -> Result<Epoch, TrafficError> {
-        let mut highest = Epoch(0);
-        for plane in &self.planes {
-            highest = highest.max(plane.hello().await?.epoch);
+        let mut highest = None;
+        for answer in join_all(self.planes.iter().map(|plane| plane.hello())).await {
+            highest = match (highest, answer) {
+                (Some(Ok(known)), Ok(hello)) => Some(Ok(hello.epoch.max(known))),
+                // One that answers is worth more than one that does not.
+                (Some(Ok(known)), Err(_)) => Some(Ok(known)),
+                (_, answer) => Some(answer.map(|hello| hello.epoch)),
+            };
         }
-        Ok(highest)
+        highest.unwrap_or(Ok(Epoch(0)))
     }
 }
