@@ -1,6 +1,7 @@
 //! A folder with documents as it lies on disk, for the verbs that need no daemon: its YAML files, and the object names
 //! that Git would give to its folders if all were committed now.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -24,6 +25,8 @@ pub struct Folder {
     root: PathBuf,
     /// The repository around it, which knows what is ignored.
     repository: Option<Repository>,
+    /// The trees that were hashed, by path.
+    trees: RefCell<BTreeMap<String, Option<String>>>,
 }
 
 impl Folder {
@@ -36,7 +39,7 @@ impl Folder {
                 .remedy("name the folder that holds the documents"));
         }
         let repository = Repository::discover(&root).ok().filter(|repository| !repository.is_bare());
-        Ok(Folder { root, repository })
+        Ok(Folder { root, repository, trees: RefCell::default() })
     }
 
     /// Reads all documents.
@@ -96,6 +99,15 @@ impl Folder {
 
     /// The object name of the tree at a path from the root, if there is a folder with files.
     pub fn tree_oid(&self, path: &str) -> Option<String> {
+        if let Some(known) = self.trees.borrow().get(path) {
+            return known.clone();
+        }
+        let found = self.hash_path(path);
+        self.trees.borrow_mut().insert(path.to_owned(), found.clone());
+        found
+    }
+
+    fn hash_path(&self, path: &str) -> Option<String> {
         let folder = self.root.join(path);
         // A link on the way would lead to what Git does not have.
         if fs::canonicalize(&folder).ok()? != folder || !folder.is_dir() {

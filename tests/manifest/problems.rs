@@ -244,10 +244,6 @@ fn compatibility() {
         ("route without port", "  workload: { process: { command: [a], port: false } }\n  route: {}"),
         ("check without port", "  workload: { process: { command: [a], port: false } }\n  health: { http: /x }"),
         ("placeholder without port", "  workload: { process: { command: [a, '{{ port }}'], port: false } }"),
-        (
-            "weights without route",
-            "  workload: { process: { command: [a] } }\n  strategy: { canary: { steps: [ { weight: 10 } ] } }",
-        ),
         ("hold without route", "  workload: { process: { command: [a] } }\n  strategy: { recreate: { hold: 3s } }"),
         (
             "preview without route",
@@ -260,10 +256,6 @@ fn compatibility() {
         (
             "measures without route",
             "  workload: { process: { command: [a] } }\n  analyses: { errors: { router: { errorRate: '<= 1%' } } }",
-        ),
-        (
-            "nobody may be missing",
-            "  workload: { process: { command: [a] } }\n  replicas: 3\n  strategy: { rolling: { maxSurge: 0, maxUnavailable: 25% } }",
         ),
     ]);
     insta::assert_snapshot!(out);

@@ -6,7 +6,7 @@ use crate::domain::manifest::decode::Context;
 use crate::domain::manifest::environment::{Platform, Target};
 use crate::domain::manifest::node::Node;
 use crate::domain::manifest::{Layer, Location};
-use crate::domain::strategy::{Amount, Step, Strategy};
+use crate::domain::strategy::Strategy;
 
 /// What a kind of target can do for a process, with or without a route.
 pub fn capabilities(platform: Platform, routed: bool) -> Capabilities {
@@ -37,18 +37,6 @@ pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
         cx.report(Layer::Compatibility, &route.at, "this route leads to a process without a port", remedy);
     }
     match &spec.strategy {
-        Strategy::Rolling(rolling) => {
-            let surge = share(rolling.max_surge, spec.replicas, u32::div_ceil);
-            let missing = share(rolling.max_unavailable, spec.replicas, |part, whole| part / whole);
-            if spec.replicas > 0 && surge == 0 && missing == 0 {
-                let message = format!("of {} instances none may be added and none may be missing", spec.replicas);
-                report(
-                    &["strategy", "rolling"],
-                    message,
-                    "set `maxSurge: 1`; shares of `maxUnavailable` are rounded down",
-                );
-            }
-        }
         Strategy::Recreate(_) => {
             let hold = node.get("strategy").and_then(|node| node.get("recreate")).and_then(|node| node.get("hold"));
             if let Some(hold) = hold.filter(|_| !can.hold) {
@@ -67,17 +55,8 @@ pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
                 report(&["strategy", "blueGreen", "previewHost"], message, "give the preview a host of its own");
             }
         }
-        Strategy::Canary(canary) => {
-            let weighs = canary.steps.iter().any(|step| matches!(step, Step::Weight(_)));
-            if weighs && can.split == Split::None {
-                let message = "a weight divides requests, and this app has no route".to_owned();
-                report(
-                    &["strategy", "canary", "steps"],
-                    message,
-                    "use `scale` steps, `strategy: rolling`, or add a route",
-                );
-            }
-        }
+        // What can be approximated (weights without a route, shares that round to nothing) is said by the plan.
+        Strategy::Rolling(_) | Strategy::Canary(_) => {}
     }
     if !can.measures {
         for entry in node.get("analyses").map(Node::entries).unwrap_or_default() {
@@ -87,14 +66,6 @@ pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
                 cx.report(Layer::Compatibility, &router.at, message, remedy);
             }
         }
-    }
-}
-
-/// So many instances of a whole, rounded by `divide`.
-fn share(amount: Amount, whole: u32, divide: impl Fn(u32, u32) -> u32) -> u32 {
-    match amount {
-        Amount::Count(count) => count,
-        Amount::Percent(percent) => divide(percent.saturating_mul(whole), 100),
     }
 }
 
