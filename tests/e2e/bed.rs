@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -19,6 +20,7 @@ pub struct Bed {
     dir: TempDir,
     /// The router's listener for the apps.
     pub port: u16,
+    ports: String,
     daemon: Option<Running>,
     supervisor: Option<Running>,
     router: Option<Running>,
@@ -28,7 +30,7 @@ impl Bed {
     /// An installation whose repository holds these files; nothing runs yet.
     pub fn new(files: &[(&str, &str)]) -> Bed {
         let dir = tempfile::Builder::new().prefix("trimtab-e2e-").tempdir().unwrap();
-        let bed = Bed { port: free_port(), dir, daemon: None, supervisor: None, router: None };
+        let bed = Bed { port: free_port(), ports: ports(), dir, daemon: None, supervisor: None, router: None };
         let root = bed.path("");
         git(&root, &["init", "-q", "--bare", "-b", "main", "repo.git"]);
         git(&root, &["clone", "-q", "repo.git", "clone"]);
@@ -64,6 +66,7 @@ impl Bed {
         let mut command = trimtab();
         command.arg("supervisor").arg("--state-dir").arg(self.path("state/supervisor"));
         command.arg("--socket").arg(self.path("supervisor.sock"));
+        command.args(["--port-range", &self.ports]);
         self.supervisor = Some(self.spawn(command, "supervisor"));
     }
 
@@ -186,6 +189,13 @@ impl Bed {
         let body = response.text().await.map_err(|error| error.to_string())?;
         if status.is_success() { Ok((body, version)) } else { Err(format!("{status}: {body}")) }
     }
+}
+
+/// A range of ports that no other bed uses at the same time: supervisors that know nothing of each other would race for one.
+fn ports() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let base = 11_000 + (std::process::id() % 10) * 2_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20 * 100;
+    format!("{base}-{}", base + 99)
 }
 
 impl Drop for Bed {
