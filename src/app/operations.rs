@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::http::StatusCode;
+use http::StatusCode;
 use jiff::Timestamp;
 
 use super::reconciler::Reconciler;

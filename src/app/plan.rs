@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use http::StatusCode;
 
 use super::observe::observe;
 use super::operations::{Daemon, unavailable};

@@ -15,7 +15,7 @@ use crate::domain::rollout::command::Command;
 use crate::domain::rollout::event::RolloutEvent;
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::state::UnitState;
-use axum::http::StatusCode;
+use http::StatusCode;
 
 impl Unit {
     /// Carries out a command; durable when this returns. Answers what was done, for people.
