@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::StatusCode;
 
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
@@ -73,4 +74,14 @@ pub trait Operations: Send + Sync {
     fn metrics(&self) -> String;
     /// Whether the daemon makes progress; why not.
     fn healthy(&self) -> Result<(), String>;
+}
+
+/// A failure with its kind and what to tell.
+pub fn problem(status: StatusCode, code: &str, message: impl Into<String>) -> Problem {
+    Problem { status: status.as_u16(), code: code.into(), message: message.into() }
+}
+
+/// No such unit.
+pub fn unknown_unit(unit: &UnitId) -> Problem {
+    problem(StatusCode::NOT_FOUND, "notFound", format!("there is no unit {unit}; `trimtab status` lists them"))
 }

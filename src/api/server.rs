@@ -14,7 +14,7 @@ use axum::{Json as AxumJson, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
-use super::operations::{Caller, Operations, UnitFilter};
+use super::operations::{Caller, Operations, UnitFilter, problem, unknown_unit};
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
@@ -100,11 +100,6 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A failure with its kind and what to tell.
-pub fn problem(status: StatusCode, code: &str, message: impl Into<String>) -> Problem {
-    Problem { status: status.as_u16(), code: code.into(), message: message.into() }
-}
-
 fn invalid(reason: impl std::fmt::Display) -> Problem {
     problem(StatusCode::BAD_REQUEST, "invalid", reason.to_string())
 }
@@ -183,11 +178,6 @@ async fn one_unit(State(operations): State<Shared>, Path(path): Path<UnitPath>) 
     };
     let found = operations.units(&filter).await.into_iter().next();
     found.map(AxumJson).ok_or_else(|| unknown_unit(&unit))
-}
-
-/// No such unit.
-pub fn unknown_unit(unit: &UnitId) -> Problem {
-    problem(StatusCode::NOT_FOUND, "notFound", format!("there is no unit {unit}; `trimtab status` lists them"))
 }
 
 #[derive(Deserialize)]

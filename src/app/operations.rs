@@ -15,7 +15,7 @@ use super::unit::task::Shared;
 use super::view;
 use super::world::World;
 use crate::api::operations::{Caller, Operations, UnitFilter};
-use crate::api::server::{problem, unknown_unit};
+use crate::api::operations::{problem, unknown_unit};
 use crate::api::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use tempfile::TempDir;
+use trimtab::api::operations::problem;
 use trimtab::api::operations::{Caller, Operations, UnitFilter};
-use trimtab::api::server::{self, problem};
+use trimtab::api::server;
 use trimtab::api::types::{
     AckRequest, AnalysisView, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, GroupView, HeldView,
     InstanceView, PhaseView, PlanRequest, Problem, QuarantineClear, QuarantineEntry, RollbackView, RolloutSummary,

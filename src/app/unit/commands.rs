@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::task::Shared;
 use super::{Inner, Unit};
 use crate::api::operations::Caller;
-use crate::api::server::problem;
+use crate::api::operations::problem;
 use crate::api::types::{Problem, UnitCommand};
 use crate::app::log::LogError;
 use crate::domain::desired::DesiredUnit;
