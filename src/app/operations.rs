@@ -61,7 +61,9 @@ impl Daemon {
 
 /// What was removed and is no longer there is not shown.
 fn is_shown(state: &UnitState) -> bool {
-    let gone = state.effective.as_ref().is_some_and(|effective| effective.rendered.is_none());
+    let to_go = state.effective.as_ref().is_some_and(|effective| effective.rendered.is_none());
+    // Until `Removed` is recorded, what was verified last is still there.
+    let gone = to_go && state.last_verified.is_none();
     let asked_for = state
         .candidate
         .as_ref()
