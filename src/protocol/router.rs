@@ -118,7 +118,8 @@ pub struct RouteStatus {
     pub start: String,
     /// The endpoints in force, and those taken out that still have requests.
     pub endpoints: Vec<EndpointStatus>,
-    /// What each group has served since the start of the router. A group's counters stay until the route is deleted.
+    /// What each group has served since the start of the router. A group's counters stay until the route is
+    /// deleted; of groups that left it the latest are kept, up to a hundred in all.
     pub groups: Vec<GroupStats>,
     /// Requests that wait now.
     #[serde(default)]
@@ -161,7 +162,8 @@ pub struct GroupStats {
     pub group: GroupId,
     /// Answers by class: 1xx, 2xx, 3xx, 4xx, 5xx.
     pub classes: [u64; 5],
-    /// Requests that got no whole answer from the instance: no connection, a reset, a timeout, a truncated body.
+    /// Attempts that got no whole answer from the instance: no connection, a reset, a timeout, a truncated body. They count
+    /// here also when another instance then gave the client its answer; what was truncated counts in `classes` as well.
     pub failed: u64,
     /// How many answers took how long until their head, in the buckets of [`latency_buckets_ms`] plus one for all above.
     pub latency: Vec<u64>,

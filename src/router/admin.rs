@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
@@ -64,7 +65,14 @@ pub fn app(plane: Arc<Plane>, control: Arc<Control>) -> Router {
             Failure(ErrorBody { code: ErrorCode::NotFound, message: "there is no such path".into() })
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(control.clone(), in_charge))
         .with_state(Admin { plane, control })
+}
+
+/// After a handover the successor answers; a request that was just coming in here is to be sent again.
+async fn in_charge(State(control): State<Arc<Control>>, request: Request, next: Next) -> Result<Response, Failure> {
+    control.check_in_charge()?;
+    Ok(next.run(request).await)
 }
 
 async fn serve_metrics(State(admin): State<Admin>) -> Response {
@@ -83,11 +91,11 @@ async fn hello(State(admin): State<Admin>) -> Json<Hello> {
 }
 
 async fn routes(State(admin): State<Admin>) -> Response {
-    Json(admin.control.routes()).into_response()
+    Json(admin.control.routes().await).into_response()
 }
 
 async fn route(State(admin): State<Admin>, Path(key): Path<String>) -> Result<Response, Failure> {
-    Ok(Json(admin.control.route(&key)?).into_response())
+    Ok(Json(admin.control.route(&key).await?).into_response())
 }
 
 async fn put_route(

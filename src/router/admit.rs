@@ -3,7 +3,7 @@
 //! before is counted on its endpoint, and nothing new reaches an endpoint that was taken out.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,7 +23,10 @@ const FIRST_VERDICT: Duration = Duration::from_secs(1);
 
 /// The table behind its lock, which is held only for moments and never while waiting.
 #[derive(Debug, Default)]
-pub struct Gate(RwLock<Table>);
+pub struct Gate {
+    table: RwLock<Table>,
+    holds_ended: AtomicBool,
+}
 
 /// What is known of a request where it is let in.
 #[derive(Debug)]
@@ -96,14 +99,19 @@ enum Step {
 impl Gate {
     /// Reads something of the table.
     pub fn read<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
-        read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        read(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts another table in force.
     pub fn swap(&self, table: Table) {
-        let before = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), table);
+        let before = std::mem::replace(&mut *self.table.write().unwrap_or_else(PoisonError::into_inner), table);
         // Freed outside the lock.
         drop(before);
+    }
+
+    /// Nobody waits any more: whoever would is refused. Those that wait already must be released.
+    pub fn end_holds(&self) {
+        self.holds_ended.store(true, Relaxed);
     }
 
     /// Lets a request in, waiting while its route holds. Endpoints in `tried` are passed over.
@@ -140,6 +148,9 @@ impl Gate {
         self.read(|table| {
             let Some(route) = table.find(ask.listener, ask.host, ask.path) else { return Step::Out(Refused::NoRoute) };
             if let Some(hold) = &route.config.hold {
+                if self.holds_ended.load(Relaxed) {
+                    return Step::Out(Refused::HoldTimeout);
+                }
                 return match route.shared.queue.enter(hold.max) {
                     Some(place) => Step::Wait(place, hold.timeout.duration()),
                     None => Step::Out(Refused::HoldFull),

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -11,6 +12,7 @@ use super::listener::Listeners;
 use super::plane::Plane;
 use super::route::Route;
 use super::store::{State, Store};
+use super::succession::{Predecessor, Residue, Word};
 use super::table::Table;
 use super::worker::Workers;
 use super::{config, probe};
@@ -27,6 +29,10 @@ const BIND_RETRY: Duration = Duration::from_secs(1);
 pub struct Control {
     plane: Arc<Plane>,
     inner: Mutex<Inner>,
+    /// Who was taken over and has not yet left. Locked after `inner` where both are.
+    predecessor: Mutex<Option<Predecessor>>,
+    /// A successor has taken over: nothing is decided here any more.
+    left: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -34,8 +40,6 @@ struct Inner {
     store: Store,
     state: State,
     listeners: Listeners,
-    /// A successor has taken over: nothing is changed here any more.
-    left: bool,
 }
 
 fn refuse(code: ErrorCode, message: impl Into<String>) -> ErrorBody {
@@ -63,11 +67,11 @@ impl Control {
         tracing::info!(routes = routes.len(), epoch = %state.epoch, "configuration restored");
         plane.gate.swap(Table::new(routes));
         let listeners = Listeners::new(plane.clone(), workers, inherited);
-        let control = Arc::new(Control { plane, inner: Mutex::new(Inner { store, state, listeners, left: false }) });
+        let inner = Mutex::new(Inner { store, state, listeners });
+        let control = Arc::new(Control { plane, inner, predecessor: Mutex::default(), left: AtomicBool::new(false) });
         let mut inner = control.inner.lock().await;
         let complete = inner.listen_all();
-        let needed = inner.needed();
-        inner.listeners.keep(|address| needed.contains(&address));
+        inner.keep_needed();
         drop(inner);
         if !complete {
             let control = control.clone();
@@ -75,13 +79,37 @@ impl Control {
                 loop {
                     tokio::time::sleep(BIND_RETRY).await;
                     let mut inner = control.inner.lock().await;
-                    if inner.left || inner.listen_all() {
+                    if control.left() || inner.listen_all() {
                         return;
                     }
                 }
             });
         }
         control
+    }
+
+    /// From now on changes also reach the router that was taken over, until it has left.
+    pub async fn succeed(&self, predecessor: Predecessor) {
+        *self.predecessor.lock().await = Some(predecessor);
+    }
+
+    /// Whether a router that was taken over is still there.
+    pub async fn has_predecessor(&self) -> bool {
+        self.tell_predecessor(&Word::Look {}).await;
+        self.predecessor.lock().await.is_some()
+    }
+
+    /// Whether a successor has taken over.
+    fn left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// Refuses whatever comes after a successor has taken over.
+    pub fn check_in_charge(&self) -> Result<(), ErrorBody> {
+        if self.left() {
+            return Err(refuse(ErrorCode::Failed, "this router has handed over to its successor: try again"));
+        }
+        Ok(())
     }
 
     /// The highest epoch seen.
@@ -96,17 +124,57 @@ impl Control {
         missing.map(|address| format!("{address} can't be listened on yet; it is tried every second")).collect()
     }
 
-    /// All routes.
-    pub fn routes(&self) -> Vec<RouteStatus> {
+    /// All routes, with what a predecessor still has of them.
+    pub async fn routes(&self) -> Vec<RouteStatus> {
+        let left = self.tell_predecessor(&Word::Look {}).await;
+        let mut statuses = self.own_routes();
+        for residue in left {
+            if let Some(status) = statuses.iter_mut().find(|status| status.route.key == residue.key) {
+                residue.add_to(status);
+            }
+        }
+        statuses
+    }
+
+    fn own_routes(&self) -> Vec<RouteStatus> {
         let routes: Vec<_> = self.plane.gate.read(|table| table.routes.values().cloned().collect());
         routes.iter().map(|route| route.status(&self.plane.start)).collect()
     }
 
-    /// One route.
-    pub fn route(&self, key: &str) -> Result<RouteStatus, ErrorBody> {
+    /// One route, with what a predecessor still has of it.
+    pub async fn route(&self, key: &str) -> Result<RouteStatus, ErrorBody> {
+        let left = self.tell_predecessor(&Word::Look {}).await;
         let route = self.plane.gate.read(|table| table.routes.get(key).cloned());
         let route = route.ok_or_else(|| refuse(ErrorCode::NotFound, format!("there is no route {key:?}")))?;
-        Ok(route.status(&self.plane.start))
+        let mut status = route.status(&self.plane.start);
+        left.into_iter().filter(|residue| residue.key == key).for_each(|residue| residue.add_to(&mut status));
+        Ok(status)
+    }
+
+    /// Does what the successor says and tells what is left, here and before.
+    pub async fn follow(&self, word: Word) -> Vec<Residue> {
+        let mut left = self.tell_predecessor(&word).await;
+        match word {
+            Word::Change { key, route } => self.enforce(&key, route.map(|route| *route)),
+            Word::EndHolds {} => self.end_holds(),
+            Word::Look {} => {}
+        }
+        left.extend(self.own_routes().into_iter().filter_map(Residue::of));
+        left
+    }
+
+    /// Passes something on to the router that was taken over, if it is still there, and hears what it has left.
+    async fn tell_predecessor(&self, word: &Word) -> Vec<Residue> {
+        let mut predecessor = self.predecessor.lock().await;
+        let Some(link) = predecessor.as_mut() else { return Vec::new() };
+        match link.tell(word).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::info!(%error, "the router that was taken over has gone");
+                *predecessor = None;
+                Vec::new()
+            }
+        }
     }
 
     /// Puts a route in force. Not to be dropped half-way: what is on disk must also come in force.
@@ -124,6 +192,7 @@ impl Control {
         }
         let config = config::validate(put.route).map_err(invalid)?;
         let mut inner = self.inner.lock().await;
+        self.check_in_charge()?;
         inner.check_epoch(put.epoch)?;
         if let Some(rival) = self.plane.gate.read(|table| table.rival(&config).map(str::to_owned)) {
             return Err(invalid(format!(
@@ -138,29 +207,35 @@ impl Control {
         state.routes.insert(key.to_owned(), config.clone());
         inner.listeners.ensure(config.listen).map_err(|error| refuse(ErrorCode::Failed, error.to_string()))?;
         if let Err(error) = inner.save(state).await {
-            let needed = inner.needed();
-            inner.listeners.keep(|address| needed.contains(&address));
+            inner.keep_needed();
             return Err(error);
         }
-        self.enforce(&mut inner, key, Some(config));
+        let change = Word::Change { key: key.to_owned(), route: Some(Box::new(config.clone())) };
+        self.tell_predecessor(&change).await;
+        self.enforce(key, Some(config));
+        inner.keep_needed();
         drop(inner);
-        self.route(key)
+        self.route(key).await
     }
 
     /// Removes a route; it is no error when there is none. Not to be dropped half-way.
     pub async fn delete(&self, key: &str, epoch: Epoch) -> Result<(), ErrorBody> {
         let mut inner = self.inner.lock().await;
+        self.check_in_charge()?;
         inner.check_epoch(epoch)?;
         let mut state = inner.state.clone();
         state.epoch = epoch;
         state.routes.remove(key);
         inner.save(state).await?;
-        self.enforce(&mut inner, key, None);
+        self.tell_predecessor(&Word::Change { key: key.to_owned(), route: None }).await;
+        self.enforce(key, None);
+        inner.keep_needed();
         Ok(())
     }
 
-    /// Swaps the table, then sees to what follows from it.
-    fn enforce(&self, inner: &mut Inner, key: &str, config: Option<RouteConfig>) {
+    /// Swaps the table, then sees to what follows from it. Called by one at a time: under the lock of `inner`, or by the one
+    /// connection to a successor.
+    fn enforce(&self, key: &str, config: Option<RouteConfig>) {
         let mut routes = self.plane.gate.read(|table| table.routes.clone());
         let before = routes.get(key).cloned();
         if before.as_ref().map(|route| &route.config) == config.as_ref() {
@@ -199,45 +274,52 @@ impl Control {
         {
             before.shared.queue.release();
         }
-        let needed = inner.needed();
-        inner.listeners.keep(|address| needed.contains(&address));
     }
 
-    /// Stops accepting connections, and changes, for good.
+    /// Stops accepting connections, and changes, for good, with no successor: whoever waits is told to come again.
     pub async fn leave(&self) {
         let mut inner = self.inner.lock().await;
-        inner.left = true;
+        self.left.store(true, Ordering::Relaxed);
         inner.listeners.stop();
+        self.tell_predecessor(&Word::EndHolds {}).await;
+        self.end_holds();
+    }
+
+    /// Whoever waits is refused, now and later.
+    fn end_holds(&self) {
+        self.plane.gate.end_holds();
+        let routes: Vec<_> = self.plane.gate.read(|table| table.routes.values().cloned().collect());
+        routes.iter().for_each(|route| route.shared.queue.release());
     }
 
     /// The open listeners, with changes kept out until the guard is dropped.
     pub async fn freeze(&self) -> Frozen<'_> {
-        Frozen(self.inner.lock().await)
+        Frozen { control: self, inner: self.inner.lock().await }
     }
 }
 
 /// While this lives the configuration does not change.
 #[derive(Debug)]
-pub struct Frozen<'a>(tokio::sync::MutexGuard<'a, Inner>);
+pub struct Frozen<'a> {
+    control: &'a Control,
+    inner: tokio::sync::MutexGuard<'a, Inner>,
+}
 
 impl Frozen<'_> {
     /// The listening sockets.
     pub fn sockets(&self) -> Vec<Arc<TcpListener>> {
-        self.0.listeners.sockets()
+        self.inner.listeners.sockets()
     }
 
     /// A successor has taken over: no connections and no changes any more.
     pub fn leave(mut self) {
-        self.0.left = true;
-        self.0.listeners.stop();
+        self.control.left.store(true, Ordering::Relaxed);
+        self.inner.listeners.stop();
     }
 }
 
 impl Inner {
     fn check_epoch(&self, epoch: Epoch) -> Result<(), ErrorBody> {
-        if self.left {
-            return Err(refuse(ErrorCode::Failed, "this router has handed over to its successor: try again"));
-        }
         if epoch < self.state.epoch {
             let message = format!(
                 "epoch {epoch} is stale, {} has been here: another daemon has taken over, this one must stop",
@@ -267,6 +349,12 @@ impl Inner {
 
     fn needed(&self) -> std::collections::BTreeSet<std::net::SocketAddr> {
         self.state.routes.values().map(|route| route.listen).collect()
+    }
+
+    /// Closes the listeners that no route needs.
+    fn keep_needed(&mut self) {
+        let needed = self.needed();
+        self.listeners.keep(|address| needed.contains(&address));
     }
 
     /// Listens at all addresses that are needed; `false` if one can't be bound.

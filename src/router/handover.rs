@@ -4,7 +4,7 @@
 //! goes on as if nothing had been.
 //!
 //! On the wire: a line of JSON from the new ([`Request`]), one from the old ([`Offer`]), then for each descriptor in the offer
-//! one byte that carries it (`SCM_RIGHTS`), then a line from the new ([`Taken`]).
+//! one byte that carries it (`SCM_RIGHTS`), then a line from the new ([`Taken`]). After that the connection is for [`super::succession`].
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
@@ -91,11 +91,11 @@ pub struct Received {
 }
 
 impl Received {
-    /// Tells the old router that this one serves now.
-    pub fn confirm(self) -> io::Result<(Estate, u32)> {
+    /// Tells the old router that this one serves now. The connection stays, see [`super::succession`].
+    pub fn confirm(self) -> io::Result<(Estate, UnixStream)> {
         let mut conversation = self.conversation;
         write_line(&mut conversation, &Taken { taken: true })?;
-        Ok((self.estate, self.predecessor))
+        Ok((self.estate, conversation))
     }
 }
 
@@ -177,8 +177,8 @@ impl Asked {
         Ok(asked)
     }
 
-    /// Gives all it needs and waits until it serves. `Ok` says that it does.
-    pub fn give(mut self, estate: &Estate, listeners: &[impl AsFd]) -> io::Result<()> {
+    /// Gives all it needs and waits until it serves. `Ok` says that it does, and is the connection to it.
+    pub fn give(mut self, estate: &Estate, listeners: &[impl AsFd]) -> io::Result<UnixStream> {
         let mut descriptors: Vec<(Kind, BorrowedFd<'_>)> = vec![
             (Kind::Admin, estate.admin.as_fd()),
             (Kind::AdminLock, estate.admin_lock.as_fd()),
@@ -200,7 +200,7 @@ impl Asked {
             sendmsg::<()>(fd, &[IoSlice::new(b"+")], &control, MsgFlags::MSG_NOSIGNAL, None)?;
         }
         let taken: Taken = read_line(&mut self.conversation)?;
-        if taken.taken { Ok(()) } else { Err(io::Error::other("the successor gave up")) }
+        if taken.taken { Ok(self.conversation) } else { Err(io::Error::other("the successor gave up")) }
     }
 }
 

@@ -22,6 +22,10 @@ pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host
 
 /// Removes what belongs to one hop, also what `Connection` names, save headers whose loss would change the message itself.
 pub fn strip_hop(headers: &mut HeaderMap) {
+    // Most messages have none of them, and one look at the names costs less than looking each of them up.
+    if !headers.keys().any(|name| HOP.contains(name)) {
+        return;
+    }
     if let Some(named) = connection_options(headers) {
         for name in named {
             headers.remove(name);
@@ -96,8 +100,10 @@ pub fn to_upstream(headers: &mut HeaderMap, client: &HeaderValue, host: Option<H
 /// Makes an instance's headers those of the router's own answer. How the body is framed is decided anew for the client.
 pub fn to_client(headers: &mut HeaderMap) {
     strip_hop(headers);
-    headers.remove(header::TRANSFER_ENCODING);
-    headers.remove(header::TE);
+    if headers.remove(header::TRANSFER_ENCODING).is_some() {
+        // Beside a transfer coding a length means nothing (RFC 9112, 6.3), and here it would be taken for true.
+        headers.remove(header::CONTENT_LENGTH);
+    }
 }
 
 fn takes_trailers(value: &HeaderValue) -> bool {
@@ -170,6 +176,16 @@ mod tests {
         assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "here");
+    }
+
+    #[test]
+    fn a_length_beside_chunks_is_not_passed_on() {
+        let mut headers = map(&[("transfer-encoding", "chunked"), ("content-length", "3"), ("x-kept", "1")]);
+        to_client(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-kept"]);
+        let mut headers = map(&[("content-length", "3")]);
+        to_client(&mut headers);
+        assert_eq!(headers["content-length"], "3");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
@@ -16,6 +16,8 @@ use super::worker::{Accepted, Workers};
 
 /// How many connections the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4_096;
+/// How long a client may leave what was sent to it unread.
+const STALLED: Duration = Duration::from_secs(300);
 /// How long accepting rests when the process is out of descriptors.
 const REST: Duration = Duration::from_millis(50);
 
@@ -123,6 +125,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A port whose last connections are in TIME_WAIT can be bound again; one that is listened at can't.
     socket.set_reuse_address(true)?;
+    // These pass on to each connection that is accepted. A client that vanished, or that takes nothing of its answer for
+    // minutes, must not hold a connection and an instance for ever.
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(STALLED))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -144,7 +152,7 @@ async fn accept(ready: AsyncFd<Arc<TcpListener>>, listener: SocketAddr, plane: A
         match guard.try_io(|socket| socket.get_ref().accept()) {
             Err(_would_block) => {}
             Ok(Ok((stream, peer))) => {
-                if stream.set_nonblocking(true).is_ok() && stream.set_nodelay(true).is_ok() {
+                if stream.set_nonblocking(true).is_ok() {
                     workers.give(Accepted { stream, peer, listener, permit });
                 }
             }
@@ -166,6 +174,15 @@ fn is_exhausted(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_inherit_their_settings() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = Socket::from(listener.accept().unwrap().0);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(STALLED));
+    }
 
     #[test]
     fn an_address_in_use_is_named_with_a_remedy() {

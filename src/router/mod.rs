@@ -13,7 +13,7 @@
 //!
 //! - pure: `config` (checks), `table` (which route), `balance` (which endpoint), `headers`
 //! - live: `route`, `endpoint`, `hold`, `pool`, `probe`, `stats`
-//! - process: `listener`, `worker`, `handover` (restart without a refused connection), `notify` (systemd), `run`
+//! - process: `listener`, `worker`, `handover` and `succession` (restart without a lost request), `notify` (systemd), `run`
 
 mod admin;
 mod admit;
@@ -38,6 +38,7 @@ mod run;
 mod signal;
 mod stats;
 mod store;
+mod succession;
 mod table;
 #[cfg(test)]
 mod testing;

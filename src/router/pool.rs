@@ -66,15 +66,16 @@ impl Pool {
     /// Takes the connection that was used last and is ready.
     pub fn take(&self, worker: usize, replayable: bool) -> Option<Connection> {
         let mut idle = lock(self.shard(worker));
+        // From the back: those lie there that were used last.
         let mut at = idle.len();
         while at > 0 {
             at -= 1;
             if idle[at].sender.is_closed() {
-                idle.swap_remove(at);
+                idle.remove(at);
                 continue;
             }
             if !replayable && idle[at].since.elapsed() >= SURE {
-                continue;
+                return None;
             }
             // Not ready: the last request's body is still being sent.
             if idle[at].sender.is_ready() {
@@ -89,13 +90,18 @@ impl Pool {
         if sender.is_closed() {
             return;
         }
-        let now = Instant::now();
         let mut idle = lock(self.shard(worker));
-        // The oldest lie in front; one at a time is enough to keep up with those that come in.
-        if idle.len() >= MAX_IDLE || idle.first().is_some_and(|oldest| now.duration_since(oldest.since) > IDLE) {
+        if idle.len() >= MAX_IDLE {
             idle.remove(0);
         }
-        idle.push(Idle { sender, since: now });
+        idle.push(Idle { sender, since: Instant::now() });
+    }
+
+    /// Closes what has been idle for long or was closed by the peer.
+    pub fn expire(&self) {
+        for shard in &self.idle {
+            lock(&shard.0).retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < IDLE);
+        }
     }
 
     /// Closes all idle connections.

@@ -4,24 +4,26 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::Instant;
 
 use super::control::Control;
 use super::handover::{self, Asked, Estate, Received};
 use super::plane::Plane;
 use super::store::{Store, StoreError};
+use super::succession::Predecessor;
 use super::worker::{Limits, Workers};
-use super::{admin, notify};
+use super::{admin, notify, succession};
 use crate::net::server::{self, BindError};
 
 /// How long connections that are idle are kept open for a last request when the router stops and nobody takes over.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// How often idle connections to instances are looked through.
+const SWEEP: Duration = Duration::from_secs(15);
 /// How often it is looked whether all connections have ended.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -100,34 +102,42 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
         From::Predecessor(received) => {
             let received = *received;
             let predecessor = received.predecessor;
-            let (estate, _) = received.confirm().map_err(failed("the running router could not be told"))?;
+            let untold = || failed("the running router could not be told");
+            let (estate, connection) = received.confirm().map_err(untold())?;
+            control.succeed(Predecessor::new(connection).map_err(untold())?).await;
             tracing::info!(predecessor, "taken over");
             rebind_admin(estate, options)?
         }
     };
     let estate = Arc::new(estate);
     let admin_task = serve_admin(&estate, &plane, &control)?;
+    let sweeping = tokio::spawn(sweep(plane.clone()));
     notify::ready();
     tracing::info!(socket = %options.socket.display(), pid = std::process::id(), "router serves");
 
     let mut succession = std::pin::pin!(give_way(&estate, &control));
-    let succeeded = loop {
+    let successor = loop {
         tokio::select! {
-            () = stop.asked() => break false,
+            () = stop.asked() => break None,
             _ = hangup.recv() => start_successor(),
-            result = &mut succession => { result?; break true }
+            connection = &mut succession => break Some(connection?),
         }
     };
     plane.leave();
-    if !succeeded {
-        // After a handover it is the successor that speaks to systemd.
-        notify::stopping();
-        control.leave().await;
+    let succeeded = successor.is_some();
+    match successor {
+        // It is the successor that speaks to systemd now.
+        Some(connection) => drop(tokio::spawn(succession::follow(connection, control.clone()))),
+        None => {
+            notify::stopping();
+            control.leave().await;
+        }
     }
     admin_task.abort();
+    sweeping.abort();
     let idle = if succeeded { options.limits.drain } else { LAST_CALL.min(options.limits.drain) };
     tokio::select! {
-        () = drain(&plane, idle, options.limits.drain) => {}
+        () = drain(&plane, &control, idle, options.limits.drain) => {}
         () = stop.asked() => tracing::warn!("told to stop again: what is in flight is cut"),
     }
     tracing::info!("router leaves");
@@ -135,19 +145,29 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
 }
 
 /// Waits until all connections have ended. Each next answer closes its connection; those that stay idle for `idle` are closed;
-/// what is in flight after that and `limit` more is left behind.
-async fn drain(plane: &Plane, idle: Duration, limit: Duration) {
-    let end = Instant::now() + idle;
-    while plane.connections() > 0 && Instant::now() < end {
-        tokio::time::sleep(LOOK).await;
+/// what is in flight after that and `limit` more is left behind. A predecessor that still drains is waited for as well,
+/// because it hears of changes only through this one.
+async fn drain(plane: &Plane, control: &Control, idle: Duration, limit: Duration) {
+    let ended = async || {
+        while plane.connections() > 0 || control.has_predecessor().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if tokio::time::timeout(idle, ended()).await.is_ok() {
+        return;
     }
     plane.closing.fire();
-    let end = Instant::now() + limit;
-    while plane.connections() > 0 && Instant::now() < end {
-        tokio::time::sleep(LOOK).await;
-    }
-    if plane.connections() > 0 {
+    if tokio::time::timeout(limit, ended()).await.is_err() {
         tracing::warn!(connections = plane.connections(), "still in flight after {limit:?}: cut");
+    }
+}
+
+/// Closes connections to instances that have been idle for long, also where no request comes by any more.
+async fn sweep(plane: Arc<Plane>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let routes: Vec<_> = plane.gate.read(|table| table.routes.values().cloned().collect());
+        routes.iter().flat_map(|route| route.endpoints()).for_each(|endpoint| endpoint.pool.expire());
     }
 }
 
@@ -168,8 +188,8 @@ fn serve_admin(
     }))
 }
 
-/// Waits for a successor and hands over to it. Ends when one serves.
-async fn give_way(estate: &Arc<Estate>, control: &Control) -> Result<(), RunError> {
+/// Waits for a successor and hands over to it. Ends when one serves, with the connection to it.
+async fn give_way(estate: &Arc<Estate>, control: &Control) -> Result<UnixStream, RunError> {
     let unusable = || failed("handover.sock can't be served");
     let listener = estate.handover.try_clone().map_err(unusable())?;
     listener.set_nonblocking(true).map_err(unusable())?;
@@ -188,9 +208,9 @@ async fn give_way(estate: &Arc<Estate>, control: &Control) -> Result<(), RunErro
         let (estate, sockets, successor) = (estate.clone(), frozen.sockets(), asked.successor);
         tracing::info!(successor, "handing over");
         match blocking(move || asked.give(&estate, &sockets)).await {
-            Ok(()) => {
+            Ok(connection) => {
                 frozen.leave();
-                return Ok(());
+                return Ok(connection);
             }
             Err(error) => tracing::warn!(%error, successor, "the successor did not take over; this router goes on"),
         }
@@ -329,8 +349,8 @@ fn start_successor() {
 /// Each connection needs two descriptors, more than the usual soft limit of 1024 allows.
 fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised =
-        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open descriptors could not be raised");
     }

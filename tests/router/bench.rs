@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use http::Method;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use trimtab::domain::digest::Digest;
 use trimtab::domain::id::Epoch;
@@ -15,7 +16,7 @@ use trimtab::protocol::router::{Backend, Endpoint, GroupStats, PutRoute, RouteCo
 use trimtab::protocol::{Hello, Markers, VERSION};
 
 use super::upstream::Upstream;
-use crate::support::{PATIENCE, Running, eventually_async, free_port, trimtab};
+use crate::support::{PATIENCE, Running, eventually_async, trimtab};
 
 /// The route that the tests set.
 pub const KEY: &str = "hello/staging/default";
@@ -27,6 +28,7 @@ pub struct Bench {
     pub admin: Client,
     pub listen: SocketAddr,
     arguments: Vec<String>,
+    _reserved: Socket,
 }
 
 impl Bench {
@@ -39,7 +41,8 @@ impl Bench {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let process = Running::spawn(&mut command(&dir, &arguments));
         let admin = Client::new(dir.path().join("router.sock"));
-        let bench = Bench { process, admin, listen: ([127, 0, 0, 1], free_port()).into(), arguments, dir };
+        let (_reserved, listen) = reserve();
+        let bench = Bench { process, admin, listen, arguments, dir, _reserved };
         bench.wait_for(bench.process.pid()).await;
         bench
     }
@@ -162,9 +165,20 @@ pub fn bare_route(listen: SocketAddr) -> RouteConfig {
     }
 }
 
-/// An endpoint where nobody listens.
+/// A port that no other socket gets for as long as this one lives, while whoever asks for it by number can listen there.
+pub fn reserve() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+/// An endpoint where nobody listens, nor will.
 pub fn nobody(id: &str) -> Endpoint {
-    Endpoint { id: id.into(), address: ([127, 0, 0, 1], free_port()).into() }
+    let (socket, address) = reserve();
+    std::mem::forget(socket);
+    Endpoint { id: id.into(), address }
 }
 
 /// Opens a connection, sends, and leaves it open.

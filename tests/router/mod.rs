@@ -9,6 +9,7 @@ mod hold;
 mod http;
 mod restart;
 mod sticky;
+mod storm;
 mod systemd;
 mod traffic;
 mod upstream;

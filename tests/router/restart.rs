@@ -1,10 +1,14 @@
 //! The end of a router and the next one.
 
+use std::io::Write;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use trimtab::domain::span::Span;
 use trimtab::load::{Load, Plan};
+use trimtab::protocol::router::Hold;
 
-use super::bench::{Bench, read_until, send};
+use super::bench::{Answer, Bench, read_until, send};
 use super::traffic::{answers, assert_whole};
 use super::upstream::{Ledger, Upstream};
 use crate::support::{PATIENCE, alive, eventually, eventually_async};
@@ -53,6 +57,67 @@ async fn told_to_stop_it_ends_what_is_in_flight() {
     }
     read_until(&mut stream, "0\r\n\r\n");
     assert!(bench.process.0.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn told_to_stop_it_tells_those_who_wait_to_come_again() {
+    let mut bench = Bench::start().await;
+    let mut route = bench.route(&[]);
+    route.hold = Some(Hold { timeout: Span::from_secs(3_600), max: 10 });
+    bench.put(&route).await;
+    let waiting = send(bench.listen, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    bench.until("it waits", |status| status.held == 1).await;
+    // Also one that waits at a router that was taken over.
+    let _before = bench.start_again().await;
+    let second = send(bench.listen, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    bench.until("both wait", |status| status.held == 2).await;
+    signal(bench.process.pid(), Signal::SIGTERM);
+    for stream in [waiting, second] {
+        let answer = Answer::read(stream);
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    }
+    assert!(bench.process.0.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_router_that_was_taken_over_follows_its_successor() {
+    let mut bench = Bench::start().await;
+    let [one, two] = ["v1", "v2"].map(Upstream::start);
+    let mut route = bench.route(&[("v1", 1, &[&one])]);
+    bench.put(&route).await;
+    // Three kinds of business that the first router keeps: a slow answer, an idle connection, a request that waits.
+    let mut slow = send(bench.listen, b"GET /drip HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    one.watch.go.notify_one();
+    read_until(&mut slow, "part 0\n");
+    let mut idle = send(bench.listen, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    read_until(&mut idle, "hello\n");
+    route.hold = Some(Hold { timeout: Span::from_secs(3_600), max: 10 });
+    bench.put(&route).await;
+    let mut waiting = send(bench.listen, b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    bench.until("it waits", |status| status.held == 1).await;
+
+    // Two successors, so that the word has to be passed on.
+    let mut first = bench.start_again().await;
+    let mut second = bench.start_again().await;
+    let status = bench.status().await;
+    assert_eq!((status.held, status.endpoints[0].in_flight), (1, 1), "what the first one has is known");
+    let status = bench.put(&bench.route(&[("v2", 1, &[&two])])).await;
+    assert_eq!(status.held, 0, "released there, too");
+    assert!(read_until(&mut waiting, "hello\n").to_lowercase().contains("x-version: v2"));
+    let drains = status.endpoints.iter().any(|endpoint| endpoint.draining && endpoint.in_flight == 1);
+    assert!(drains, "v1 is not drained before the slow answer has ended: {:?}", status.endpoints);
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let answer = read_until(&mut idle, "hello\n").to_lowercase();
+    assert!(answer.contains("x-version: v2") && answer.contains("connection: close"), "{answer}");
+    assert!(first.0.try_wait().unwrap().is_none() && second.0.try_wait().unwrap().is_none(), "both are needed");
+    for part in ["part 1\n", "part 2\n"] {
+        one.watch.go.notify_one();
+        read_until(&mut slow, part);
+    }
+    bench.until("v1 is drained", |status| status.endpoints.len() == 1).await;
+    for before in [&mut first, &mut second] {
+        eventually(PATIENCE, "it leaves", || before.0.try_wait().unwrap());
+    }
 }
 
 #[tokio::test]

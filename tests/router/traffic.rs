@@ -56,7 +56,8 @@ async fn weight_zero_takes_a_version_out_at_once() {
     let load = Load::start(Plan { slow: 0.0, ..Plan::new(bench.listen, "test", 300.0) });
     answers(&load, 60).await;
     bench.put(&bench.route(&[("v1", 1, &[&stable]), ("v2", 0, &[&canary])])).await;
-    // The change is confirmed: from now on nothing new reaches it.
+    // The change is confirmed: nothing new is sent to it. What was let in before may still be on its way.
+    bench.until("the canary is idle", |status| status.endpoints[1].in_flight == 0).await;
     let served = canary.served();
     assert!(served > 0);
     answers(&load, 60).await;

@@ -11,8 +11,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use socket2::Socket;
 use tokio::sync::{Notify, oneshot};
 use trimtab::protocol::router::Endpoint;
+
+use super::bench::reserve;
 
 /// How often each id was served, over all instances that share it.
 #[derive(Clone, Default)]
@@ -51,6 +54,7 @@ pub struct Upstream {
     id: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    reserved: Option<Socket>,
 }
 
 #[derive(Clone)]
@@ -62,17 +66,20 @@ struct Service {
 
 impl Upstream {
     pub fn start(version: &str) -> Upstream {
-        Upstream::start_at(version, &Ledger::default(), ([127, 0, 0, 1], 0).into())
+        Upstream::with_ledger(version, &Ledger::default())
     }
 
     pub fn with_ledger(version: &str, ledger: &Ledger) -> Upstream {
-        Upstream::start_at(version, ledger, ([127, 0, 0, 1], 0).into())
+        let (reserved, address) = reserve();
+        let mut upstream = Upstream::start_at(version, ledger, address);
+        upstream.reserved = Some(reserved);
+        upstream
     }
 
+    /// One at the address of another that was killed.
     pub fn start_at(version: &str, ledger: &Ledger, address: SocketAddr) -> Upstream {
         let socket = std::net::TcpListener::bind(address).unwrap();
         socket.set_nonblocking(true).unwrap();
-        let address = socket.local_addr().unwrap();
         let watch = Arc::new(Watch { health: AtomicU32::new(200), ..Watch::default() });
         let service = Service { version: version.into(), ledger: ledger.clone(), watch: watch.clone() };
         let (stop, stopped) = oneshot::channel();
@@ -87,7 +94,14 @@ impl Upstream {
                 }
             });
         });
-        Upstream { address, watch, id: format!("{version}-{}", address.port()), stop: Some(stop), thread: Some(thread) }
+        Upstream {
+            address,
+            watch,
+            id: format!("{version}-{}", address.port()),
+            stop: Some(stop),
+            thread: Some(thread),
+            reserved: None,
+        }
     }
 
     pub fn endpoint(&self) -> Endpoint {
