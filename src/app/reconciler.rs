@@ -110,7 +110,7 @@ impl Reconciler {
             let pushed = async {
                 let Some(watch) = &mut watch else { return std::future::pending().await };
                 if watch.changed().await.is_err() {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             };
             tokio::select! {

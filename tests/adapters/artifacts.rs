@@ -177,7 +177,8 @@ async fn an_archive_can_not_reach_outside_or_grow_without_limit() {
     let store = bench.store(ArtifactLimits { download: 1 << 20, unpacked: 10_000, entries: 20 });
     let large = "x".repeat(6_000);
     let absolute = outside.to_str().unwrap();
-    let cases: Vec<(&str, Vec<(&str, EntryType, &str, u32)>, &str)> = vec![
+    type Entry<'a> = (&'a str, EntryType, &'a str, u32);
+    let cases: Vec<(&str, Vec<Entry<'_>>, &str)> = vec![
         ("parent", vec![("../outside", Regular, "x", 0o644)], "leaves the archive"),
         ("inner-parent", vec![("a/../../outside", Regular, "x", 0o644)], "leaves the archive"),
         ("absolute", vec![("/tmp/outside", Regular, "x", 0o644)], "leaves the archive"),

@@ -57,7 +57,7 @@ async fn serve(folder: &tempfile::TempDir) -> (Counting, HostPlatform) {
         .route(
             "/v1/groups/{key}",
             axum::routing::delete(async move || {
-                changing.list.send_modify(|(seq, replicas)| (*seq, *replicas) = (*seq + 1, 0))
+                changing.list.send_modify(|(seq, replicas)| (*seq, *replicas) = (*seq + 1, 0));
             }),
         )
         .with_state(state.clone());

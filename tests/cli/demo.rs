@@ -53,7 +53,7 @@ async fn the_demos_repository_is_valid_and_has_ports_of_its_own() {
         repository.units().iter().filter_map(|unit| unit.desired.route.as_ref()).map(|route| route.listen).collect();
     assert!(addresses.len() >= 4, "{addresses:?}");
     addresses.dedup();
-    let ports: Vec<_> = addresses.iter().map(|address| address.port()).collect();
+    let ports: Vec<_> = addresses.iter().map(std::net::SocketAddr::port).collect();
     assert!(!ports.contains(&8081), "{ports:?}");
     let output = trimtab().arg("validate").arg(layout.clone_dir()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
