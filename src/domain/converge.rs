@@ -61,7 +61,8 @@ pub fn next_action(plan: &Plan, phase: &Phase, observed: &ObservedUnit, force: b
             .or_else(|| steer(&view, force))
             .or_else(|| unroute(&view))
             .or_else(|| lower(&view))
-            .or_else(|| settle_down(&view))
+            .or_else(|| ending(&view))
+            .or_else(|| not_ready(&view))
             .unwrap_or(Converge::True),
     }
 }
@@ -83,6 +84,9 @@ pub fn needs_effect(plan: &Plan, phase: &Phase, observed: &ObservedUnit) -> bool
 fn stop_first(view: &View<'_>) -> Option<Converge> {
     let hold = view.phase.stop_first?;
     view.leftover().next()?;
+    if let Some(removal) = view.needless_route() {
+        return Some(removal);
+    }
     if let Some(goal) = &view.phase.traffic {
         let set = traffic::closed(goal, hold);
         if view.main.is_none_or(|seen| !set.matches(seen)) {
@@ -130,18 +134,11 @@ fn steer(view: &View<'_>, force: bool) -> Option<Converge> {
 
 /// Routes that shall not be there, and the preview.
 fn unroute(view: &View<'_>) -> Option<Converge> {
-    if view.phase.traffic.is_none() && view.main.is_some() {
-        return Some(Converge::Do(Action::RemoveTraffic { which: Which::Main }));
-    }
-    match (&view.phase.preview, view.preview) {
-        (None, Some(_)) => Some(Converge::Do(Action::RemoveTraffic { which: Which::Preview })),
-        (Some(goal), seen) => {
-            let set = traffic::preview(view, goal)?;
-            let different = seen.is_none_or(|seen| !set.matches(seen));
-            different.then_some(Converge::Do(Action::SetTraffic { which: Which::Preview, traffic: set }))
-        }
-        (None, None) => None,
-    }
+    view.needless_route().or_else(|| {
+        let set = traffic::preview(view, view.phase.preview.as_ref()?)?;
+        let different = view.preview.is_none_or(|seen| !set.matches(seen));
+        different.then_some(Converge::Do(Action::SetTraffic { which: Which::Preview, traffic: set }))
+    })
 }
 
 /// Groups that are too big, and those that shall not be there, once nothing is in flight on what goes.
@@ -166,11 +163,7 @@ fn retire(view: &View<'_>) -> Option<Converge> {
     waiting
 }
 
-/// What ends, and what is not yet ready.
-fn settle_down(view: &View<'_>) -> Option<Converge> {
-    ending(view).or_else(|| not_ready(view))
-}
-
+/// Instances that are being stopped.
 fn ending(view: &View<'_>) -> Option<Converge> {
     if let Some(seen) = view.leftover().next() {
         let left = seen.instances.len();

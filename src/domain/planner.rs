@@ -154,7 +154,8 @@ fn forward(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup
     if same || adopted {
         return Ok(adjust(input, draft));
     }
-    let nothing_runs = !groups.iter().any(|seen| draft.base.as_ref().is_some_and(|base| base.group == seen.group));
+    let runs = |base: &Base| base.replicas > 0 && groups.iter().any(|seen| seen.group == base.group);
+    let nothing_runs = !draft.base.as_ref().is_some_and(runs);
     if nothing_runs {
         install(&mut draft);
     } else {
@@ -175,9 +176,14 @@ fn base_of(input: &PlanInput<'_>, desired: &DesiredUnit, target: &GroupId, group
     let weight = |seen: &ObservedGroup| {
         main.and_then(|route| route.backends.get(&seen.group)).map_or(0, |backend| backend.weight)
     };
-    let serving = groups.iter().filter(|seen| !seen.retiring && seen.replicas > 0);
-    let most = serving.max_by_key(|seen| (weight(seen), seen.ready(u32::MAX), seen.group != *target, &seen.group))?;
-    (most.group != *target).then(|| Base::seen(most, desired))
+    // A lost memory of a rollout half-way: what is not the new version had the traffic before.
+    let serves = |seen: &ObservedGroup| if main.is_some() { weight(seen) > 0 } else { seen.ready(u32::MAX) > 0 };
+    let adopted = groups.iter().any(|seen| seen.group == *target && !seen.retiring);
+    let others = groups.iter().filter(|seen| !seen.retiring && seen.replicas > 0 && seen.group != *target);
+    let most = others
+        .filter(|seen| serves(seen) || !adopted)
+        .max_by_key(|seen| (weight(seen), seen.ready(u32::MAX), &seen.group))?;
+    Some(Base::seen(most, desired))
 }
 
 fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {

@@ -181,6 +181,7 @@ pub struct Bed {
     pub stable_passes: bool,
     pub crash: Option<(usize, When)>,
     pub waits: String,
+    idle: bool,
     pub appends: usize,
     pub cap: u32,
     unit: UnitId,
@@ -200,6 +201,7 @@ impl Bed {
             stable_passes: true,
             crash: None,
             waits: String::new(),
+            idle: false,
             appends: 0,
             cap: 3,
             unit: "hello/staging/default".parse().unwrap(),
@@ -314,20 +316,29 @@ impl Bed {
 
     fn run_until(&mut self, until: Timestamp, condition: impl Fn(&Bed) -> bool) -> bool {
         for _ in 0..20_000 {
+            let next = match self.step() {
+                Err(Died) => {
+                    self.resume();
+                    continue;
+                }
+                Ok(next) => next,
+            };
             if condition(self) {
                 return true;
             }
-            match self.step() {
-                Err(Died) => self.resume(),
-                Ok(Some(next)) if next <= until => self.fake.pass_to(next),
-                Ok(Some(_)) => return false,
-                Ok(None) => {}
-            }
-            if self.waits == "idle" {
-                return condition(self);
+            match next {
+                _ if self.idle => return false,
+                Some(next) if next <= until => self.fake.pass_to(next),
+                Some(_) => return false,
+                None => {}
             }
         }
         panic!("no end: {} in {}\n{}", self.waits, self.phase(), self.journal[self.journal.len() - 20..].join("\n"));
+    }
+
+    /// Nothing happens any more by itself.
+    pub fn is_idle(&self) -> bool {
+        self.idle
     }
 
     /// A new process: nothing is left but the journal, and a fold of it.
@@ -372,8 +383,9 @@ impl Bed {
     /// One step; when to come again, where it only waits.
     pub fn step(&mut self) -> Result<Option<Timestamp>, Died> {
         self.waits.clear();
+        self.idle = false;
         if self.state.suspended.is_some() {
-            return Ok(self.idle());
+            return Ok(self.later(None));
         }
         if let Some(rollout) = self.state.running() {
             return self.advance(rollout.plan.clone());
@@ -388,7 +400,7 @@ impl Bed {
                 self.waits = reason.to_string();
                 Ok(self.later(None))
             }
-            Ok(plan) if plan.is_empty() => Ok(self.idle()),
+            Ok(plan) if plan.is_empty() => Ok(self.later(None)),
             Ok(plan) => {
                 let id = RolloutId(format!("r{}", self.appends));
                 let event = UnitEvent::RolloutStarted { id, plan: plan.digest(), kind: plan.kind, to: plan.to.clone() };
@@ -413,19 +425,10 @@ impl Bed {
         })
     }
 
-    fn idle(&mut self) -> Option<Timestamp> {
-        let next = self.later(None);
-        if next.is_none() {
-            self.waits = "idle".into();
-        }
-        next
-    }
-
+    /// When something happens by itself next.
     fn later(&mut self, until: Option<Timestamp>) -> Option<Timestamp> {
         let next = self.fake.next_change().into_iter().chain(until).filter(|at| *at > self.fake.now).min();
-        if next.is_none() && self.waits.is_empty() {
-            self.waits = "idle".into();
-        }
+        self.idle = next.is_none();
         next
     }
 
@@ -486,19 +489,11 @@ impl Bed {
             }
             Move::Wait { until, reason } => {
                 self.waits = reason;
-                let next = self.later(until);
-                if next.is_none() {
-                    self.waits = "idle".into();
-                }
-                return Ok(next);
+                return Ok(self.later(until));
             }
             Move::Stuck(reason) => {
                 self.waits = reason;
-                let next = self.later(None);
-                if next.is_none() {
-                    self.waits = "idle".into();
-                }
-                return Ok(next);
+                return Ok(self.later(None));
             }
             Move::Done(_) => {}
         }

@@ -2,4 +2,9 @@
 
 pub mod bed;
 mod cases;
+mod commands;
 mod crash;
+mod golden;
+mod health;
+mod hooks;
+mod week;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Converge;
-use crate::domain::action::Action;
+use crate::domain::action::{Action, Which};
 use crate::domain::id::GroupId;
 use crate::domain::observed::{ObservedGroup, ObservedInstance, ObservedTraffic, ObservedUnit, Seen};
-use crate::domain::plan::{Phase, Plan};
+use crate::domain::plan::{Phase, Plan, TrafficGoal};
 
 /// A phase beside what is observed.
 pub(super) struct View<'a> {
@@ -121,7 +121,19 @@ impl<'a> View<'a> {
 
     /// Whether anything that is to go still serves.
     pub fn others_ready(&self) -> bool {
-        self.leftover().any(|seen| seen.instances.iter().any(|one| one.ready))
+        let lowered =
+            self.excess().any(|(_, seen, size)| seen.instances.iter().any(|one| one.ready && one.slot >= size));
+        lowered || self.leftover().any(|seen| seen.instances.iter().any(|one| one.ready))
+    }
+
+    /// The removal of a route that shall not be there.
+    pub fn needless_route(&self) -> Option<Converge> {
+        let needless = |goal: &Option<TrafficGoal>, seen: Option<&ObservedTraffic>| goal.is_none() && seen.is_some();
+        if needless(&self.phase.traffic, self.main) {
+            return Some(Converge::Do(Action::RemoveTraffic { which: Which::Main }));
+        }
+        let preview = needless(&self.phase.preview, self.preview);
+        preview.then_some(Converge::Do(Action::RemoveTraffic { which: Which::Preview }))
     }
 
     /// Who is ready and who is not, for people.

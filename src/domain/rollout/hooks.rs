@@ -12,6 +12,11 @@ pub fn run_id(rollout: &RolloutId, at: &str, attempt: u32) -> RunId {
     RunId(format!("{rollout}-{at}-{attempt}"))
 }
 
+/// Whether a hook has ended as it should: only then the next one may run.
+pub(super) fn succeeded(state: &RolloutState, call: &HookCall) -> bool {
+    state.hooks.get(&call.at).is_some_and(|hook| hook.outcome == Some(HookOutcome::Succeeded))
+}
+
 /// What a hook needs next; `None`: it has ended, and its end is written down.
 pub(super) fn next(state: &RolloutState, observed: &ObservedUnit, call: &HookCall) -> Option<Move> {
     let start =

@@ -242,8 +242,13 @@ impl Round<'_> {
     /// Hooks before anything else of the phase, one after the other. On the way back only those whose hook has started.
     fn run_hooks(&self, phase: &Phase) -> Option<Move> {
         let undo = !self.state.is_forward();
-        let due = phase.enter.iter().filter(|call| !undo || self.must_undo(call));
-        due.into_iter().find_map(|call| hooks::next(self.state, self.observed, call))
+        for call in phase.enter.iter().filter(|call| !undo || self.must_undo(call)) {
+            let next = hooks::next(self.state, self.observed, call);
+            if next.is_some() || !hooks::succeeded(self.state, call) {
+                return next;
+            }
+        }
+        None
     }
 
     fn must_undo(&self, call: &HookCall) -> bool {
@@ -335,6 +340,11 @@ impl Round<'_> {
                 let reason = format!("{since}: {}", waiting.reason);
                 Move::Record(RolloutEvent::Failed { failure: self.failure(Trigger::Unhealthy, at, reason, None) })
             }
+            // On the way back, after all that time: what is left to do is healing, which anything newer may interrupt.
+            Some(due) if due <= self.facts.now && waiting.kind == WaitKind::Ready => match &self.state.course {
+                Course::Settling(why) => Move::Record(RolloutEvent::Ended { outcome: why.clone().into() }),
+                _ => self.or_stuck(Move::Wait { until: self.earlier(None, phase, at), reason: waiting.reason.clone() }),
+            },
             due => self.or_stuck(Move::Wait {
                 until: self.earlier(due.filter(|due| *due > self.facts.now), phase, at),
                 reason: waiting.reason.clone(),

@@ -91,7 +91,9 @@ fn step_phase(draft: &Draft<'_>, canary: &mut Sizes) -> Phase {
         Split::Replicas | Split::None => {
             let new = canary.ratio();
             let kept = canary.replicas.saturating_sub(new).max(u32::from(weight < WHOLE)).min(whole);
-            let old = if weight == 0 { whole } else { kept };
+            // What has a route that the other has not keeps all of it until the end.
+            let routed = draft.split() == Split::None && draft.base.as_ref().is_some_and(|base| base.traffic.is_some());
+            let old = if weight == 0 || routed { whole } else { kept };
             (old, new, (old, new))
         }
     };

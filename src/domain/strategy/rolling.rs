@@ -13,7 +13,7 @@ pub(crate) fn phases(draft: &mut Draft<'_>, settings: &Rolling, restart: bool) -
     let batches = batches(before, replicas, surge, missing);
     let all = batches.len();
     for (number, (old, new)) in batches.into_iter().enumerate() {
-        if old == 0 {
+        if number + 1 == all {
             break;
         }
         let mut phase = draft.phase(format!("batch {} of {all}: {new} new, {old} old", number + 1), old, new);

@@ -159,6 +159,12 @@ impl FakeGroup {
         }
     }
 
+    pub fn doubt(&mut self, until: Timestamp) {
+        for one in self.instances.iter_mut().filter(|one| one.ready_at.is_some()) {
+            one.ready_at = Some(until);
+        }
+    }
+
     /// Everything that was due by now happens.
     pub fn settle(&mut self, now: Timestamp, behaviour: &Behaviour) {
         let crashed: Vec<u32> =

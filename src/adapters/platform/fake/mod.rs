@@ -219,6 +219,12 @@ impl Fake {
         }
     }
 
+    /// Whoever probes starts anew: for so long nothing counts as ready, though all processes run on.
+    pub fn doubt(&mut self, span: Span) {
+        let until = after(self.now, span);
+        self.groups.values_mut().for_each(|group| group.doubt(until));
+    }
+
     /// A group is lost without a trace.
     pub fn lose(&mut self, group: &GroupId) {
         self.groups.remove(group);

@@ -1,0 +1,227 @@
+//! What counts as unhealthy, what is only healed, and what is no bad release.
+
+use trimtab::adapters::platform::fake::Behaviour;
+use trimtab::domain::analysis::Outcome;
+use trimtab::domain::desired::Trigger;
+use trimtab::domain::rollout::command::Command;
+use trimtab::domain::rollout::event::Outcome as End;
+use trimtab::domain::strategy::Step;
+use trimtab::domain::unit::event::UnitEvent;
+
+use super::bed::*;
+
+fn versions() -> (trimtab::domain::desired::DesiredUnit, trimtab::domain::desired::DesiredUnit) {
+    (desired("1", 3, canary(usual_steps())), desired("2", 3, canary(usual_steps())))
+}
+
+fn failure(bed: &Bed) -> (Trigger, String) {
+    match bed.outcome() {
+        Some(End::RolledBack(failure)) => (failure.trigger, failure.reason.clone()),
+        other => panic!("not rolled back: {other:?}, {}", bed.waits),
+    }
+}
+
+#[test]
+fn a_crash_loop_is_known_long_before_the_deadline() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.fake.behaviours.insert("2".into(), crashing());
+    bed.want(&new);
+    let before = bed.fake.now;
+    bed.settle();
+    let (trigger, reason) = failure(&bed);
+    assert_eq!(trigger, Trigger::Unhealthy);
+    assert!(reason.contains("restarted 3 times: exit code 1"), "{reason}");
+    let ended = bed.state.history.last().unwrap().ended;
+    assert!(ended.duration_since(before).as_secs() < 15);
+}
+
+#[test]
+fn an_instance_that_is_never_ready_has_its_deadline() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.fake.behaviours.insert("2".into(), broken());
+    bed.want(&new);
+    let before = bed.fake.now;
+    bed.settle();
+    assert!(failure(&bed).1.contains("not ready within 1m"));
+    let took = bed.state.history.last().unwrap().ended.duration_since(before).as_secs();
+    assert!((60..70).contains(&took), "{took}");
+}
+
+#[test]
+fn a_pause_by_an_operator_does_not_count_and_the_deadline_survives_a_restart() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.fake.behaviours.insert("2".into(), broken());
+    bed.want(&new);
+    bed.run_for(secs(30));
+    bed.command(Command::Pause).unwrap();
+    bed.run_for(secs(10_000));
+    assert!(bed.state.running().is_some());
+    bed.command(Command::Resume).unwrap();
+    bed.run_for(secs(15));
+    bed.resume();
+    assert!(bed.state.running().is_some_and(|rollout| rollout.is_forward()));
+    let before = bed.fake.now;
+    bed.settle();
+    failure(&bed);
+    assert!(bed.state.history.last().unwrap().ended.duration_since(before).as_secs() < 20);
+}
+
+#[test]
+fn one_crash_while_watched_is_healed_and_the_watch_begins_anew() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.want(&new);
+    bed.run_to("watched", |bed| bed.waits.contains("watched"));
+    bed.run_for(secs(200));
+    bed.fake.crash(&new.group_id(0), 1);
+    let crashed = bed.fake.now;
+    bed.settle();
+    assert_eq!(bed.verified().as_deref(), Some("2"));
+    let ended = bed.state.history.last().unwrap().ended;
+    let rest = ended.duration_since(crashed).as_secs();
+    assert!(rest >= 270, "the window is counted without interruption: {rest}");
+}
+
+#[test]
+fn what_stops_being_ready_while_watched_goes_back_without_the_whole_deadline() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    let behaviour = Behaviour { unready_after: Some(secs(300)), ..Behaviour::default() };
+    bed.fake.behaviours.insert("2".into(), behaviour);
+    bed.want(&new);
+    bed.settle();
+    assert!(failure(&bed).1.contains("was ready and is not any more"));
+    assert_eq!(bed.weight(&old), 100);
+}
+
+#[test]
+fn probes_that_begin_anew_are_no_failure() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.want(&new);
+    bed.run_to("weighted", |bed| bed.weight(&new) == 10 && bed.waits.contains("pauses"));
+    bed.fake.doubt(secs(4));
+    bed.settle();
+    assert_eq!(bed.verified().as_deref(), Some("2"));
+}
+
+#[test]
+fn a_reboot_leaves_phase_and_weights() {
+    let steps = canary(vec![Step::Weight(20), Step::Pause(None)]);
+    let (old, new) = (desired("1", 3, steps.clone()), desired("2", 3, steps));
+    let mut bed = Bed::running(&old);
+    bed.want(&new);
+    bed.run_to("paused", |bed| bed.waits.contains("waits until promoted"));
+    let (phase, weights) = (bed.phase(), bed.fake.weights());
+    for behaviour in ["1", "2"] {
+        let slow = Behaviour { restart_after: secs(50), ready_after: Some(secs(45)), ..Behaviour::default() };
+        bed.fake.behaviours.insert(behaviour.into(), slow);
+    }
+    bed.fake.reboot();
+    bed.resume();
+    bed.settle();
+    assert_eq!((bed.phase(), bed.fake.weights()), (phase, weights));
+    assert!(bed.state.running().is_some_and(|rollout| rollout.stopped.is_none()));
+}
+
+#[test]
+fn a_dead_database_is_no_bad_release() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.want(&new);
+    bed.run_to("weighted", |bed| bed.weight(&new) == 10 && bed.waits.contains("pauses"));
+    bed.fake.doubt(secs(1_000_000));
+    bed.run_for(secs(600));
+    let rollout = bed.state.running().expect("it stops where it is");
+    let stopped = rollout.stopped.as_ref().unwrap();
+    assert!(stopped.contains("the stable version does not pass the same check either"), "{stopped}");
+    assert_eq!(bed.weight(&new), 10);
+}
+
+#[test]
+fn a_stable_version_that_fails_the_same_analysis_is_not_gone_back_to() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.measures = Box::new(|_, _| Outcome::Failure);
+    bed.stable_passes = false;
+    bed.want(&new);
+    bed.settle();
+    assert!(bed.state.running().unwrap().stopped.as_ref().unwrap().contains("as it was told"));
+    bed.stable_passes = true;
+    bed.command(Command::Retry).unwrap();
+    bed.settle();
+    assert_eq!(failure(&bed).0, Trigger::Analysis);
+}
+
+#[test]
+fn a_storm_of_rollbacks_stops() {
+    let (old, _) = versions();
+    let mut bed = Bed::running(&old);
+    bed.measures = Box::new(|_, _| Outcome::Failure);
+    for version in 2..=4 {
+        bed.want(&desired(&version.to_string(), 3, canary(usual_steps())));
+        bed.settle();
+        failure(&bed);
+    }
+    bed.want(&desired("5", 3, canary(usual_steps())));
+    bed.settle();
+    let stopped = bed.state.running().expect("it stops").stopped.clone().unwrap();
+    assert!(stopped.contains("rolled back automatically 3 times"), "{stopped}");
+    bed.fake.pass(secs(4_000));
+    bed.command(Command::Retry).unwrap();
+    bed.settle();
+    failure(&bed);
+}
+
+#[test]
+fn a_failure_that_the_rules_do_not_name_stops_and_tells() {
+    let (old, mut new) = versions();
+    new.rollback.on.clear();
+    let mut bed = Bed::running(&old);
+    bed.fake.behaviours.insert("2".into(), crashing());
+    bed.want(&new);
+    bed.run_for(secs(300));
+    let rollout = bed.state.running().unwrap();
+    assert!(rollout.stopped.as_ref().unwrap().contains("the rollback rules leave it at that"));
+    bed.command(Command::Abort { reason: String::new() }).unwrap();
+    bed.fake.behaviours.clear();
+    bed.settle();
+    assert_eq!(bed.size(&new), 0);
+}
+
+#[test]
+fn a_first_install_that_fails_has_nothing_to_go_back_to() {
+    let (new, _) = versions();
+    let mut bed = Bed::new();
+    bed.fake.behaviours.insert("1".into(), crashing());
+    bed.want(&new);
+    bed.run_for(secs(300));
+    let stopped = bed.state.running().unwrap().stopped.clone().unwrap();
+    assert!(stopped.contains("nothing to go back to"), "{stopped}");
+    bed.fake.behaviours.clear();
+    bed.want(&desired("2", 3, canary(usual_steps())));
+    bed.settle();
+    assert_eq!(bed.verified().as_deref(), Some("2"), "a newer one takes its place");
+}
+
+#[test]
+fn a_suspended_unit_is_left_alone_and_its_deadlines_stand_still() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.fake.behaviours.insert("2".into(), broken());
+    bed.want(&new);
+    bed.run_for(secs(30));
+    bed.event(UnitEvent::Suspended { by: "ada".into(), reason: String::new() });
+    let effects = bed.fake.effects.len();
+    bed.fake.lose(&old.group_id(0));
+    bed.run_for(secs(10_000));
+    assert_eq!(bed.fake.effects.len(), effects, "healing stops too");
+    bed.fake.behaviours.clear();
+    bed.event(UnitEvent::Unsuspended { by: "ada".into() });
+    bed.run_for(secs(10));
+    assert!(bed.state.running().is_some_and(|rollout| rollout.is_forward()));
+    assert_eq!(bed.size(&old), 3, "what was lost meanwhile is raised again");
+}
