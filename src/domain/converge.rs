@@ -51,8 +51,9 @@ fn wait(kind: WaitKind, reason: String) -> Converge {
     Converge::Wait(Waiting { kind, reason })
 }
 
-/// The next effect towards a phase. With `force`, a phase that moves traffic as instances become available moves all of it as
-/// soon as a single one can serve: it has waited long enough for the others.
+/// The next effect towards a phase. With `force` it has waited long enough for everything but the target: a phase that moves
+/// traffic as instances become available moves all of it as soon as a single one can serve, and instances of other groups
+/// that have yet to come up are not waited for.
 pub fn next_action(plan: &Plan, phase: &Phase, observed: &ObservedUnit, force: bool) -> Converge {
     match View::new(plan, phase, observed) {
         Err(reason) => Converge::Unknown(reason),
@@ -62,7 +63,7 @@ pub fn next_action(plan: &Plan, phase: &Phase, observed: &ObservedUnit, force: b
             .or_else(|| unroute(&view))
             .or_else(|| lower(&view))
             .or_else(|| ending(&view))
-            .or_else(|| not_ready(&view))
+            .or_else(|| not_ready(&view, force))
             .unwrap_or(Converge::True),
     }
 }
@@ -112,24 +113,25 @@ fn steer(view: &View<'_>, force: bool) -> Option<Converge> {
             return None;
         }
         if !view.phase.as_available {
-            return not_ready(view);
+            return not_ready(view, force);
         }
         let dark = view.nothing_ready() && view.others_ready();
         return dark.then(|| wait(WaitKind::Ready, view.readiness()));
     };
     if goal.in_force(view) {
-        return if view.must_lower() && !view.phase.as_available { not_ready(view) } else { None };
+        return if view.must_lower() && !view.phase.as_available { not_ready(view, force) } else { None };
     }
     if !view.phase.as_available
-        && let Some(waiting) = not_ready(view)
+        && let Some(waiting) = not_ready(view, force)
     {
         return Some(waiting);
     }
     match goal.next(view, force) {
         Some(set) if view.main.is_some_and(|seen| set.matches(seen)) => Some(wait(WaitKind::Ready, view.readiness())),
         Some(set) => Some(Converge::Do(Action::SetTraffic { which: Which::Main, traffic: set })),
-        // A dead stable version that is to have all requests for now: that holds up nothing, since nothing is lost by it.
-        None if !view.phase.as_available && !traffic::serves(view) => None,
+        // The new version is as ready as it shall be, and what is to have the requests for now is dead: as true as it can be. What
+        // serves meanwhile is left as it is; a dead stable version never holds up its successor.
+        None if !view.phase.as_available => Some(Converge::True),
         None => Some(wait(WaitKind::Ready, view.readiness())),
     }
 }
@@ -191,18 +193,28 @@ fn draining<'a>(
 
 /// What the phase waits for until it counts as ready: the whole target; of the others only instances that have yet to come up
 /// for the first time. A stable instance that broke never holds up a healthy new version, nor the way back.
-fn not_ready(view: &View<'_>) -> Option<Converge> {
+fn not_ready(view: &View<'_>, force: bool) -> Option<Converge> {
     let target = view.plan.target.as_ref().filter(|target| view.phase.groups.contains_key(*target));
     let settling = view.is_settle();
     for (group, replicas) in &view.phase.groups {
         let is_target = !settling && target == Some(group);
-        let enough = if is_target { view.ready(group) >= *replicas } else { view.pending(group) == 0 };
+        let enough = match is_target {
+            true => view.ready(group) >= *replicas,
+            false => force || !view.matters(group) || view.pending(group) == 0,
+        };
         if !enough {
             return Some(wait(WaitKind::Ready, view.readiness()));
         }
     }
-    let alone = target.is_none() || settling;
-    (alone && !view.phase.groups.is_empty() && view.nothing_ready()).then(|| wait(WaitKind::Ready, view.readiness()))
+    if view.phase.groups.is_empty() || !view.nothing_ready() {
+        return None;
+    }
+    if settling {
+        // On the way back something has to serve.
+        return Some(wait(WaitKind::Ready, view.readiness()));
+    }
+    // On the way forward the last that serves is not stopped for something dead: the phase is as true as it can be.
+    (target.is_none() && view.others_ready()).then_some(Converge::True)
 }
 
 /// Instances of the target that the phase asks for and that are not ready.

@@ -168,7 +168,7 @@ fn leaving(view: &View<'_>, goal: &TrafficGoal) -> BTreeMap<GroupId, ObservedBac
 }
 
 /// Whether any endpoint that has requests now can serve.
-pub(super) fn serves(view: &View<'_>) -> bool {
+fn serves(view: &View<'_>) -> bool {
     let backends = view.main.into_iter().filter(|seen| !seen.hold).flat_map(|seen| &seen.backends);
     backends.into_iter().any(|(group, backend)| backend.weight > 0 && up(view, group, backend))
 }

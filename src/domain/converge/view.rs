@@ -108,6 +108,11 @@ impl<'a> View<'a> {
         replicas.saturating_sub(count(settled))
     }
 
+    /// Whether it matters to the phase that a group other than the target can serve.
+    pub fn matters(&self, group: &GroupId) -> bool {
+        self.phase.traffic.as_ref().is_none_or(|goal| goal.backends.contains_key(group))
+    }
+
     /// Whether the main route leads to an instance, where it is now.
     pub fn routed(&self, group: &GroupId, instance: &ObservedInstance) -> bool {
         let backend = self.main.and_then(|seen| seen.backends.get(group));

@@ -285,8 +285,7 @@ impl Round<'_> {
     /// Makes the phase true, keeps it true, and sees whether it may be left.
     fn converge(&self, phase: &Phase, at: &PhaseState) -> Move {
         let overdue = self.deadline(phase, at).is_some_and(|due| due <= self.facts.now);
-        let force = overdue && !self.state.is_forward();
-        match converge::next_action(self.plan, phase, self.observed, force) {
+        match converge::next_action(self.plan, phase, self.observed, overdue) {
             Converge::Unknown(reason) => Move::Wait { until: None, reason: format!("unknown: {reason}") },
             Converge::Do(action) => {
                 self.disturbed(at, &format!("has to {action}")).unwrap_or_else(|| self.perform(action))
