@@ -204,6 +204,8 @@ proptest! {
             bed.fake.behaviours.insert("stray".into(), Behaviour { ready_after: None, ..Behaviour::default() });
             bed.fake.reboot();
         }
+        // What the making of this state stopped has ended; nothing else has become ready yet.
+        bed.fake.pass(secs(1));
         bed.fake.violations.clear();
         bed.fake.effects.clear();
         bed.want(&new);
