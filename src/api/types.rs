@@ -237,6 +237,14 @@ pub struct RolloutSummary {
     pub ended: Option<Timestamp>,
 }
 
+impl RolloutSummary {
+    /// Whether it does nothing more by itself: it has ended, or waits for somebody.
+    pub fn is_over(&self) -> bool {
+        let over = ["verified", "rolledBack", "aborted", "superseded", "stopped", "stuck"];
+        self.ended.is_some() || over.contains(&self.status.as_str())
+    }
+}
+
 /// One phase of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

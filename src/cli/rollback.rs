@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::View;
 use super::rollout::print_done;
-use super::rollout::watch::{Followed, Goal, follow_all, last_ended};
+use super::rollout::watch::{Followed, Goal, follow_all, last_over};
 use super::select::UnitArgs;
 use crate::api::client::Api;
 use crate::api::types::{Done, UnitCommand, UnitStatus};
@@ -79,7 +79,7 @@ pub async fn command_all(
     let mut followed = Vec::new();
     let mut refused = None;
     for unit in units {
-        let before = last_ended(api, &unit.unit).await?;
+        let before = last_over(api, unit).await?;
         match api.command(&unit.unit, command).await {
             Ok(answer) => {
                 done.messages.extend(answer.messages);

@@ -12,6 +12,7 @@ use super::output::style::Tone;
 use super::output::table::{Cell, Table};
 use super::output::{Format, View, write_json, write_out};
 use super::rollout::phases;
+use super::rollout::watch::Absence;
 use super::units;
 use crate::api::client::Api;
 use crate::api::operations::UnitFilter;
@@ -66,15 +67,28 @@ async fn status(args: &Args, view: &View) -> Result<Exit, CliError> {
     if !args.watch {
         return Ok(Exit::Ok);
     }
-    let mut seq = 0;
+    let (mut seq, mut absence) = (0, Absence::default());
     loop {
-        seq = api.changes(seq, Duration::from_secs(30)).await?.seq;
-        let next = ask(&api, args).await?;
-        if next != status {
-            status = next;
-            redraw(&status, args, &view.refreshed());
+        match next(&api, args, &mut seq).await {
+            Ok(next) => {
+                absence = Absence::default();
+                if next != status {
+                    status = next;
+                    redraw(&status, args, &view.refreshed());
+                }
+            }
+            Err(error) => {
+                absence.bear(error).await?;
+                seq = 0;
+            }
         }
     }
+}
+
+/// Waits for a change, and asks again.
+async fn next(api: &Api, args: &Args, seq: &mut u64) -> Result<Status, CliError> {
+    *seq = api.changes(*seq, Duration::from_secs(30)).await?.seq;
+    ask(api, args).await
 }
 
 fn redraw(status: &Status, args: &Args, view: &View) {
@@ -173,7 +187,8 @@ pub fn full(unit: &UnitStatus, view: &View) -> String {
     if !unit.groups.is_empty() {
         text.push_str(&format!("\n{}", units::groups(&unit.groups, view)));
     }
-    if let Some(rollout) = &unit.rollout {
+    // Of one that is over the daemon may know no more than its history tells.
+    if let Some(rollout) = unit.rollout.as_ref().filter(|it| !(it.summary.is_over() && it.phases.is_empty())) {
         text.push_str(&format!("\n{}", phases::text(rollout, view)));
     }
     if let Some(rollback) = &unit.rollback {

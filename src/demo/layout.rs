@@ -79,13 +79,15 @@ impl Layout {
 
     /// Writes the daemon's configuration.
     pub fn write_config(&self) -> Result<(), DemoError> {
-        let text = "\
+        let origin = toml::Value::String(self.origin().to_string_lossy().into_owned());
+        let text = format!(
+            "\
 # The configuration of this demo's daemon. Paths are relative to this file.
 installation = \"demo\"
 state_dir = \"state/daemon\"
 
 [source]
-url = \"./origin.git\"
+url = {origin}
 branch = \"main\"
 
 [api]
@@ -96,7 +98,8 @@ socket = \"run/supervisor.sock\"
 
 [router]
 sockets = [\"run/router.sock\"]
-";
+"
+        );
         let path = self.config();
         fs::write(&path, text).map_err(|error| DemoError::Folder { path, reason: error.to_string() })
     }
@@ -163,7 +166,7 @@ mod tests {
         let config = Config::read(&layout.config()).unwrap();
         assert_eq!(config.api.socket, layout.socket("daemon"));
         assert_eq!(config.router.sockets, [layout.socket("router")]);
-        assert_eq!(Path::new(&config.source.url).components().collect::<PathBuf>(), layout.origin());
+        assert_eq!(Path::new(&config.source.url), layout.origin());
         layout.remove().unwrap();
         assert!(!layout.root().exists());
     }

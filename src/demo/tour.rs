@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::error::DemoError;
+use super::http;
 use super::play::millis;
 use super::processes::Part;
 use super::repository::{Repository, Unit};
 use super::run::{Demo, host};
 use crate::api::client::Api;
 use crate::api::operations::UnitFilter;
-use crate::api::types::UnitStatus;
+use crate::api::types::{RolloutView, UnitHealth, UnitStatus};
 use crate::cli::output::style::Tone;
 use crate::cli::output::time::length;
 use crate::cli::output::{View, write_out};
-use crate::cli::rollout::headline;
-use crate::load::{Load, Plan, Report};
+use crate::cli::rollout::{headline, phases};
+use crate::cli::units::short_revision;
+use crate::load::{Load, Plan};
 
 /// The unit that the text suggests to try things with.
 const UNIT: &str = "hello/staging/default";
@@ -23,8 +27,8 @@ const UNIT: &str = "hello/staging/default";
 const RATE: f64 = 40.0;
 /// How long one question for changes may wait.
 const WAIT: Duration = Duration::from_secs(10);
-/// From one look at the client's losses to the next.
-const LOSSES: Duration = Duration::from_millis(500);
+/// From one look to the next; what lasts no longer is not told.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Puts the demo up, explains it, and tells what happens. It only ends when it is dropped, or with an error.
 pub async fn guide(demo: &mut Demo, view: &View) -> Result<(), DemoError> {
@@ -34,25 +38,40 @@ pub async fn guide(demo: &mut Demo, view: &View) -> Result<(), DemoError> {
     };
     let took = demo.first_answer(first).await?;
     write_out(&text(demo, &repository, took, view));
-    let loads: Vec<(String, Load)> = repository.units().iter().filter_map(load).collect();
-    let api = demo.api();
-    let begun = demo.begun;
+    let (api, begun) = (demo.api(), demo.begun);
     let tell = |what: &str| {
         let stamp = view.paint(Tone::Dim, &format!("{:8.2}s", begun.elapsed().as_secs_f64()));
         write_out(&format!("{stamp}  {what}\n"));
     };
+    let clients = join_all(repository.units().iter().map(|unit| client(unit, &tell)));
     tokio::select! {
         () = follow(&api, view, &tell) => {}
-        () = watch_losses(&loads, &tell) => {}
+        _ = clients => {}
         () = repeat(demo, &tell) => {}
     }
     Ok(())
 }
 
-fn load(unit: &Unit) -> Option<(String, Load)> {
-    let route = unit.desired.route.as_ref()?;
-    let plan = Plan { rate: RATE, ..Plan::new(route.listen, host(unit), RATE) };
-    Some((unit.desired.unit.to_string(), Load::start(plan)))
+/// Sends requests to a unit from its first answer on, and tells those that get lost: killing the router or an app loses what
+/// is in flight there, nothing else does.
+async fn client(unit: &Unit, tell: &impl Fn(&str)) {
+    let Some(route) = &unit.desired.route else { return };
+    let host = host(unit);
+    while !http::get(route.listen, &host, &route.path).await.is_ok_and(|answer| answer.status == 200) {
+        tokio::time::sleep(LOOK).await;
+    }
+    let load = Load::start(Plan::new(route.listen, host, RATE));
+    let mut told = 0;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let report = load.so_far();
+        let lost = report.lost();
+        if lost > told {
+            let example = report.examples.last().map_or("", |example| example.reason.as_str());
+            tell(&format!("{}: requests lost: {} ({example})", unit.desired.unit, lost - told));
+            told = lost;
+        }
+    }
 }
 
 /// What happens to the processes.
@@ -62,18 +81,17 @@ async fn repeat(demo: &mut Demo, tell: &impl Fn(&str)) {
     }
 }
 
-/// Tells each change of each unit.
+/// Tells each change of each unit that lasts long enough to be read.
 async fn follow(api: &Api, view: &View, tell: &impl Fn(&str)) {
     let mut shown: BTreeMap<String, String> = BTreeMap::new();
     let mut seq = 0;
     loop {
         // The daemon may have been killed: it comes back, and with it what there is to tell.
-        let Ok(changes) = api.changes(seq, WAIT).await else {
-            tokio::time::sleep(LOSSES).await;
-            seq = 0;
-            continue;
-        };
-        seq = changes.seq;
+        match api.changes(seq, WAIT).await {
+            Ok(changes) => seq = changes.seq,
+            Err(_) => seq = 0,
+        }
+        tokio::time::sleep(LOOK).await;
         let Ok(units) = api.units(&UnitFilter::default()).await else { continue };
         for unit in units {
             let line = line(&unit, view);
@@ -86,28 +104,23 @@ async fn follow(api: &Api, view: &View, tell: &impl Fn(&str)) {
     }
 }
 
+/// A unit in a line: where its rollout stands, or what is the matter with it.
 fn line(unit: &UnitStatus, view: &View) -> String {
-    let mut line = headline(unit, view);
+    let current = |rollout: &RolloutView| rollout.phases.iter().find(|phase| phase.state == "current").cloned();
+    let rollout = unit.rollout.as_ref().filter(|_| unit.health == UnitHealth::Progressing);
+    let mut line = match rollout.and_then(|rollout| Some((rollout, current(rollout)?))) {
+        Some((rollout, phase)) => {
+            let name = view.paint(Tone::Strong, &unit.unit.to_string());
+            let versions = phases::versions(&rollout.summary, view);
+            format!("{name}  {versions}: {}", view.clean(&phase.name))
+        }
+        None => headline(unit, view),
+    };
     let commit = unit.rollback.as_ref().and_then(|rollback| rollback.commit.as_ref());
     if let Some(commit) = commit {
-        line.push_str(&format!(" (commit {})", crate::cli::units::short_revision(commit.as_str())));
+        line.push_str(&format!(" (commit {})", short_revision(commit.as_str())));
     }
     line
-}
-
-/// Tells each request that the client lost: killing the router or an app loses what was in flight there, nothing else does.
-async fn watch_losses(loads: &[(String, Load)], tell: &impl Fn(&str)) {
-    let mut told = vec![0_usize; loads.len()];
-    loop {
-        tokio::time::sleep(LOSSES).await;
-        for ((unit, load), told) in loads.iter().zip(&mut told) {
-            let report: Report = load.so_far();
-            for loss in report.examples.iter().skip(*told) {
-                tell(&format!("{unit}: a request was lost: {}", loss.reason));
-            }
-            *told = report.examples.len();
-        }
-    }
 }
 
 /// What there is, and what can be done with it.

@@ -4,6 +4,7 @@ mod bed;
 mod crash;
 mod documents;
 mod git_revert;
+mod demo;
 mod rollout;
 mod source;
 mod strategies;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use self::watch::{Followed, Goal, follow, last_ended};
+use self::watch::{Followed, Goal, follow, last_over};
 use super::context::{Printing, Reach, finish};
 use super::error::CliError;
 use super::exit::Exit;
@@ -127,7 +127,7 @@ fn steer(args: Steer, command: UnitCommand) -> ExitCode {
     let steered = async {
         let api = args.reach.api()?;
         let unit = args.unit.resolve(&api).await?;
-        let last = last_ended(&api, &unit.unit).await?;
+        let last = last_over(&api, &unit).await?;
         // A promotion or a pause moves the present rollout; a retry may begin another.
         let followed = match command {
             UnitCommand::Retry => Followed::after(last.as_ref(), Goal::Verified),

@@ -30,7 +30,7 @@ pub fn text(rollout: &RolloutView, view: &View) -> String {
     for analysis in &rollout.analyses {
         text.push_str(&format!("{}\n", analysis_line(analysis, view)));
     }
-    if let Some(waits) = waits(rollout, view) {
+    if let Some(waits) = waits(rollout, view).filter(|_| !rollout.summary.is_over()) {
         text.push_str(&format!("{} {waits}\n", view.paint(Tone::Warn, "waits:")));
     }
     text
@@ -75,7 +75,8 @@ pub fn analysis_line(analysis: &AnalysisView, view: &View) -> String {
 /// What the present phase waits for, and until when.
 pub fn waits(rollout: &RolloutView, view: &View) -> Option<String> {
     let waits = rollout.waits.as_ref().map(|waits| view.clean(waits));
-    let until = rollout.until.map(|until| format!("goes on {}", view.ago(until)));
+    let until = rollout.until.filter(|until| until.as_millisecond() > view.now.as_millisecond() + 1_000);
+    let until = until.map(|until| format!("goes on {}", view.ago(until)));
     match (waits, until) {
         (Some(waits), Some(until)) => Some(format!("{waits} ({until})")),
         (waits, until) => waits.or(until),

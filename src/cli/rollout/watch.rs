@@ -1,6 +1,6 @@
 //! Following a rollout until it ends: redrawn with a bar a phase on a terminal, a line a change elsewhere.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -15,6 +15,8 @@ use crate::domain::id::{RolloutId, UnitId};
 
 /// How long one question for changes may wait.
 const WAIT: Duration = Duration::from_secs(30);
+/// How long a daemon may not answer before the watch is given up.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(30);
 /// How often the clock of a bar is drawn again while nothing changes.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -48,41 +50,79 @@ impl Followed {
     }
 }
 
-/// The newest rollout of a unit that has ended.
-pub async fn last_ended(api: &Api, unit: &UnitId) -> Result<Option<RolloutSummary>, CliError> {
-    Ok(api.history(unit, 2).await?.into_iter().find(|rollout| rollout.ended.is_some()))
+/// The newest rollout of a unit that does nothing more by itself.
+pub async fn last_over(api: &Api, unit: &UnitStatus) -> Result<Option<RolloutSummary>, CliError> {
+    let shown = unit.rollout.iter().map(|rollout| rollout.summary.clone());
+    let history = api.history(&unit.unit, 2).await?;
+    Ok(shown.chain(history).find(RolloutSummary::is_over))
 }
 
-/// Follows a unit until what goes on there has ended, and says how.
+/// Follows a unit until what goes on there has ended, and says how. A daemon that is restarted meanwhile is waited for.
 pub async fn follow(api: &Api, unit: &UnitId, followed: &Followed, view: &View) -> Result<Exit, CliError> {
     let mut screen = Screen::new(view);
     let mut seq = 0;
+    let mut absence = Absence::default();
     loop {
-        let changes = {
-            let changes = api.changes(seq, WAIT);
-            tokio::pin!(changes);
-            loop {
-                tokio::select! {
-                    changes = &mut changes => break changes?,
-                    () = tokio::time::sleep(TICK), if screen.ticks() => screen.tick(),
-                }
+        match look(api, unit, followed, &mut seq, &mut screen).await {
+            Ok(None) => absence = Absence::default(),
+            Ok(Some(exit)) => {
+                screen.close();
+                return Ok(exit);
             }
-        };
-        seq = changes.seq;
-        let status = api.unit(unit).await?;
-        screen.show(&status);
-        if !goes_on(&status)
-            && let Some(exit) = ended(&status, last_ended(api, unit).await?.as_ref(), followed)
-        {
-            screen.close();
-            return Ok(exit);
+            Err(error) => {
+                absence.bear(error).await?;
+                seq = 0;
+            }
         }
     }
 }
 
+/// How long a daemon has not answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Absence {
+    since: Option<Instant>,
+}
+
+impl Absence {
+    /// Waits a little when the daemon does not answer; any other error, and one that lasts too long, is handed back.
+    pub async fn bear(&mut self, error: CliError) -> Result<(), CliError> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if error.exit != Exit::Unreachable || since.elapsed() > LONGEST_ABSENCE {
+            return Err(error);
+        }
+        tokio::time::sleep(TICK).await;
+        Ok(())
+    }
+}
+
+/// Waits for a change, shows the unit, and tells whether what is followed has ended.
+async fn look(
+    api: &Api,
+    unit: &UnitId,
+    followed: &Followed,
+    seq: &mut u64,
+    screen: &mut Screen<'_>,
+) -> Result<Option<Exit>, CliError> {
+    let changes = api.changes(*seq, WAIT);
+    tokio::pin!(changes);
+    *seq = loop {
+        tokio::select! {
+            changes = &mut changes => break changes?.seq,
+            () = tokio::time::sleep(TICK), if screen.ticks() => screen.tick(),
+        }
+    };
+    let status = api.unit(unit).await?;
+    screen.show(&status);
+    if goes_on(&status) {
+        return Ok(None);
+    }
+    let last = last_over(api, &status).await?;
+    Ok(ended(&status, last.as_ref(), followed))
+}
+
 /// Whether a rollout or a rollback goes on.
 fn goes_on(unit: &UnitStatus) -> bool {
-    let rolls_out = unit.rollout.as_ref().is_some_and(|rollout| rollout.summary.ended.is_none());
+    let rolls_out = unit.rollout.as_ref().is_some_and(|rollout| !rollout.summary.is_over());
     let over = |status: &str| matches!(status, "settled" | "held" | "superseded");
     rolls_out || unit.rollback.as_ref().is_some_and(|rollback| !over(&rollback.status))
 }
@@ -118,12 +158,16 @@ pub fn ended(unit: &UnitStatus, last: Option<&RolloutSummary>, followed: &Follow
 /// Where the rollout is shown.
 enum Screen<'v> {
     Bars(Box<Bars<'v>>),
-    Lines { view: &'v View, last: String },
+    Lines { view: &'v View, last: String, phase: Option<String> },
 }
 
 impl<'v> Screen<'v> {
     fn new(view: &'v View) -> Self {
-        if view.live() { Screen::Bars(Box::new(Bars::new(view))) } else { Screen::Lines { view, last: String::new() } }
+        if view.live() {
+            Screen::Bars(Box::new(Bars::new(view)))
+        } else {
+            Screen::Lines { view, last: String::new(), phase: None }
+        }
     }
 
     fn ticks(&self) -> bool {
@@ -139,19 +183,28 @@ impl<'v> Screen<'v> {
     fn show(&mut self, unit: &UnitStatus) {
         match self {
             Screen::Bars(bars) => bars.show(unit),
-            Screen::Lines { view, last } => {
+            Screen::Lines { view, last, phase } => {
                 let line = match view.format {
                     Format::Table => line(unit, view),
                     Format::Json => json!(unit).to_string(),
                 };
-                if *last != line {
-                    let stamp = view.refreshed().now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-                    match view.format {
-                        Format::Table => write_out(&format!("{stamp}  {line}\n")),
-                        Format::Json => write_out(&format!("{line}\n")),
-                    }
-                    *last = line;
+                let now = unit.rollout.as_ref().and_then(current).map(|(_, phase)| phase.name.clone());
+                // Between two looks at what it waits for, a phase has nothing new to say.
+                let silent = view.format == Format::Table
+                    && now.is_some()
+                    && *phase == now
+                    && now.as_ref() == Some(&unit.message);
+                if *last == line || silent {
+                    return;
                 }
+                match view.format {
+                    Format::Table => {
+                        let stamp = view.refreshed().now.strftime("%Y-%m-%dT%H:%M:%SZ");
+                        write_out(&format!("{stamp}  {line}\n"));
+                    }
+                    Format::Json => write_out(&format!("{line}\n")),
+                }
+                (*last, *phase) = (line, now);
             }
         }
     }
@@ -255,7 +308,7 @@ impl<'v> Bars<'v> {
 fn position(phase: &PhaseView, unit: &UnitStatus, rollout: &RolloutView, view: &View) -> u64 {
     match (phase.state.as_str(), phase.entered, rollout.until) {
         ("done", ..) => FULL,
-        ("current", ..) if rollout.summary.ended.is_some() => FULL,
+        ("current", ..) if rollout.summary.is_over() => FULL,
         ("current", Some(entered), Some(until)) => {
             let whole = until.as_millisecond() - entered.as_millisecond();
             let past = view.now.as_millisecond() - entered.as_millisecond();
