@@ -2,9 +2,9 @@
 
 mod bed;
 mod crash;
+mod demo;
 mod documents;
 mod git_revert;
-mod demo;
 mod rollout;
 mod source;
 mod strategies;
