@@ -283,7 +283,7 @@ pub struct RollbackView {
     pub bad: VersionRef,
     /// The version that was gone back to.
     pub good: VersionRef,
-    /// `deciding`, `trafficBack`, `committed`, `pushed`, `settled`, `held`, `superseded`.
+    /// `decided`, `committed`, `pushed`, or `held`. One that is settled is not shown any more.
     pub status: String,
     /// In words.
     pub message: String,

@@ -55,7 +55,13 @@ impl Daemon {
             }
         }
         let suspended = self.shared.installation.environment_suspended(&unit.id().environment).is_some();
-        view::status(unit.id(), glance, &known, suspended)
+        let mut glance = glance.clone();
+        if let Some(rollout) = &glance.state.rollout
+            && glance.plan.as_ref().is_none_or(|plan| plan.digest() != rollout.plan)
+        {
+            glance.plan = self.world.blobs.plan(&rollout.plan).await.ok().map(Arc::new);
+        }
+        view::status(unit.id(), &glance, &known, suspended)
     }
 }
 

@@ -189,8 +189,13 @@ fn groups(observed: &ObservedUnit) -> Vec<GroupView> {
 
 fn rollout_view(glance: &Glance, rollout: &RolloutState) -> RolloutView {
     let plan = glance.plan.as_ref().filter(|plan| plan.digest() == rollout.plan).map(AsRef::as_ref);
+    let mut summary = summary(rollout, plan);
+    summary.ended = glance.state.history.iter().rev().find(|past| past.id == rollout.id).map(|past| past.ended);
+    let effective = glance.state.effective.as_ref();
+    let same = effective.filter(|effective| plan.is_some_and(|plan| plan.to == effective.rendered));
+    summary.revision = same.map(|effective| effective.revision.clone());
     RolloutView {
-        summary: summary(rollout, plan),
+        summary,
         phases: plan.map(|plan| phases(rollout, plan)).unwrap_or_default(),
         analyses: rollout
             .analyses
@@ -231,8 +236,8 @@ fn analysis_name(key: &str, plan: Option<&Plan>) -> Option<crate::domain::id::Na
 }
 
 fn phases(rollout: &RolloutState, plan: &Plan) -> Vec<PhaseView> {
-    let settling = matches!(rollout.course, Course::Settling(_));
-    let list = if settling { &plan.settle } else { &plan.phases };
+    let settle = rollout.phase.as_ref().is_some_and(|now| plan.settle.iter().any(|phase| phase.id == now.id));
+    let list = if settle { &plan.settle } else { &plan.phases };
     let now = rollout.phase.as_ref();
     let ended = rollout.outcome().is_some();
     let view = |phase: &crate::domain::plan::Phase| {

@@ -147,13 +147,9 @@ fn unroute(view: &View<'_>) -> Option<Converge> {
 
 /// Groups that are too big, and those that shall not be there, once nothing is in flight on what goes.
 fn lower(view: &View<'_>) -> Option<Converge> {
-    for (group, seen, replicas) in view.excess() {
-        if let Some(waiting) = draining(view, seen.instances.iter().filter(|one| one.slot >= replicas)) {
-            return Some(waiting);
-        }
-        return Some(view.ensure(group, replicas));
-    }
-    retire(view)
+    let Some((group, seen, replicas)) = view.excess().next() else { return retire(view) };
+    draining(view, seen.instances.iter().filter(|one| one.slot >= replicas))
+        .or_else(|| Some(view.ensure(group, replicas)))
 }
 
 fn retire(view: &View<'_>) -> Option<Converge> {

@@ -94,7 +94,7 @@ fn a_removal_takes_the_requests_first() {
     bed.fake.drain = secs(10);
     bed.want_nothing();
     bed.settle();
-    let kinds: Vec<_> = bed.fake.effects.iter().map(|action| action.to_string()).collect();
+    let kinds: Vec<_> = bed.fake.effects.iter().map(ToString::to_string).collect();
     assert_eq!(kinds.len(), 3, "{kinds:?}");
     assert!(kinds[0].contains("refuse") && kinds[1].contains("remove") && kinds[2].contains("stop"), "{kinds:?}");
     assert!(bed.fake.sizes().is_empty() && bed.state.last_verified.is_none());

@@ -30,11 +30,10 @@ fn end(bed: &Bed) -> End {
     let mut weights_set: Vec<BTreeMap<GroupId, u32>> = Vec::new();
     for line in &bed.journal {
         let entry: Entry = serde_json::from_str(line).unwrap();
-        match upcast(entry.version, entry.event).unwrap() {
-            UnitEvent::Rollout(RolloutEvent::PhaseEntered { phase, .. } | RolloutEvent::SettleBegun { phase, .. }) => {
-                phases.push(phase.0);
-            }
-            _ => {}
+        if let UnitEvent::Rollout(RolloutEvent::PhaseEntered { phase, .. } | RolloutEvent::SettleBegun { phase, .. }) =
+            upcast(entry.version, entry.event).unwrap()
+        {
+            phases.push(phase.0);
         }
     }
     for action in &bed.fake.effects {

@@ -62,7 +62,7 @@ fn a_pause_by_an_operator_does_not_count_and_the_deadline_survives_a_restart() {
     bed.command(Command::Resume).unwrap();
     bed.run_for(secs(15));
     bed.resume();
-    assert!(bed.state.running().is_some_and(|rollout| rollout.is_forward()));
+    assert!(bed.state.running().is_some_and(trimtab::domain::rollout::state::RolloutState::is_forward));
     let before = bed.fake.now;
     bed.settle();
     failure(&bed);
@@ -222,6 +222,6 @@ fn a_suspended_unit_is_left_alone_and_its_deadlines_stand_still() {
     bed.fake.behaviours.clear();
     bed.event(UnitEvent::Unsuspended { by: "ada".into() });
     bed.run_for(secs(10));
-    assert!(bed.state.running().is_some_and(|rollout| rollout.is_forward()));
+    assert!(bed.state.running().is_some_and(trimtab::domain::rollout::state::RolloutState::is_forward));
     assert_eq!(bed.size(&old), 3, "what was lost meanwhile is raised again");
 }

@@ -65,7 +65,6 @@ impl Unit {
         }
         self.append(inner, &events).await?;
         self.world.telemetry.rollouts.with_label_values(&[kind_label(plan.kind), label]).inc();
-        inner.plan = None;
         inner.pending = None;
         if outcome == Outcome::Verified {
             self.pin(inner).await;

@@ -81,8 +81,8 @@ impl Unit {
     pub async fn step(&self, shared: &Shared) -> Result<Next, StepError> {
         let mut inner = self.lock().await;
         let inner = &mut *inner;
-        let open_runs = open_runs(inner.log.state());
-        let observed = observe(&self.world, &self.id, open_runs).await;
+        let runs = hook_runs(inner.log.state());
+        let observed = observe(&self.world, &self.id, runs).await;
         inner.observed = Some(observed.clone());
         let now = self.world.now();
         self.publish(inner, |glance| {
@@ -285,7 +285,8 @@ impl Unit {
         desired: Option<Arc<DesiredUnit>>,
         observed: &ObservedUnit,
     ) -> Result<Result<Plan, Blocked>, StepError> {
-        let verified = match &state.last_verified {
+        // Where a failure leads back to is what had all requests last; that may be newer than what was verified last.
+        let verified = match &state.serving {
             Some(verified) => Some((self.world.blobs.desired(&verified.rendered).await?, verified)),
             None => None,
         };
@@ -328,10 +329,10 @@ impl Unit {
     }
 }
 
-/// The runs of hooks that nobody has seen ending.
-fn open_runs(state: &UnitState) -> Vec<RunId> {
+/// The runs of the rollout's hooks.
+fn hook_runs(state: &UnitState) -> Vec<RunId> {
     let hooks = state.running().map(|rollout| rollout.hooks.values()).into_iter().flatten();
-    hooks.filter(|hook| hook.outcome.is_none()).map(|hook| hook.run.clone()).collect()
+    hooks.map(|hook| hook.run.clone()).collect()
 }
 
 /// The capabilities of surroundings that nothing is known of.

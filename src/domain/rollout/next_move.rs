@@ -20,6 +20,10 @@ use crate::domain::span::Span;
 
 /// What is to be done next. Each leads to an event; the executor appends it, folds it, and asks again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, and boxing would make every match of it worse to read"
+)]
 pub enum Move {
     /// Append [`RolloutEvent::ActionStarted`], perform it, append [`RolloutEvent::ActionSucceeded`] or
     /// [`RolloutEvent::ActionFailed`]. Safe to repeat.
@@ -526,6 +530,7 @@ impl Round<'_> {
 }
 
 /// Where an analysis stands.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 enum Step {
     /// This must be done.
     Act(Move),
