@@ -132,7 +132,7 @@ impl Machine {
         self.must(
             "systemctl disable --now trimtab-daemon trimtab-router trimtab-supervisor 2>/dev/null || true
              systemctl stop 'tt-*.service' 2>/dev/null || true
-             pkill -KILL -x trimtab || true
+             while pkill -KILL -f '^[^ ]*trimtab (shim|demo-app)'; do sleep 0.1; done
              rm -rf /var/lib/trimtab /run/trimtab /srv/* /etc/trimtab /etc/systemd/system/trimtab-*.d
              systemctl daemon-reload
              systemctl reset-failed",

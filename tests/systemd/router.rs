@@ -6,6 +6,7 @@ use trimtab::domain::span::Span;
 use trimtab::protocol::router::{Backend, Endpoint, PutRoute, RouteConfig, RouteStatus};
 use trimtab::protocol::{Markers, VERSION};
 
+use super::client::Client;
 use super::machine::Machine;
 use crate::support::{PATIENCE, eventually};
 
@@ -53,32 +54,6 @@ fn weights(machine: &Machine) -> Vec<u32> {
     let text = eventually(PATIENCE, "the router answers", || machine.ask("router", "GET", KEY, ""));
     let status: RouteStatus = serde_json::from_str(&text).unwrap();
     status.route.backends.iter().map(|backend| backend.weight).collect()
-}
-
-/// Asks without pause, each time on a connection of its own, until it is stopped; lists every answer that is not 200.
-struct Client<'m> {
-    machine: &'m Machine,
-}
-
-impl<'m> Client<'m> {
-    fn start(machine: &'m Machine) -> Self {
-        machine.write(
-            "/srv/client",
-            "while [ ! -e /srv/stop ]; do curl -s -o /dev/null --max-time 30 -w '%{http_code} %{errormsg}\\n' http://127.0.0.1/ >>/srv/answers || true; done",
-        );
-        machine.must("rm -f /srv/stop /srv/answers; systemd-run --quiet --unit tt-client sh /srv/client");
-        machine.until("the client is served", "grep -q ^200 /srv/answers");
-        Client { machine }
-    }
-
-    fn failures(self) -> String {
-        let seen = self.machine.must("wc -l < /srv/answers");
-        let more = format!("[ $(wc -l < /srv/answers) -gt $(( {seen} + 10 )) ]");
-        self.machine.until("the client goes on being served", &more);
-        self.machine.must("touch /srv/stop");
-        self.machine.until("the client ends", "! systemctl is-active --quiet tt-client");
-        self.machine.must("grep -v ^200 /srv/answers || true")
-    }
 }
 
 #[test]
