@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
+
+/// A longer answer is refused; bodies that are read as they come ([`Client::open`]) have no limit.
+const LARGEST_ANSWER: usize = 256 << 20;
 
 /// A client of one Unix socket.
 #[derive(Clone, Debug)]
@@ -120,7 +123,7 @@ impl Client {
     ) -> Result<Bytes, ClientError> {
         let exchange = async {
             let response = self.open(method.clone(), path, body).await?;
-            let collected = response.into_body().collect().await;
+            let collected = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
             Ok(collected.map_err(|error| self.broken(&method, path, error))?.to_bytes())
         };
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or_else(|_| {
@@ -163,7 +166,8 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| self.broken(&method, path, error))?;
+        let refusal = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+        let body = refusal.map_err(|error| self.broken(&method, path, error))?;
         Err(ClientError::Refused {
             method,
             path: path.to_owned(),

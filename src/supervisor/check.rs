@@ -148,7 +148,7 @@ fn prepare(command: &[String], target: &Target) -> Result<Command, String> {
     let mut plain = std::process::Command::new(target.dir.join(path));
     plain.args(&command[1..]).current_dir(&target.dir).env_clear().envs(&target.env);
     plain.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    sys::before_exec(&mut plain, Preparation { join, identity: Some(target.identity.clone()) });
+    sys::before_exec(&mut plain, Preparation { join, identity: Some(target.identity.clone()), dies_with_parent: true });
     let mut command = Command::from(plain);
     command.kill_on_drop(true);
     Ok(command)

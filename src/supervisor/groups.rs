@@ -68,7 +68,7 @@ impl Groups {
         let groups = Arc::new(Groups { ctx, gate, cells: Mutex::default() });
         let mut problems = Vec::new();
         let mut loaded = Vec::new();
-        for name in names(&dir)? {
+        for name in store::names(&dir)? {
             let dir = dir.join(&name);
             if !is_key(&name) {
                 store::remove_dir(&dir)?;
@@ -92,7 +92,7 @@ impl Groups {
         let Some(record) = store::read::<GroupRecord>(dir)? else { return Ok(None) };
         let spec = Arc::new(record.spec.clone());
         let slots = dir.join("slots");
-        let known = if slots.exists() { names(&slots)? } else { Vec::new() };
+        let known = if slots.exists() { store::names(&slots)? } else { Vec::new() };
         let known = known.iter().filter_map(|name| name.parse().ok());
         let wanted = if record.retiring { 0 } else { record.replicas };
         let all: std::collections::BTreeSet<u32> = known.chain(0..wanted).collect();
@@ -338,16 +338,4 @@ impl Groups {
         let gate = self.gate.clone();
         blocking(move || gate.admit(epoch)).await
     }
-}
-
-/// The names in a folder.
-pub fn names(dir: &std::path::Path) -> Result<Vec<String>, StoreError> {
-    let failed = || StoreError::io(dir, "listed");
-    let entries = fs::read_dir(dir).map_err(failed())?;
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.map_err(failed())?.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
 }

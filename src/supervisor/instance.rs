@@ -71,6 +71,9 @@ impl Instance {
     ) -> Result<Instance, StoreError> {
         let dir = slot_dir(group_dir, slot);
         store::create_dir(&dir)?;
+        for name in store::names(&dir)?.iter().filter(|name| name.starts_with(".gone-")) {
+            store::remove_dir(&dir.join(name))?;
+        }
         let record = store::read::<SlotRecord>(&dir)?.unwrap_or_default();
         if let Some(port) = record.port {
             ctx.ports().keep(port);
@@ -83,6 +86,9 @@ impl Instance {
                 Some(attempt) => instance.watch(attempt),
                 None => instance.unconcluded = true,
             }
+        } else if instance.record.failures > 0 {
+            // It was waiting; a new supervisor is no reason to hurry.
+            instance.start_at = Some(Instant::now() + decide::back_off(instance.record.failures));
         }
         Ok(instance)
     }
@@ -323,7 +329,9 @@ impl Instance {
             return;
         }
         let dir = self.attempt_dir();
-        let _ = blocking(move || store::remove_dir(&dir)).await;
+        if let Err(error) = blocking(move || store::discard_dir(&dir)).await {
+            tracing::warn!(group = %self.spec.key, slot = self.slot, %error, "the files of a start are left behind");
+        }
     }
 
     async fn save(&self) -> Result<(), StoreError> {

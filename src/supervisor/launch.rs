@@ -57,7 +57,7 @@ impl Attempt {
         plain.arg("shim").arg(dir).env_clear().current_dir("/");
         plain.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(words);
         let shelter = hierarchies.shelter().filter_map(|file| CString::new(file.into_os_string().into_vec()).ok());
-        sys::before_exec(&mut plain, Preparation { join: shelter.collect(), identity: None });
+        sys::before_exec(&mut plain, Preparation { join: shelter.collect(), ..Preparation::default() });
         let mut child = Command::from(plain).spawn().map_err(StoreError::io(dir, "given a shim"))?;
         if let Some(mut stdout) = child.stdout.take() {
             // The shim closes it when the program has begun, or when it leaves.
@@ -92,7 +92,13 @@ impl Attempt {
     /// Asks the shim to stop its program. It goes on with that whatever becomes of the supervisor.
     pub fn stop(&self, request: &StopRequest) -> Result<(), StoreError> {
         store::write(&self.dir, request)?;
-        // Without a record of the shim it has not read the request yet, and will.
+        self.remind()
+    }
+
+    /// Makes the shim read the stop that was asked for. Repeating it is harmless: a supervisor that finds a stop on
+    /// record can't know whether the earlier one lived to send the signal.
+    pub fn remind(&self) -> Result<(), StoreError> {
+        // Without a record of the shim it has not looked for a stop yet, and will.
         if let Some(shim) = store::read::<ShimRecord>(&self.dir)? {
             process::signal(shim.process, libc::SIGUSR1);
         }
@@ -124,7 +130,7 @@ impl Attempt {
 /// Finds out how a start ended whose shim is gone, makes that final, and kills what a killed shim left behind.
 pub fn conclude(dir: &Path, boot: &str) -> Result<ExitRecord, StoreError> {
     store::create_dir(dir)?;
-    let Some(_lock) = take_lock(&dir.join(LOCK))? else {
+    let Some(_lock) = Lock::take_soon(&dir.join(LOCK))? else {
         return Err(StoreError::Io {
             path: dir.join(LOCK),
             what: "locked",
@@ -136,21 +142,14 @@ pub fn conclude(dir: &Path, boot: &str) -> Result<ExitRecord, StoreError> {
     }
     let exit = match (store::read::<Launch>(dir)?, store::read::<AppRecord>(dir)?) {
         (Some(launch), Some(app)) => ended_unseen(dir, &launch, &app, boot),
-        _ => never_begun(dir),
+        (launch, _) => {
+            // Its shim may have made them before it was gone.
+            launch.iter().for_each(|launch| launch.cgroup.remove());
+            never_begun(dir)
+        }
     };
     store::write(dir, &exit)?;
     Ok(exit)
-}
-
-fn take_lock(path: &Path) -> Result<Option<Lock>, StoreError> {
-    for _ in 0..200 {
-        // A child of the shim between fork and exec holds the lock for a moment longer.
-        if let Some(lock) = Lock::take(path)? {
-            return Ok(Some(lock));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(None)
 }
 
 fn ended_unseen(dir: &Path, launch: &Launch, app: &AppRecord, boot: &str) -> ExitRecord {

@@ -75,6 +75,12 @@ pub struct Live {
 impl Live {
     /// Watches a process. One that was `ready` under an earlier supervisor stays so until its checks fail.
     pub fn new(attempt: Attempt, spec: &GroupSpec, built_ins: &BuiltIns, ready: bool) -> Live {
+        let stopping = attempt.stopping().map(|stop| stop.cause);
+        if stopping.is_some()
+            && let Err(error) = attempt.remind()
+        {
+            tracing::error!(group = %spec.key, %error, "a shim can't be reminded of its stop");
+        }
         let app = attempt.app();
         let now = Instant::now();
         let age = app.as_ref().map_or(Duration::ZERO, |app| process::age(app.process));
@@ -89,7 +95,7 @@ impl Live {
         };
         let (sender, checks) = mpsc::channel(4);
         let mut live = Live {
-            stopping: attempt.stopping().map(|stop| stop.cause),
+            stopping,
             readiness: health.readiness.as_ref().map(|probe| Verdict::new(probe, ready)),
             liveness: health.liveness.as_ref().map(|probe| Verdict::new(probe, true)),
             attempt,

@@ -110,7 +110,7 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> SupervisorError 
 pub async fn run(options: Options) -> Result<(), SupervisorError> {
     let state = std::path::absolute(&options.state_dir).map_err(system("find its state folder"))?;
     store::create_dir(&state)?;
-    let _lock = Lock::take(&state.join("lock"))?.ok_or_else(|| SupervisorError::Taken(state.clone()))?;
+    let _lock = Lock::take_soon(&state.join("lock"))?.ok_or_else(|| SupervisorError::Taken(state.clone()))?;
     let boot = match options.boot_id {
         Some(boot) => boot,
         None => process::boot_id().map_err(system("read the boot id"))?,

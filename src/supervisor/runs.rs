@@ -12,7 +12,7 @@ use super::context::{Context, file_name, is_key};
 use super::environment;
 use super::epoch::EpochGate;
 use super::files;
-use super::groups::{GroupError, names};
+use super::groups::GroupError;
 use super::identity::Identity;
 use super::launch::{Attempt, blocking, conclude};
 use super::records::{RunEnd, RunRecord};
@@ -51,7 +51,7 @@ impl Runs {
         store::create_dir(&dir)?;
         let runs = Arc::new(Runs { ctx, gate, runs: Mutex::default(), making: tokio::sync::Mutex::default() });
         let mut problems = Vec::new();
-        for name in names(&dir)? {
+        for name in store::names(&dir)? {
             let dir = dir.join(&name);
             if !is_key(&name) {
                 store::remove_dir(&dir)?;
@@ -231,7 +231,7 @@ async fn keep(ctx: Arc<Context>, run: Arc<Run>) {
     let attempt = attempt_dir(&run.dir, record.attempt);
     run.record.send_replace(record);
     let _ = blocking(move || {
-        store::remove_dir(&attempt)?;
+        store::discard_dir(&attempt)?;
         store::remove_dir(&dir.join("work"))
     })
     .await;

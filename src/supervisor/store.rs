@@ -128,6 +128,18 @@ pub fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io(dir, "synced"))
 }
 
+/// The names in a folder, sorted; those that are no UTF-8 are nobody's here and left out.
+pub fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let failed = || StoreError::io(dir, "listed");
+    let entries = fs::read_dir(dir).map_err(failed())?;
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(failed())?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Creates a folder that only its owner lists and others may pass through, with its parents.
 pub fn create_dir(dir: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::DirBuilderExt;
@@ -139,6 +151,19 @@ pub fn remove_dir(dir: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io(dir, "removed")(error)),
         _ => Ok(()),
+    }
+}
+
+/// Removes a folder in one step for whoever looks for it by its name: nobody sees it without some of its files. The
+/// remains, should the removal be cut off, have a name that begins with `.gone-`.
+pub fn discard_dir(dir: &Path) -> Result<(), StoreError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let going = dir.with_file_name(format!(".gone-{name}"));
+    remove_dir(&going)?;
+    match fs::rename(dir, &going) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StoreError::io(dir, "removed")(error)),
+        Ok(()) => remove_dir(&going),
     }
 }
 
@@ -161,6 +186,20 @@ impl Lock {
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(source)) => Err(StoreError::io(path, "locked")(source)),
         }
+    }
+}
+
+impl Lock {
+    /// Takes the lock at a path as [`Lock::take`] does, and tries again for up to two seconds: a child of its dead
+    /// holder, caught between fork and exec, holds it for a moment longer.
+    pub fn take_soon(path: &Path) -> Result<Option<Lock>, StoreError> {
+        for _ in 0..200 {
+            if let Some(lock) = Lock::take(path)? {
+                return Ok(Some(lock));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Ok(None)
     }
 }
 

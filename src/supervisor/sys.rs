@@ -96,6 +96,8 @@ pub struct Preparation {
     pub join: Vec<CString>,
     /// Whom to become.
     pub identity: Option<Identity>,
+    /// Whether it is killed when its parent is.
+    pub dies_with_parent: bool,
 }
 
 /// Lets a command's child lead a session of its own, so that no signal to the parent's process group or terminal
@@ -113,6 +115,10 @@ pub fn before_exec(command: &mut std::process::Command, preparation: Preparation
                 nix::unistd::write(file, b"0")?;
             }
             preparation.identity.as_ref().map_or(Ok(()), Identity::take_on)?;
+            if preparation.dies_with_parent {
+                // After the change of user, which clears it.
+                nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            }
             Ok(())
         })
     };

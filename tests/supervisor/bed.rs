@@ -266,8 +266,11 @@ impl Bed {
             left.is_empty()
         });
         for dir in starts(&self.state()) {
-            if let (Ok(Some(launch)), Ok(Some(app))) = (store::read::<Launch>(&dir), store::read::<AppRecord>(&dir)) {
-                remains::kill(&launch, &app);
+            let launch = store::read::<Launch>(&dir).ok().flatten();
+            match (launch, store::read::<AppRecord>(&dir)) {
+                (Some(launch), Ok(Some(app))) => assert!(remains::kill(&launch, &app)),
+                (Some(launch), _) => launch.cgroup.remove(),
+                (None, _) => {}
             }
         }
     }
@@ -300,7 +303,7 @@ pub fn run_path(id: &str) -> String {
 }
 
 /// The folders below one that hold a launch.
-fn starts(dir: &Path) -> Vec<PathBuf> {
+pub fn starts(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let inner: Vec<PathBuf> = folders.flat_map(|entry| starts(&entry.path())).collect();

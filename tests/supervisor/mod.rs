@@ -10,3 +10,4 @@ mod logs;
 mod protocol;
 mod runs;
 mod stopping;
+mod torture;

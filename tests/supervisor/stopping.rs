@@ -2,8 +2,10 @@
 
 use trimtab::domain::span::Span;
 use trimtab::protocol::supervisor::InstanceState;
+use trimtab::supervisor::shim::records::{StopCause, StopRequest};
+use trimtab::supervisor::store;
 
-use super::bed::{Bed, pids_in, until_gone};
+use super::bed::{Bed, pids_in, starts, until_gone};
 use crate::support::{PATIENCE, alive, eventually, read};
 
 #[test]
@@ -83,4 +85,21 @@ fn a_stop_goes_on_without_the_supervisor() {
     until_gone(&pids);
     bed.start_again(None);
     eventually(PATIENCE, "the group is gone", || bed.groups().groups.is_empty());
+}
+
+#[test]
+fn a_stop_that_was_recorded_but_never_sent_is_sent_by_the_next_supervisor() {
+    let mut bed = Bed::start();
+    let spec = bed.group("exec sleep 1000");
+    bed.put(&spec, 1);
+    let pid = bed.until_runs(&spec).pid.unwrap();
+    bed.kill_supervisor();
+    // As if it had died between the two.
+    let start = starts(&bed.state()).remove(0);
+    let grace = Span::from_secs(1);
+    store::write(&start, &StopRequest { signal: nix::libc::SIGTERM, grace, cause: StopCause::Requested }).unwrap();
+    assert!(alive(pid));
+    bed.start_again(None);
+    until_gone(&[pid]);
+    bed.until_first(&spec, "it is wanted, and so it runs again", |i| i.pid.is_some_and(|new| new != pid));
 }

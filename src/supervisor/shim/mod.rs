@@ -44,9 +44,6 @@ pub enum ShimError {
     /// A record could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The launch is served by another shim.
-    #[error("another shim serves this folder")]
-    Taken,
     /// The supervisor left no launch.
     #[error("there is no launch to serve: `trimtab shim` is started by `trimtab supervisor` alone")]
     NoLaunch,
@@ -68,7 +65,10 @@ fn system(what: &'static str) -> impl FnOnce(nix::Error) -> ShimError {
 pub fn run(dir: &Path) -> Result<(), ShimError> {
     let signals = block_signals()?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
-    let _lock = Lock::take(&dir.join(LOCK))?.ok_or(ShimError::Taken)?;
+    let Some(_lock) = Lock::take(&dir.join(LOCK))? else {
+        // A supervisor is just giving this launch up, since it found nobody holding the lock.
+        return Ok(());
+    };
     if store::read::<ExitRecord>(dir)?.is_some() {
         // The supervisor gave this launch up before the shim got here; it must not start any more.
         return Ok(());
