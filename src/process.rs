@@ -1,8 +1,4 @@
-//! What a long-running process owes its surroundings: it stops when told to, and says when it is ready.
-
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+//! What a long-running process owes its surroundings: it stops when told to, and tells what it does.
 
 use std::io::IsTerminal;
 
@@ -19,20 +15,6 @@ pub async fn terminated() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-    }
-}
-
-/// Tells systemd that the process is ready, where it asked to be told (`NOTIFY_SOCKET`, see sd_notify(3)).
-pub fn notify_ready() {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let bytes = path.as_bytes();
-    let address = match bytes.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&path),
-    };
-    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1\nSTATUS=ready\n", &address));
-    if let Err(error) = sent {
-        tracing::warn!(%error, "systemd was not told that this is ready");
     }
 }
 

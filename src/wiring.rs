@@ -32,7 +32,7 @@ use crate::ports::traffic::Traffic;
 /// Something that it can't run without is not there; the message says what and what to do.
 pub async fn run_daemon(config: Config, take_over: bool) -> anyhow::Result<Ended> {
     let world = Arc::new(world(&config, take_over).await?);
-    daemon::run(world, config, crate::process::terminated(), crate::process::notify_ready).await
+    daemon::run(world, config, crate::process::terminated(), crate::net::notify::ready).await
 }
 
 async fn world(config: &Config, take_over: bool) -> anyhow::Result<World> {

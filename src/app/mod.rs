@@ -1,6 +1,6 @@
 //! The use cases: what turns a commit into running software, and a bad one into a revert.
 //!
-//! [`reconciler`] reads the source and tells each [`unit`] what it is asked to be; a unit looks, plans in the domain and
+//! [`reconciler`] reads the source and tells each [`unit`](mod@unit) what it is asked to be; a unit looks, plans in the domain and
 //! executes, journalled in its [`log`]; [`rollback`] records in Git what a unit has taken back; [`operations`] is what the
 //! API asks for. [`daemon`] holds them together, [`world`] is everything outside.
 
