@@ -2,7 +2,7 @@
 
 use super::id::Name;
 use super::unit::held::{Held, HeldReason};
-use super::unit::state::{RollbackStatus, UnitState, Wants};
+use super::unit::state::{Effective, RollbackStatus, UnitState, Wants};
 
 /// What the gate looks at beyond the unit itself.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,20 @@ pub fn is_new(state: &UnitState) -> bool {
         Wants::Run { rendered, .. } => effective != Some(rendered),
         Wants::Gone { .. } => effective.is_some(),
     }
+}
+
+/// What becomes effective now; `None`: it is already, or something holds it. Documents that don't render at the head keep
+/// nothing back: the candidate is what was rendered last.
+pub fn next_effective(state: &UnitState, held: &[Held]) -> Option<Effective> {
+    let candidate = state.candidate.as_ref().filter(|_| is_new(state))?;
+    if held.iter().any(|held| held.reason != HeldReason::ConfigError) {
+        return None;
+    }
+    let rendered = match &candidate.wants {
+        Wants::Run { rendered, .. } => Some(rendered.clone()),
+        Wants::Gone { .. } => None,
+    };
+    Some(Effective { revision: candidate.revision.clone(), rendered })
 }
 
 fn acknowledgement(state: &UnitState, around: &Surroundings) -> Option<Held> {

@@ -29,4 +29,3 @@ pub mod strategy;
 pub mod unit;
 pub mod verdict;
 pub mod workload;
-pub mod yaml_edit;

@@ -8,6 +8,7 @@ use trimtab::domain::analysis::{Analysis, Measure, Measurement, Outcome, RouterM
 use trimtab::domain::capabilities::{Capabilities, Split};
 use trimtab::domain::desired::{DesiredUnit, RollbackRules, Route, Trigger};
 use trimtab::domain::digest::Digest;
+use trimtab::domain::gate::{Surroundings, gate, next_effective};
 use trimtab::domain::hook::{Hook, Hooks, OnRollback, ScriptSpec};
 use trimtab::domain::id::{GroupId, Name, Revision, RollbackId, RolloutId, UnitId};
 use trimtab::domain::observed::ObservedUnit;
@@ -20,7 +21,6 @@ use trimtab::domain::rollout::undo_of;
 use trimtab::domain::span::Span;
 use trimtab::domain::strategy::{Amount, BlueGreen, Canary, Promote, Recreate, Rolling, Step, Strategy};
 use trimtab::domain::unit::event::{Entry, UnitEvent, upcast};
-use trimtab::domain::unit::gate::{GateFacts, gate, next_effective};
 use trimtab::domain::unit::state::UnitState;
 use trimtab::domain::workload::{Check, Health, Limits, Probe, ProcessSpec, Stop, Workload};
 
@@ -390,7 +390,7 @@ impl Bed {
         if let Some(rollout) = self.state.running() {
             return self.advance(rollout.plan.clone());
         }
-        let held = gate(&self.state, &GateFacts::default());
+        let held = gate(&self.state, &Surroundings::default());
         if let Some(effective) = next_effective(&self.state, &held) {
             self.append(vec![UnitEvent::EffectiveSet { revision: effective.revision, rendered: effective.rendered }])?;
             return Ok(None);
@@ -437,7 +437,7 @@ impl Bed {
         let Some(rollout) = self.state.running() else { return Ok(None) };
         let wanted = match (&self.state.candidate, self.state.effective.as_ref()) {
             (Some(_), Some(effective)) => {
-                let next = next_effective(&self.state, &gate(&self.state, &GateFacts::default()));
+                let next = next_effective(&self.state, &gate(&self.state, &Surroundings::default()));
                 next.map(|next| next.rendered).filter(|next| *next != effective.rendered)
             }
             _ => None,

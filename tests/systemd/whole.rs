@@ -175,8 +175,8 @@ fn the_locked_up_daemon_takes_a_bad_version_back() {
     let client = Client::start(&machine);
     push(&machine, "2", ", --unhealthy");
     wait(&machine, "the revert is recorded and adopted", |status| {
-        let settled = status.rollback.as_ref().is_some_and(|rollback| rollback.status == "settled");
-        settled && version(status) == "1" && status.health == UnitHealth::InSync
+        let back = status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack");
+        back && status.rollback.is_none() && version(status) == "1" && status.health == UnitHealth::InSync
     });
     assert_eq!(client.failures(), "", "{}", machine.journal());
     let log = machine.must("git -C /srv/config.git -c safe.directory='*' log -1 --format=%B main");

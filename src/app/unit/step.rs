@@ -20,8 +20,7 @@ use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::plan::Plan;
 use crate::domain::planner::{self, Blocked, Intent, PlanInput, Stable};
 use crate::domain::unit::event::UnitEvent;
-use crate::domain::unit::held::HeldReason;
-use crate::domain::unit::state::{UnitState, Wants};
+use crate::domain::unit::state::{Effective, UnitState, Wants};
 use crate::ports::journal::JournalError;
 
 /// What comes after a step.
@@ -148,17 +147,8 @@ impl Unit {
         let state = inner.log.state();
         let held = gate(state, &around);
         let mut events = Vec::new();
-        let blocking =
-            held.iter().any(|held| !matches!(held.reason, HeldReason::ConfigError | HeldReason::SourceStale));
-        if !blocking
-            && gate::is_new(state)
-            && let Some(candidate) = &state.candidate
-        {
-            let rendered = match &candidate.wants {
-                Wants::Run { rendered, .. } => Some(rendered.clone()),
-                Wants::Gone { .. } => None,
-            };
-            events.push(UnitEvent::EffectiveSet { revision: candidate.revision.clone(), rendered });
+        if let Some(Effective { revision, rendered }) = gate::next_effective(state, &held) {
+            events.push(UnitEvent::EffectiveSet { revision, rendered });
         }
         if held != state.held {
             events.push(UnitEvent::HeldChanged { held });
@@ -306,11 +296,7 @@ impl Unit {
     }
 
     /// Nothing differs: what is effective counts as verified, or as removed.
-    async fn converged(
-        &self,
-        inner: &mut Inner,
-        effective: &crate::domain::unit::state::Effective,
-    ) -> Result<Next, StepError> {
+    async fn converged(&self, inner: &mut Inner, effective: &Effective) -> Result<Next, StepError> {
         let state = inner.log.state();
         let event = match &effective.rendered {
             Some(rendered) if state.last_verified.as_ref().is_none_or(|verified| verified.rendered != *rendered) => {

@@ -1,6 +1,5 @@
 //! The unit: one app in one environment on one target. Its state is a fold over one stream of events.
 
 pub mod event;
-pub mod gate;
 pub mod held;
 pub mod state;
