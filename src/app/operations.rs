@@ -191,6 +191,7 @@ impl Operations for Daemon {
     async fn reconcile(&self) -> Result<Done, Problem> {
         let moved = self.reconciler.pass().await.map_err(|error| unavailable(&error))?;
         self.shared.registry.wake_all();
+        self.shared.record_rollbacks.notify_one();
         let head = self.reconciler.view().snapshot.map(|snapshot| snapshot.revision.to_string()).unwrap_or_default();
         let short = head.get(..12).unwrap_or(&head).to_owned();
         let message = if moved { format!("read the new head {short}") } else { format!("the head is still {short}") };

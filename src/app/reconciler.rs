@@ -143,6 +143,9 @@ impl Reconciler {
         });
         if result.is_ok() {
             self.world.telemetry.source_answered.set(now.as_second());
+        }
+        // Only for news: the recorder itself asks for a pass before it composes.
+        if matches!(result, Ok(true)) {
             self.shared.record_rollbacks.notify_one();
         }
         result

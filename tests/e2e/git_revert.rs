@@ -161,3 +161,33 @@ async fn an_operator_goes_back_to_what_was_verified_before() {
     let message = git(&bed.repo(), &["log", "-1", "--format=%B", "main"]);
     assert!(message.contains("Rollback-Id:") && message.contains("Environment: dev"), "{message}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_document_that_breaks_every_environment_goes_back_in_one_commit() {
+    let app_text = app("web", "rolling");
+    let documents = [
+        ("dev.yaml", environment("dev")),
+        ("staging.yaml", environment("staging")),
+        ("app.yaml", app_text.clone()),
+        ("releases.yaml", format!("{}---\n{}", web("1.0.0", ""), release("web", "staging", "1.0.0", ""))),
+    ];
+    let documents: Vec<_> = documents.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let bed = Bed::new(&documents).start();
+    for unit in [UNIT, "web/staging/default"] {
+        bed.verified(unit, "1.0.0").await;
+    }
+    let broken = app_text.replace("demo-app,", "no-such-verb,");
+    assert_ne!(broken, app_text);
+    bed.push("broken everywhere", &[("app.yaml", &broken)]);
+    for unit in [UNIT, "web/staging/default"] {
+        bed.wait(unit, "it went back and Git says so", |status| {
+            status.health == UnitHealth::InSync
+                && status.rollback.is_none()
+                && status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack")
+        })
+        .await;
+    }
+    assert_eq!(bed.log().len(), 3, "{:#?}", bed.log());
+    let text = git(&bed.repo(), &["show", "main:app.yaml"]);
+    assert!(text.contains("demo-app,") && !text.contains("no-such-verb"), "{text}");
+}

@@ -29,6 +29,9 @@ pub struct Case {
     pub good: Digest,
     /// A commit at which it was that.
     pub good_revision: Revision,
+    /// What is made true for every unit now. A unit that a commit brings back to just that is not changed by it: it goes
+    /// back as well, or has not begun.
+    pub effective: BTreeMap<UnitId, Digest>,
 }
 
 /// What came of composing.
@@ -90,7 +93,7 @@ pub async fn compose(
         let reason = format!("commit {} no longer renders to the good state {}", case.good_revision, case.good.short());
         return Ok(Composed::Shared { reason });
     }
-    let attempt = Attempt { world, catalog, head, good: &case.good_revision, intended: &intended, author };
+    let attempt = Attempt { world, catalog, head, case, intended: &intended, author };
     let pieces = pieces(world, &good, head).await?;
     if pieces.len() > MOST_PIECES {
         let reason =
@@ -182,7 +185,7 @@ struct Attempt<'a> {
     world: &'a World,
     catalog: &'a Catalog,
     head: &'a Snapshot,
-    good: &'a Revision,
+    case: &'a Case,
     intended: &'a BTreeMap<UnitId, Digest>,
     author: &'a Signature,
 }
@@ -201,7 +204,7 @@ impl Attempt<'_> {
             let is_release =
                 release_file.is_some_and(|file| matches!(&piece.kind, PieceKind::File { path } if path == file));
             let Some(trial) = self.trial(std::slice::from_ref(&piece), "trial").await? else { continue };
-            let changed = changed_units(self.head, &trial);
+            let changed = self.really_changed(&trial);
             let others = changed.iter().any(|unit| !self.intended.contains_key(unit));
             let ours = changed.iter().any(|unit| self.intended.contains_key(unit));
             match (ours, others) {
@@ -217,7 +220,7 @@ impl Attempt<'_> {
     /// The commit that puts pieces back, if it changes exactly what is intended.
     async fn proven(&self, pieces: &[Piece], message: &str) -> Result<Option<Revision>, SourceError> {
         let Some(trial) = self.trial(pieces, message).await? else { return Ok(None) };
-        let changed = changed_units(self.head, &trial);
+        let changed = self.really_changed(&trial);
         let exact = changed.len() == self.intended.len()
             && self
                 .intended
@@ -225,6 +228,16 @@ impl Attempt<'_> {
                 .all(|(unit, digest)| trial.units.get(unit).is_some_and(|entry| entry.desired.digest() == *digest));
         let no_worse = trial.broken.keys().all(|unit| self.head.broken.contains_key(unit));
         Ok((exact && no_worse).then(|| trial.revision.clone()))
+    }
+
+    /// The units that a trial changes, but for those that it brings back to what is made true for them anyway.
+    fn really_changed(&self, trial: &Snapshot) -> BTreeSet<UnitId> {
+        let mut changed = changed_units(self.head, trial);
+        changed.retain(|unit| {
+            let after = trial.units.get(unit).map(|entry| entry.desired.digest());
+            self.intended.contains_key(unit) || after.is_none() || after.as_ref() != self.case.effective.get(unit)
+        });
+        changed
     }
 
     /// The head with pieces put back, rendered; `None` where that changes nothing.
@@ -244,7 +257,7 @@ impl Attempt<'_> {
         for piece in pieces {
             match &piece.kind {
                 PieceKind::File { path } => {
-                    edits.push(Edit::Restore { path: path.clone(), from: self.good.clone() });
+                    edits.push(Edit::Restore { path: path.clone(), from: self.case.good_revision.clone() });
                 }
                 PieceKind::Document { path, id, before } => {
                     let current = match files.remove(path.as_str()) {

@@ -4,6 +4,7 @@
 //! branch is searched for it; so one rollback makes one commit. Pushing is compare-and-swap: a lost race composes anew on the
 //! new head, where the rollback may turn out to be superseded.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::app::reconciler::Reconciler;
 use crate::app::unit::Unit;
 use crate::app::unit::task::Shared;
 use crate::app::world::World;
-use crate::domain::id::{Revision, RollbackId};
+use crate::domain::digest::Digest;
+use crate::domain::id::{Revision, RollbackId, UnitId};
 use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::revert::{ROLLBACK_ID, RevertMessage, rollback_branch};
 use crate::domain::unit::event::UnitEvent;
@@ -73,9 +75,23 @@ pub async fn run(world: Arc<World>, shared: Arc<Shared>, reconciler: Arc<Reconci
     }
 }
 
-/// Whether there is still something to do in Git.
+/// Whether there is still something to do in Git. What could not be recorded is tried again whenever something changed: what it
+/// shared with others may have gone back there too, or the branch may take it now.
 fn is_open(rollback: &Rollback) -> bool {
-    matches!(rollback.status, RollbackStatus::Decided | RollbackStatus::Committed { .. })
+    matches!(
+        rollback.status,
+        RollbackStatus::Decided | RollbackStatus::Committed { .. } | RollbackStatus::Held { branch: None, .. }
+    )
+}
+
+/// What is made true for every unit now.
+fn effective(shared: &Shared) -> BTreeMap<UnitId, Digest> {
+    let all = shared.registry.all();
+    let known = all.iter().filter_map(|unit| {
+        let rendered = unit.glance().state.effective.as_ref()?.rendered.clone()?;
+        Some((unit.id().clone(), rendered))
+    });
+    known.collect()
 }
 
 /// Traffic first: nothing that is being left has a share any more.
@@ -122,6 +138,7 @@ async fn record(
             bad: rollback.bad.clone(),
             good: rollback.good.clone(),
             good_revision: rollback.good_revision.clone(),
+            effective: effective(shared),
         };
         let author = Signature {
             name: shared.settings.source.author.clone(),
@@ -205,6 +222,10 @@ async fn to_branch(
 }
 
 async fn hold(unit: &Unit, id: &RollbackId, reason: String, branch: Option<String>) -> Result<(), RecordError> {
+    let status = RollbackStatus::Held { reason: reason.clone(), branch: branch.clone() };
+    if unit.glance().state.rollback.as_ref().is_some_and(|rollback| rollback.status == status) {
+        return Ok(());
+    }
     tracing::warn!(unit = %unit.id(), rollback = %id, reason, branch, "the rollback waits for people");
     let event = UnitEvent::RollbackHeld { id: id.clone(), reason, branch };
     Ok(unit.record_rollback(id, event).await?)
