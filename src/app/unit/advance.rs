@@ -62,13 +62,12 @@ impl Unit {
         state: &crate::domain::unit::state::UnitState,
         plan: &Plan,
     ) -> Option<Option<crate::domain::digest::Digest>> {
-        let rollout = state.running().filter(|rollout| rollout.is_forward())?;
+        state.running().filter(|rollout| rollout.is_forward())?;
         let effective = state.effective.as_ref()?;
         // A restart that was asked for meanwhile makes another group of the same desired state.
         let restarted = plan.target.as_ref().and_then(|target| plan.groups.get(target)).is_some_and(|source| {
             Some(&source.rendered) == effective.rendered.as_ref() && source.restarts != state.restarts
         });
-        let _ = rollout;
         (effective.rendered != plan.to || restarted).then(|| effective.rendered.clone())
     }
 

@@ -185,13 +185,12 @@ impl Unit {
             };
             around.dependencies.push((app.clone(), reason));
         }
-        around.lower_wave = self.lower_wave(shared, &desired, rendered).await;
+        around.lower_wave = self.lower_wave(shared, &desired).await;
         around
     }
 
     /// The lowest wave below this unit's whose targets are not all verified.
-    async fn lower_wave(&self, shared: &Shared, desired: &DesiredUnit, rendered: &Digest) -> Option<(u32, String)> {
-        let _ = rendered;
+    async fn lower_wave(&self, shared: &Shared, desired: &DesiredUnit) -> Option<(u32, String)> {
         let mut lowest: Option<(u32, String)> = None;
         for other in shared.registry.targets(&self.id.app, &self.id.environment) {
             if other.id() == &self.id {
