@@ -56,6 +56,9 @@ async fn demo(options: Options, plays: bool, view: &View) -> Result<Exit, CliErr
     // What failed is left there to be looked at.
     let keep = matches!(&told, Err(error) if !matches!(error, DemoError::Interrupted))
         || matches!(&told, Ok(Some((outcome, _))) if !outcome.ok);
+    if !demo.traffic.is_empty() {
+        write_out(&format!("\n{}\n", demo.traffic));
+    }
     if view.format == Format::Table {
         write_out("\nending: the daemon, the apps, the router, the supervisor ...\n");
     }

@@ -4,7 +4,7 @@
 //! - [`files`], [`repository`]: the example repository in the binary, and the Git repositories made of it
 //! - [`processes`]: supervisor, router and daemon as processes of their own, started again when they are killed
 //! - [`run`]: putting it up, and taking it down with everything that it started
-//! - [`tour`]: what a newcomer reads, and what happens while they try
+//! - [`tour`], [`traffic`]: what a newcomer reads, and the requests sent meanwhile
 //! - [`play`]: the whole story without hands, each part of it checked
 
 pub mod error;
@@ -17,3 +17,4 @@ pub mod processes;
 pub mod repository;
 pub mod run;
 pub mod tour;
+pub mod traffic;

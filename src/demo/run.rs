@@ -12,6 +12,7 @@ use super::error::DemoError;
 use super::layout::Layout;
 use super::processes::{Part, Processes};
 use super::repository::{Repository, Unit};
+use super::traffic::Traffic;
 use crate::api::client::Api;
 use crate::api::types::UnitHealth;
 use crate::net::client::{Client, segment};
@@ -45,6 +46,8 @@ pub struct Demo {
     pub begun: Instant,
     /// The same by the wall clock, which the daemon's times are compared with.
     pub began: Timestamp,
+    /// What became of the requests, where it sends any by itself.
+    pub traffic: Traffic,
     options: Options,
     said: mpsc::UnboundedReceiver<String>,
 }
@@ -57,7 +60,7 @@ impl Demo {
         let layout = Layout::create(options.dir.as_deref())?;
         let (tell, said) = mpsc::unbounded_channel();
         let processes = Processes::new(&layout, binary, tell);
-        Ok(Demo { layout, processes, begun, began, options, said })
+        Ok(Demo { layout, processes, begun, began, traffic: Traffic::default(), options, said })
     }
 
     /// Starts supervisor and router, makes the repositories meanwhile, then starts the daemon.

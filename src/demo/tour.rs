@@ -1,24 +1,27 @@
 //! What a newcomer reads, and what happens while they try.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::error::DemoError;
+use super::git::Git;
 use super::http;
 use super::play::millis;
 use super::processes::Part;
 use super::repository::{Repository, Unit};
 use super::run::{Demo, host};
+use super::traffic::Traffic;
 use crate::api::client::Api;
 use crate::api::operations::UnitFilter;
-use crate::api::types::{RolloutView, UnitHealth, UnitStatus};
+use crate::api::types::{RolloutSummary, RolloutView, UnitHealth, UnitStatus};
 use crate::cli::output::style::Tone;
 use crate::cli::output::time::length;
 use crate::cli::output::{View, write_out};
 use crate::cli::rollout::{headline, phases};
 use crate::cli::units::short_revision;
+use crate::domain::id::RolloutId;
 use crate::load::{Load, Plan};
 
 /// The unit that the text suggests to try things with.
@@ -29,6 +32,10 @@ const RATE: f64 = 40.0;
 const WAIT: Duration = Duration::from_secs(10);
 /// From one look to the next; what lasts no longer is not told.
 const LOOK: Duration = Duration::from_millis(300);
+/// Rollouts of a unit that may have ended between two looks.
+const RECENT: u32 = 5;
+/// What the API calls a rollout that was taken back.
+const ROLLED_BACK: &str = "rolledBack";
 
 /// Puts the demo up, explains it, and tells what happens. It only ends when it is dropped, or with an error.
 pub async fn guide(demo: &mut Demo, view: &View) -> Result<(), DemoError> {
@@ -38,14 +45,15 @@ pub async fn guide(demo: &mut Demo, view: &View) -> Result<(), DemoError> {
     };
     let took = demo.first_answer(first).await?;
     write_out(&text(demo, &repository, took, view));
-    let (api, begun) = (demo.api(), demo.begun);
+    let (api, begun, traffic) = (demo.api(), demo.begun, demo.traffic.clone());
+    let origin = Git::at(demo.layout.origin());
     let tell = |what: &str| {
         let stamp = view.paint(Tone::Dim, &format!("{:8.2}s", begun.elapsed().as_secs_f64()));
         write_out(&format!("{stamp}  {what}\n"));
     };
-    let clients = join_all(repository.units().iter().map(|unit| client(unit, &tell)));
+    let clients = join_all(repository.units().iter().map(|unit| client(unit, &traffic, &tell)));
     tokio::select! {
-        () = follow(&api, view, &tell) => {}
+        () = follow(&api, &origin, view, &tell) => {}
         _ = clients => {}
         () = repeat(demo, &tell) => {}
     }
@@ -54,7 +62,7 @@ pub async fn guide(demo: &mut Demo, view: &View) -> Result<(), DemoError> {
 
 /// Sends requests to a unit from its first answer on, and tells those that get lost: killing the router or an app loses what
 /// is in flight there, nothing else does.
-async fn client(unit: &Unit, tell: &impl Fn(&str)) {
+async fn client(unit: &Unit, traffic: &Traffic, tell: &impl Fn(&str)) {
     let Some(route) = &unit.desired.route else { return };
     let host = host(unit);
     while !http::get(route.listen, &host, &route.path).await.is_ok_and(|answer| answer.status == 200) {
@@ -66,6 +74,7 @@ async fn client(unit: &Unit, tell: &impl Fn(&str)) {
         tokio::time::sleep(LOOK).await;
         let report = load.so_far();
         let lost = report.lost();
+        traffic.note(&unit.desired.unit, report.answered(), lost);
         if lost > told {
             let example = report.examples.last().map_or("", |example| example.reason.as_str());
             tell(&format!("{}: requests lost: {} ({example})", unit.desired.unit, lost - told));
@@ -82,8 +91,10 @@ async fn repeat(demo: &mut Demo, tell: &impl Fn(&str)) {
 }
 
 /// Tells each change of each unit that lasts long enough to be read.
-async fn follow(api: &Api, view: &View, tell: &impl Fn(&str)) {
+async fn follow(api: &Api, origin: &Git, view: &View, tell: &impl Fn(&str)) {
     let mut shown: BTreeMap<String, String> = BTreeMap::new();
+    let mut ended: BTreeSet<RolloutId> = BTreeSet::new();
+    let mut head = origin.run(&["rev-parse", "main"]).await.unwrap_or_default();
     let mut seq = 0;
     loop {
         // The daemon may have been killed: it comes back, and with it what there is to tell.
@@ -97,11 +108,40 @@ async fn follow(api: &Api, view: &View, tell: &impl Fn(&str)) {
             let line = line(&unit, view);
             let known = shown.get(&unit.unit.to_string());
             if known != Some(&line) {
+                // It may all have happened between two looks, and is what there is to see.
+                for rollout in api.history(&unit.unit, RECENT).await.unwrap_or_default().iter().rev() {
+                    if rollout.status == ROLLED_BACK && ended.insert(rollout.id.clone()) {
+                        tell(&rolled_back(&unit, rollout, view));
+                    }
+                }
                 tell(&line);
                 shown.insert(unit.unit.to_string(), line);
             }
         }
+        for commit in commits(origin, &mut head).await {
+            tell(&format!("{}  {}", view.paint(Tone::Strong, "pushed to Git"), view.clean(&commit)));
+        }
     }
+}
+
+/// A rollout that was taken back, in a line.
+fn rolled_back(unit: &UnitStatus, rollout: &RolloutSummary, view: &View) -> String {
+    let name = view.paint(Tone::Strong, &unit.unit.to_string());
+    let back = view.paint(Tone::Bad, "rolled back");
+    let reason = rollout.reason.as_deref().unwrap_or_default();
+    format!("{name}  {}: {back}: {}", phases::versions(rollout, view), view.clean(reason))
+}
+
+/// The commits on the remote that were not told yet, oldest first: number, author and subject.
+async fn commits(origin: &Git, head: &mut String) -> Vec<String> {
+    let Ok(now) = origin.run(&["rev-parse", "main"]).await else { return Vec::new() };
+    if now == *head {
+        return Vec::new();
+    }
+    let range = format!("{head}..{now}");
+    *head = now;
+    let log = origin.run(&["log", "--reverse", "--format=%h %an: %s", &range]).await.unwrap_or_default();
+    log.lines().map(str::to_owned).collect()
 }
 
 /// A unit in a line: where its rollout stands, or what is the matter with it.
