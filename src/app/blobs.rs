@@ -1,8 +1,9 @@
 //! The stored inputs: rendered desired states and plans, content-addressed, so that a rollout resumes and a rollback works
 //! with Git down and history rewritten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -39,21 +40,77 @@ pub enum BlobError {
 /// How many desired states are kept in memory.
 const CACHED: usize = 4_096;
 
+/// What was put or read so recently is not removed: somebody may be about to write down that it is needed.
+const GRACE: Duration = Duration::from_secs(600);
+
+/// So many are removed at once: others want to write meanwhile.
+const REMOVED_AT_ONCE: usize = 500;
+
 /// The store of inputs, with a cache of desired states.
 pub struct Blobs {
     journal: Arc<dyn Journal>,
     desired: Mutex<HashMap<Digest, Arc<DesiredUnit>>>,
+    /// When each was put last, since the last [sweep](Blobs::sweep) or for [`GRACE`].
+    put: Mutex<HashMap<Digest, Instant>>,
+    /// Shared by what puts, held alone by a sweep: between its decision and the removal nothing is put.
+    sweeping: tokio::sync::RwLock<()>,
+    grace: Duration,
 }
 
 impl Blobs {
     /// The inputs stored in a journal.
     pub fn new(journal: Arc<dyn Journal>) -> Self {
-        Blobs { journal, desired: Mutex::default() }
+        Blobs {
+            journal,
+            desired: Mutex::default(),
+            put: Mutex::default(),
+            sweeping: tokio::sync::RwLock::default(),
+            grace: GRACE,
+        }
+    }
+
+    /// The same with another time for which what was put is safe from a sweep.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Removes all that is not needed and was not put in the last minutes; how many. Whoever puts something and writes down
+    /// later that it is needed does so well within that time.
+    ///
+    /// # Errors
+    ///
+    /// Those of the journal; what was removed until then is gone.
+    pub async fn sweep(&self, epoch: Epoch, needed: &BTreeSet<Digest>) -> Result<u64, BlobError> {
+        let _alone = self.sweeping.write().await;
+        let all = self.journal.blobs().await?;
+        let useless: Vec<Digest> = {
+            let mut put = self.put.lock().expect("the map is only changed by total functions");
+            put.retain(|_, at| at.elapsed() < self.grace);
+            all.into_iter().filter(|digest| !needed.contains(digest) && !put.contains_key(digest)).collect()
+        };
+        let mut count = 0;
+        for some in useless.chunks(REMOVED_AT_ONCE) {
+            {
+                // Before they go: what is put again must not be taken for stored.
+                let mut cache = self.cache();
+                some.iter().for_each(|digest| drop(cache.remove(digest)));
+            }
+            count += self.journal.remove_blobs(epoch, some).await?;
+        }
+        Ok(count)
+    }
+
+    fn note_put(&self, digest: &Digest) {
+        self.put.lock().expect("the map is only changed by total functions").insert(digest.clone(), Instant::now());
     }
 
     /// Stores a desired state; durable when this returns.
     pub async fn put_desired(&self, epoch: Epoch, desired: &Arc<DesiredUnit>) -> Result<Digest, BlobError> {
+        let _shared = self.sweeping.read().await;
         let digest = desired.digest();
+        self.note_put(&digest);
         if !self.cache().contains_key(&digest) {
             let bytes = serde_json::to_vec(desired.as_ref()).map_err(|error| unreadable(&digest, &error))?;
             self.journal.put_blob(&digest, epoch, &bytes).await?;
@@ -75,7 +132,9 @@ impl Blobs {
 
     /// Stores a plan; durable when this returns.
     pub async fn put_plan(&self, epoch: Epoch, plan: &Plan) -> Result<Digest, BlobError> {
+        let _shared = self.sweeping.read().await;
         let digest = plan.digest();
+        self.note_put(&digest);
         let bytes = serde_json::to_vec(plan).map_err(|error| unreadable(&digest, &error))?;
         self.journal.put_blob(&digest, epoch, &bytes).await?;
         Ok(digest)

@@ -34,6 +34,9 @@ pub struct Config {
     /// Guards against mass removal.
     #[serde(default)]
     pub removal: RemovalSettings,
+    /// What is remembered, and for how long.
+    #[serde(default)]
+    pub retention: RetentionSettings,
 }
 
 /// `[source]`
@@ -122,6 +125,18 @@ pub struct RemovalSettings {
     pub percent: u32,
 }
 
+/// `[retention]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// How many of the newest events are kept. Beside them each unit keeps at most some dozens, its state and its last rollouts.
+    #[serde(default = "default_events")]
+    pub events: u64,
+    /// Events that are older go although they are among the newest.
+    #[serde(default = "default_age")]
+    pub age: Span,
+}
+
 fn default_installation() -> Name {
     "default".parse().expect("`default` keeps to the alphabet of names")
 }
@@ -164,6 +179,12 @@ fn default_true() -> bool {
 fn default_percent() -> u32 {
     50
 }
+fn default_events() -> u64 {
+    50_000
+}
+fn default_age() -> Span {
+    Span::from_secs(90 * 24 * 3_600)
+}
 
 impl Default for ApiSettings {
     fn default() -> Self {
@@ -186,6 +207,12 @@ impl Default for RouterSettings {
 impl Default for RollbackSettings {
     fn default() -> Self {
         RollbackSettings { per_hour: default_per_hour(), push: true }
+    }
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        RetentionSettings { events: default_events(), age: default_age() }
     }
 }
 
@@ -236,6 +263,12 @@ impl Config {
         }
         if self.source.poll.as_millis() < 1_000 {
             return Err("[source] poll is below one second: a remote is not asked more often than that".into());
+        }
+        if self.retention.events < 1_000 {
+            return Err("[retention] events is below 1000: too few to tell what happened just now".into());
+        }
+        if self.retention.age < Span::from_secs(3_600) {
+            return Err("[retention] age is below one hour: too short to tell what happened just now".into());
         }
         if self.removal.percent > 100 {
             return Err("[removal] percent is above 100".into());

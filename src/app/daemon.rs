@@ -11,6 +11,7 @@ use super::installation::Installation;
 use super::operations::Daemon;
 use super::reconciler::Reconciler;
 use super::registry::Registry;
+use super::retention;
 use super::rollback::recorder;
 use super::unit::task::Shared;
 use super::world::World;
@@ -63,6 +64,7 @@ pub async fn run(
     let served = tokio::spawn(api::server::serve(listener, daemon, token.clone().cancelled_owned()));
     let source = tokio::spawn(reconciler.clone().run());
     let reverts = tokio::spawn(recorder::run(world.clone(), shared.clone(), reconciler.clone()));
+    let retention = tokio::spawn(retention::run(world.clone(), shared.clone()));
     let watcher = tokio::spawn(wake_on_changes(world.clone(), shared.clone()));
     tracing::info!(epoch = %world.epoch, installation = %world.installation, "ready");
     ready();
@@ -73,7 +75,7 @@ pub async fn run(
     token.cancel();
     tracing::info!("stopping: the steps under way are finished, workloads go on");
     reconciler.drain(STOP_LIMIT).await;
-    for task in [source, reverts, watcher] {
+    for task in [source, reverts, retention, watcher] {
         task.abort();
     }
     // A request that waits for changes would keep the API open: it is given a moment, no more.

@@ -48,6 +48,11 @@ impl Installation {
         Ok(())
     }
 
+    /// Makes a snapshot of it.
+    pub async fn snapshot(&self) {
+        self.log.lock().await.snapshot().await;
+    }
+
     /// Who suspended an environment, while it is.
     pub fn environment_suspended(&self, environment: &Name) -> Option<String> {
         self.state().suspended.get(environment).cloned()

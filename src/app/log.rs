@@ -15,11 +15,20 @@ pub trait Fold: Clone + Serialize + DeserializeOwned + Send + Sync {
     type Event: Serialize + Send + Sync;
     /// The version of the events that this build writes.
     const EVENT_VERSION: u32;
-    /// The version of the state as a snapshot; one of another version is folded anew.
+    /// The version of the state as a snapshot. Fields are only added, with defaults; anything else raises it and gives
+    /// [`restore`](Self::restore) a body that reads the older ones too, since the events before a snapshot may be gone.
     const STATE_VERSION: u32;
 
     /// Reads an event of any version so far.
     fn decode(version: u32, event: Value) -> Result<Self::Event, String>;
+
+    /// Reads a snapshot of any version so far.
+    fn restore(version: u32, state: Value) -> Result<Self, String> {
+        if version != Self::STATE_VERSION {
+            return Err(format!("snapshot version {version} is not {}", Self::STATE_VERSION));
+        }
+        serde_json::from_value(state).map_err(|error| error.to_string())
+    }
 
     /// Takes an event, or refuses it and stays as it was.
     fn take(&mut self, event: &Self::Event, at: Timestamp) -> Result<(), String>;
@@ -31,6 +40,14 @@ pub enum LogError {
     /// The journal's own failure.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A snapshot that this build can't understand, and the events that it stands for are gone.
+    #[error("{stream}: the snapshot can't be read: {reason}; was it written by a newer trimtab?")]
+    Snapshot {
+        /// The stream.
+        stream: String,
+        /// Why.
+        reason: String,
+    },
     /// An event that the state does not allow. Nothing was written.
     #[error("{stream}: {reason}")]
     Illegal {
@@ -68,15 +85,20 @@ impl<S: Fold> Log<S> {
     /// Reads a stream from its newest snapshot on.
     pub async fn open(journal: Arc<dyn Journal>, epoch: Epoch, stream: String, initial: S) -> Result<Self, LogError> {
         let mut log = Log { journal, epoch, stream, seq: 0, snapshot_seq: 0, state: initial };
-        if let Some((seq, version, state)) = log.journal.snapshot(&log.stream).await?
-            && version == S::STATE_VERSION
-            && let Ok(state) = serde_json::from_value(state)
-        {
-            log.state = state;
-            log.seq = seq;
-            log.snapshot_seq = seq;
+        let mut unusable = None;
+        if let Some((seq, version, state)) = log.journal.snapshot(&log.stream).await? {
+            match S::restore(version, state) {
+                Ok(state) => (log.state, log.seq, log.snapshot_seq) = (state, seq, seq),
+                Err(reason) => unusable = Some(reason),
+            }
         }
-        for record in log.journal.read(&log.stream, log.seq).await? {
+        let records = match (log.journal.read(&log.stream, log.seq).await, unusable) {
+            (Err(JournalError::Removed { stream, .. }), Some(reason)) => {
+                return Err(LogError::Snapshot { stream, reason });
+            }
+            (records, _) => records?,
+        };
+        for record in records {
             let unreadable = |reason| LogError::Unreadable { stream: log.stream.clone(), seq: record.seq, reason };
             let event = S::decode(record.version, record.event.clone()).map_err(unreadable)?;
             log.state.take(&event, record.at).map_err(unreadable)?;
@@ -109,15 +131,22 @@ impl<S: Fold> Log<S> {
         }
         self.seq = self.journal.append(&self.stream, self.seq, self.epoch, at, &new).await?;
         self.state = next;
-        if self.seq - self.snapshot_seq >= SNAPSHOT_EVERY
-            && let Ok(state) = serde_json::to_value(&self.state)
-        {
-            // A snapshot only saves time: without it the events are folded from further back.
-            match self.journal.put_snapshot(&self.stream, self.seq, self.epoch, S::STATE_VERSION, &state).await {
-                Ok(()) => self.snapshot_seq = self.seq,
-                Err(error) => tracing::warn!(stream = self.stream, %error, "no snapshot was made"),
-            }
+        if self.seq - self.snapshot_seq >= SNAPSHOT_EVERY {
+            self.snapshot().await;
         }
         Ok(())
+    }
+
+    /// Makes a snapshot if any event came since the last one, so that the events before it can be removed.
+    pub async fn snapshot(&mut self) {
+        if self.seq == self.snapshot_seq {
+            return;
+        }
+        let Ok(state) = serde_json::to_value(&self.state) else { return };
+        // A snapshot only saves time and room: without it the events are folded from further back.
+        match self.journal.put_snapshot(&self.stream, self.seq, self.epoch, S::STATE_VERSION, &state).await {
+            Ok(()) => self.snapshot_seq = self.seq,
+            Err(error) => tracing::warn!(stream = self.stream, %error, "no snapshot was made"),
+        }
     }
 }

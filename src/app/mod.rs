@@ -19,6 +19,7 @@ pub mod perform;
 pub mod plan;
 pub mod reconciler;
 pub mod registry;
+pub mod retention;
 pub mod rollback;
 pub mod telemetry;
 pub mod unit;

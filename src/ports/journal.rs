@@ -61,6 +61,14 @@ pub enum JournalError {
         /// What this build knows.
         known: u32,
     },
+    /// Events that were asked for were removed, since a snapshot stands for them.
+    #[error("the first {first} events of stream {stream} were removed; a snapshot stands for them: read from there")]
+    Removed {
+        /// The stream.
+        stream: String,
+        /// How many.
+        first: u64,
+    },
     /// Another daemon has it open.
     #[error("another daemon uses {path}: stop it, or take over with --take-over")]
     Held {
@@ -106,7 +114,8 @@ pub struct NewEvent {
 /// The store of events and blobs, and the only authority for epochs.
 ///
 /// **Guarantees.** `append` is all or nothing and durable (synced) before it returns; it is refused when the stream is not at
-/// `expected`, or when a higher epoch than the holder's was claimed. Records are checksummed and are never changed.
+/// `expected`, or when a higher epoch than the holder's was claimed. Records are checksummed and are never changed. They are only
+/// removed where a sound snapshot stands for them.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Claims the next epoch: every later append by a lower one is refused.
@@ -133,13 +142,14 @@ pub trait Journal: Send + Sync {
         events: &[NewEvent],
     ) -> Result<u64, JournalError>;
 
-    /// The events of a stream after a number, in order.
+    /// The events of a stream after a number, in order; [`JournalError::Removed`] where some of them are gone.
     async fn read(&self, stream: &str, after: u64) -> Result<Vec<Record>, JournalError>;
 
     /// The names of the streams that begin with a prefix, with how many events each has.
     async fn streams(&self, prefix: &str) -> Result<BTreeMap<String, u64>, JournalError>;
 
-    /// The events of all streams after a global number, at most `limit`, with their streams.
+    /// The events of all streams after a global number, at most `limit`, with their streams. Up to [`Journal::removed`] some
+    /// may be missing.
     async fn since(&self, global: u64, limit: usize) -> Result<Vec<(String, Record)>, JournalError>;
 
     /// Stores a state folded from a stream's first `seq` events, so that the fold need not begin at the first one. Only the newest is kept.
@@ -157,6 +167,20 @@ pub trait Journal: Send + Sync {
 
     /// Stores a blob under its digest; storing it again is harmless.
     async fn put_blob(&self, digest: &Digest, epoch: Epoch, bytes: &[u8]) -> Result<(), JournalError>;
+
+    /// Removes events of before an instant, and those before the newest `keep`, as far as snapshots stand for them; how many. It may
+    /// leave some to be removed by the next call: 0 says that it is done.
+    async fn remove_records(&self, epoch: Epoch, keep: u64, since: Timestamp) -> Result<u64, JournalError>;
+
+    /// The highest global number among the removed events: up to it some are missing, after it none. Who follows the events
+    /// from an earlier one must read everything again.
+    async fn removed(&self) -> Result<u64, JournalError>;
+
+    /// The digests of all blobs.
+    async fn blobs(&self) -> Result<Vec<Digest>, JournalError>;
+
+    /// Removes blobs; how many were there.
+    async fn remove_blobs(&self, epoch: Epoch, digests: &[Digest]) -> Result<u64, JournalError>;
 
     /// A blob by its digest.
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, JournalError>;

@@ -13,6 +13,11 @@ async fn fill(path: &Path) {
     let journal = open(path);
     let epoch = journal.claim("one").await.unwrap();
     for number in 0..4 {
+        append(&journal, "removed", number, epoch).await.unwrap();
+    }
+    journal.put_snapshot("removed", 3, epoch, 1, &json!("what stands for them")).await.unwrap();
+    assert_eq!(journal.remove_records(epoch, 0, jiff::Timestamp::MIN).await.unwrap(), 3);
+    for number in 0..4 {
         let events = [NewEvent { version: 1, event: json!({ "mark": format!("needle-{number}") }) }];
         journal.append("hurt", number, epoch, at(number), &events).await.unwrap();
         append(&journal, "sound", number, epoch).await.unwrap();
@@ -78,6 +83,8 @@ async fn everything(path: &Path) -> Result<Vec<Record>, JournalError> {
     assert_eq!(blob.as_deref(), Some(&b"blob-needle"[..]));
     let mut all = journal.read("hurt", 0).await?;
     all.extend(journal.read("sound", 0).await?);
+    all.extend(journal.read("removed", 3).await?);
+    assert_eq!(journal.snapshot("removed").await?, Some((3, 1, json!("what stands for them"))));
     Ok(all)
 }
 
@@ -109,13 +116,15 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     fill(&path).await;
+    let known: u32 =
+        rusqlite::Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     match SqliteJournal::open(&path, false) {
         Err(JournalError::Newer { found: 99, known, .. }) => assert!(known < 99),
         other => panic!("{other:?}"),
     }
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
-    assert_eq!(open(&path).verify().await.unwrap(), 8);
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", known).unwrap();
+    assert_eq!(open(&path).verify().await.unwrap(), 9);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod damage;
 mod full;
 mod golden;
 mod holders;
+mod retention;
 mod store;
 
 use std::path::Path;

@@ -129,6 +129,13 @@ impl Unit {
         Ok(())
     }
 
+    /// Makes a snapshot of its state, unless it is at work: then the next one is soon enough.
+    pub async fn snapshot(&self) {
+        if let Ok(mut inner) = self.inner.try_lock() {
+            inner.log.snapshot().await;
+        }
+    }
+
     /// Waits until the step under way has ended.
     pub async fn quiesce(&self) {
         drop(self.lock().await);

@@ -2,4 +2,5 @@
 
 pub mod event;
 pub mod held;
+pub mod pins;
 pub mod state;

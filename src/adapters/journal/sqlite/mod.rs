@@ -13,6 +13,7 @@
 mod checksum;
 mod lock;
 mod read;
+mod retain;
 mod schema;
 mod state;
 mod write;
@@ -211,6 +212,24 @@ impl Journal for SqliteJournal {
     async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, JournalError> {
         let digest = digest.as_str().to_owned();
         self.read_with(move |connection, state| read::blob(connection, state, &digest)).await
+    }
+
+    async fn remove_records(&self, epoch: Epoch, keep: u64, since: Timestamp) -> Result<u64, JournalError> {
+        self.write(Write::RemoveRecords { epoch, keep, since }).await
+    }
+
+    async fn removed(&self) -> Result<u64, JournalError> {
+        self.read_with(read::removed).await
+    }
+
+    async fn blobs(&self) -> Result<Vec<Digest>, JournalError> {
+        let all = self.read_with(read::digests).await?;
+        Ok(all.into_iter().map(Digest::from_text).collect())
+    }
+
+    async fn remove_blobs(&self, epoch: Epoch, digests: &[Digest]) -> Result<u64, JournalError> {
+        let digests = digests.iter().map(|digest| digest.as_str().to_owned()).collect();
+        self.write(Write::RemoveBlobs { epoch, digests }).await
     }
 
     async fn verify(&self) -> Result<u64, JournalError> {

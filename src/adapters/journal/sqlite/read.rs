@@ -23,10 +23,14 @@ pub(super) fn stream(
     let told = |error| state.told(error);
     // One transaction: the number of events and the events are of the same moment.
     let transaction = connection.unchecked_transaction().map_err(told)?;
-    let events: Option<u64> = transaction
-        .prepare_cached("SELECT events FROM streams WHERE name = ?1")
-        .and_then(|mut query| query.query_row([stream], |row| row.get(0)).optional())
+    let known: Option<(u64, u64)> = transaction
+        .prepare_cached("SELECT events, first FROM streams WHERE name = ?1")
+        .and_then(|mut query| query.query_row([stream], |row| Ok((row.get(0)?, row.get(1)?))).optional())
         .map_err(told)?;
+    let (events, first) = known.unwrap_or_default();
+    if after < first {
+        return Err(JournalError::Removed { stream: stream.to_owned(), first });
+    }
     let mut records = Vec::new();
     let mut query = transaction
         .prepare_cached(&format!("{RECORDS} WHERE s.name = ?1 AND r.seq > ?2 ORDER BY r.seq"))
@@ -41,7 +45,7 @@ pub(super) fn stream(
         records.push(record);
     }
     match after + records.len() as u64 {
-        end if end < events.unwrap_or(0) => Err(missing(state, stream, end + 1)),
+        end if end < events => Err(missing(state, stream, end + 1)),
         _ => Ok(records),
     }
 }
@@ -77,6 +81,28 @@ pub(super) fn since(
         records.push(decode(row, state)?);
     }
     Ok(records)
+}
+
+/// The highest number over all streams, of what is there and of what was removed.
+pub(super) fn newest(connection: &Connection) -> Result<u64, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT max((SELECT coalesce(max(global), 0) FROM records), (SELECT coalesce(max(global), 0) FROM removed))")?
+        .query_row([], |row| row.get(0))
+}
+
+/// The highest number over all streams among the removed records.
+pub(super) fn removed(connection: &Connection, state: &State) -> Result<u64, JournalError> {
+    connection
+        .query_row("SELECT coalesce(max(global), 0) FROM removed", [], |row| row.get(0))
+        .map_err(|error| state.told(error))
+}
+
+/// The digests of all blobs.
+pub(super) fn digests(connection: &Connection, state: &State) -> Result<Vec<String>, JournalError> {
+    let all = connection
+        .prepare_cached("SELECT digest FROM blobs")
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect());
+    all.map_err(|error| state.told(error))
 }
 
 /// The newest snapshot of a stream.
@@ -122,17 +148,24 @@ pub(super) fn verify(connection: &Connection, state: &State) -> Result<u64, Jour
     let told = |error| state.told(error);
     let transaction = connection.unchecked_transaction().map_err(told)?;
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let firsts = firsts(&transaction, state)?;
     let mut total = 0;
     let mut query = transaction.prepare(&format!("{RECORDS} ORDER BY r.global")).map_err(told)?;
     let mut rows = query.query([]).map_err(told)?;
     while let Some(row) = rows.next().map_err(told)? {
-        let (stream, record) = decode(row, state)?;
+        let (stream, seq) = check(row, state)?;
         total += 1;
-        let last = seen.entry(stream.clone()).or_default();
-        if record.seq != *last + 1 {
-            return Err(missing(state, &stream, *last + 1));
+        let first = || firsts.get(&stream).copied().unwrap_or(0);
+        let last = seen.get(&stream).copied().unwrap_or_else(first);
+        if seq != last + 1 {
+            return Err(missing(state, &stream, last + 1));
         }
-        *last = record.seq;
+        match seen.get_mut(&stream) {
+            Some(last) => *last = seq,
+            None => {
+                seen.insert(stream, seq);
+            }
+        }
     }
     let stored: u64 = transaction.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).map_err(told)?;
     if stored != total {
@@ -140,20 +173,29 @@ pub(super) fn verify(connection: &Connection, state: &State) -> Result<u64, Jour
         return Err(state.harmed(Harm::Other(what)));
     }
     for (stream, events) in streams(&transaction, state, "")? {
-        let last = seen.get(&stream).copied().unwrap_or(0);
+        let first = firsts.get(&stream).copied().unwrap_or(0);
+        let last = seen.get(&stream).copied().unwrap_or(first);
         if last != events {
             return Err(missing(state, &stream, last.min(events) + 1));
         }
-        snapshot(&transaction, state, &stream)?;
+        let snapshot = snapshot(&transaction, state, &stream)?;
+        if first > snapshot.map_or(0, |(seq, ..)| seq) {
+            let what = format!("nothing stands for the first {first} records of stream {stream}, which were removed");
+            return Err(state.harmed(Harm::Other(what)));
+        }
     }
-    let digests: Vec<String> = transaction
-        .prepare("SELECT digest FROM blobs")
-        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
-        .map_err(told)?;
-    for digest in digests {
+    for digest in digests(&transaction, state)? {
         blob(&transaction, state, &digest)?;
     }
     Ok(total)
+}
+
+/// How many of each stream's first records were removed.
+fn firsts(connection: &Connection, state: &State) -> Result<BTreeMap<String, u64>, JournalError> {
+    let all = connection
+        .prepare_cached("SELECT name, first FROM streams WHERE first > 0")
+        .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect());
+    all.map_err(|error| state.told(error))
 }
 
 /// SQLite's own look at its pages and references.
@@ -179,20 +221,31 @@ fn bytes(row: &Row<'_>, index: usize) -> Result<Vec<u8>, rusqlite::Error> {
     Ok(row.get_ref(index)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec())
 }
 
-fn decode(row: &Row<'_>, state: &State) -> Result<(String, Record), JournalError> {
+/// A record's stream and number, once its checksum was found to be right.
+fn check(row: &Row<'_>, state: &State) -> Result<(String, u64), JournalError> {
     let told = |error| state.told(error);
     // A flipped bit may make a name that is no text: the record is then told by its number over all.
     let stream = String::from_utf8_lossy(&bytes(row, 0).map_err(told)?).into_owned();
     let seq: u64 = row.get(1).map_err(told)?;
     let damaged = || state.harmed(Harm::Record { stream: stream.clone(), seq });
     let number = |index| row.get::<_, u64>(index).map_err(|_| damaged());
+    let text = |index| row.get_ref(index).and_then(|value| Ok(value.as_bytes()?)).map_err(told);
     let (global, epoch) = (number(2)?, number(3)?);
     let version = u32::try_from(number(5)?).map_err(|_| damaged())?;
-    let (at, event, sum) = (bytes(row, 4).map_err(told)?, bytes(row, 6).map_err(told)?, bytes(row, 7).map_err(told)?);
-    let parts = RecordParts { stream: &stream, seq, global, epoch, at: &at, version, event: &event };
-    if checksum::record(&parts) != sum {
+    let parts = RecordParts { stream: &stream, seq, global, epoch, at: text(4)?, version, event: text(6)? };
+    if checksum::record(&parts)[..] != *text(7)? {
         return Err(damaged());
     }
+    Ok((stream, seq))
+}
+
+fn decode(row: &Row<'_>, state: &State) -> Result<(String, Record), JournalError> {
+    let (stream, seq) = check(row, state)?;
+    let damaged = || state.harmed(Harm::Record { stream: stream.clone(), seq });
+    let number = |index| row.get::<_, u64>(index).map_err(|_| damaged());
+    let (global, epoch) = (number(2)?, number(3)?);
+    let version = u32::try_from(number(5)?).map_err(|_| damaged())?;
+    let (at, event) = (bytes(row, 4).map_err(|_| damaged())?, bytes(row, 6).map_err(|_| damaged())?);
     let at = std::str::from_utf8(&at).ok().and_then(|text| text.parse().ok()).ok_or_else(damaged)?;
     let event = serde_json::from_slice(&event).map_err(|_| damaged())?;
     Ok((stream.clone(), Record { seq, global, epoch: Epoch(epoch), at, version, event }))

@@ -15,7 +15,7 @@ use crate::ports::journal::JournalError;
 const APPLICATION_ID: i32 = 0x7472_696d;
 
 /// The steps to the present schema; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 1] = [include_str!("v1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("v1.sql"), include_str!("v2.sql")];
 
 /// The schema that this build writes.
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
@@ -31,13 +31,31 @@ pub(super) fn open(path: &Path, state: &State) -> Result<Connection, JournalErro
     let mut connection = connect(path).map_err(told)?;
     let found = check(&connection, path, state)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| failed(path, error))?;
+    if found == 0 {
+        // Only before the first table; it is part of the file from then on.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(told)?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(told)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(told)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(told)?;
     if found < SCHEMA {
         migrate(&mut connection).map_err(told)?;
     }
+    make_shrinkable(&connection, state);
     Ok(connection)
+}
+
+/// Lets the file give back what is removed from it. Files of earlier versions are written anew once; where another daemon still
+/// uses one, or there is no room for that, a later start does it.
+fn make_shrinkable(connection: &Connection, state: &State) {
+    const INCREMENTAL: i64 = 2;
+    let mode = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0));
+    if mode.is_ok_and(|mode| mode == INCREMENTAL) {
+        return;
+    }
+    if let Err(error) = connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM") {
+        tracing::warn!(path = %state.path().display(), %error, "the journal's file can't shrink yet");
+    }
 }
 
 /// Opens the file a second time, for reading.

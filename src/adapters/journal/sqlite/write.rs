@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use tokio::sync::oneshot;
 
@@ -10,6 +11,7 @@ use super::checksum::{self, RecordParts};
 use super::failed;
 use super::lock::Lock;
 use super::state::State;
+use super::{read, retain};
 use crate::domain::id::Epoch;
 use crate::ports::journal::JournalError;
 
@@ -37,18 +39,28 @@ pub(super) enum Write {
     Snapshot { stream: String, seq: u64, epoch: Epoch, version: u32, state: String },
     /// Bytes by their digest.
     Blob { digest: String, epoch: Epoch, bytes: Vec<u8> },
+    /// Records that a snapshot stands for go, but for the newest and what came since an instant.
+    RemoveRecords { epoch: Epoch, keep: u64, since: Timestamp },
+    /// Blobs go.
+    RemoveBlobs { epoch: Epoch, digests: Vec<String> },
+}
+
+impl Write {
+    fn removes(&self) -> bool {
+        matches!(self, Write::RemoveRecords { .. } | Write::RemoveBlobs { .. })
+    }
 }
 
 /// A write and who waits for it.
 pub(super) struct Request {
     /// What.
     pub write: Write,
-    /// Gets the epoch of a claim, the number of events after an append.
+    /// Gets the epoch of a claim, the number of events after an append, how many were removed.
     pub reply: oneshot::Sender<Result<u64, JournalError>>,
 }
 
 /// Why one write did not happen.
-enum Refused {
+pub(super) enum Refused {
     /// It alone is refused.
     One(JournalError),
     /// The store failed: nothing of the transaction happened.
@@ -67,6 +79,9 @@ pub(super) fn run(mut connection: Connection, requests: &Receiver<Request>, mut 
         let mut batch = vec![first];
         batch.extend(requests.try_iter().take(BATCH - 1));
         let results = commit(&mut connection, state, &batch);
+        if batch.iter().zip(&results).any(|(request, result)| request.write.removes() && result.is_ok()) {
+            retain::shrink(&connection);
+        }
         for (request, result) in batch.into_iter().zip(results) {
             // Who no longer waits has lost interest in the answer, not in the write.
             let _ = request.reply.send(result);
@@ -154,6 +169,14 @@ fn apply(connection: &Connection, state: &State, write: &Write) -> Result<u64, R
             check_epoch(connection, state, *epoch)?;
             put_blob(connection, state, digest, bytes)
         }
+        Write::RemoveRecords { epoch, keep, since } => {
+            check_epoch(connection, state, *epoch)?;
+            retain::records(connection, state, *keep, *since)
+        }
+        Write::RemoveBlobs { epoch, digests } => {
+            check_epoch(connection, state, *epoch)?;
+            retain::blobs(connection, digests)
+        }
     }
 }
 
@@ -207,8 +230,7 @@ fn append(
             connection.last_insert_rowid()
         }
     };
-    let mut global: u64 =
-        connection.prepare_cached("SELECT coalesce(max(global), 0) FROM records")?.query_row([], |row| row.get(0))?;
+    let mut global = read::newest(connection)?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO records (global, stream, seq, epoch, at, version, event, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
