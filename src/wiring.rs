@@ -20,6 +20,7 @@ use crate::app::hub::Hub;
 use crate::app::telemetry::Telemetry;
 use crate::app::world::World;
 use crate::domain::id::Epoch;
+use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
 use crate::ports::platform::Platform;
 use crate::ports::source::Source;
@@ -33,6 +34,20 @@ use crate::ports::traffic::Traffic;
 pub async fn run_daemon(config: Config, take_over: bool) -> anyhow::Result<Ended> {
     let world = Arc::new(world(&config, take_over).await?);
     daemon::run(world, config, crate::process::terminated(), crate::net::notify::ready).await
+}
+
+/// Runs the daemon by another clock than the machine's until `stop` completes or it is taken over: a week passes in a test.
+///
+/// # Errors
+///
+/// As [`run_daemon`].
+pub async fn run_daemon_by(
+    clock: Arc<dyn Clock>,
+    config: Config,
+    stop: impl Future<Output = ()> + Send,
+) -> anyhow::Result<Ended> {
+    let world = World { clock, ..world(&config, false).await? };
+    daemon::run(Arc::new(world), config, stop, || {}).await
 }
 
 async fn world(config: &Config, take_over: bool) -> anyhow::Result<World> {
@@ -114,7 +129,7 @@ async fn state(path: std::path::PathBuf) -> anyhow::Result<String> {
 }
 
 fn git_config(config: &Config) -> GitConfig {
-    let SourceSettings { url, branch, path, timeout, token_file, ssh_key, known_hosts, .. } = &config.source;
+    let SourceSettings { url, branch, path, timeout, token_file, ca_file, ssh_key, known_hosts, .. } = &config.source;
     let auth = match (token_file, ssh_key) {
         (Some(file), _) => Auth::Token { username: "x-access-token".into(), token: Token::File(file.clone()) },
         (None, Some(key)) => Auth::Ssh {
@@ -125,6 +140,7 @@ fn git_config(config: &Config) -> GitConfig {
     };
     GitConfig {
         path: path.clone(),
+        ca_file: ca_file.clone(),
         auth,
         timeout: timeout.duration(),
         ..GitConfig::new(url.clone(), branch.clone(), config.state_dir.join("mirror.git"))

@@ -78,6 +78,9 @@ pub struct DaemonStatus {
     pub suspended: Vec<Name>,
     /// Whether history was rewritten and waits for `trimtab ack`: what it was and what it is.
     pub rewritten: Option<(Revision, Revision)>,
+    /// Why nothing new is begun: there is no room for the state.
+    #[serde(default)]
+    pub state_error: Option<String>,
 }
 
 /// How a unit stands.

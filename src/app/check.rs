@@ -16,8 +16,13 @@ pub async fn check(world: &World) -> Vec<CheckResult> {
         ),
         result("supervisor", platform.map(|limitations| ("it answers".into(), limitations))),
         result("router", traffic.map(|limitations| ("it answers".into(), limitations))),
-        result("state", state.map(|count| (format!("{count} records match their checksums"), Vec::new()))),
+        result("state", state.map(|count| (format!("{count} records match their checksums"), room(world)))),
     ]
+}
+
+/// What is wrong with the room for the state.
+fn room(world: &World) -> Vec<String> {
+    world.journal.short_of_room().into_iter().collect()
 }
 
 /// A part's result from what it answered.

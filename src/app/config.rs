@@ -60,6 +60,9 @@ pub struct SourceSettings {
     /// A file with the token for `https://`.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+    /// Certificates in PEM form that `https://` trusts instead of the system's: a forge with a private authority.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// An ssh private key.
     #[serde(default)]
     pub ssh_key: Option<PathBuf>,
@@ -278,7 +281,8 @@ impl Config {
 
     fn resolve(&mut self, folder: &Path) {
         let paths = [&mut self.state_dir, &mut self.api.socket, &mut self.supervisor.socket];
-        let optional = [&mut self.source.token_file, &mut self.source.ssh_key, &mut self.source.known_hosts];
+        let source = &mut self.source;
+        let optional = [&mut source.token_file, &mut source.ca_file, &mut source.ssh_key, &mut source.known_hosts];
         let all = paths.into_iter().chain(optional.into_iter().flatten()).chain(&mut self.router.sockets);
         for path in all {
             *path = folder.join(&*path);

@@ -53,6 +53,7 @@ pub async fn run(
         registry: Arc::new(Registry::default()),
         installation,
         record_rollbacks: Notify::new(),
+        left_over: Notify::new(),
         permits: Semaphore::new(AT_WORK),
         stop: token.clone(),
         stale: stale.clone(),
@@ -65,6 +66,7 @@ pub async fn run(
     let source = tokio::spawn(reconciler.clone().run());
     let reverts = tokio::spawn(recorder::run(world.clone(), shared.clone(), reconciler.clone()));
     let retention = tokio::spawn(retention::run(world.clone(), shared.clone()));
+    let artifacts = tokio::spawn(super::artifacts::run(world.clone(), shared.clone()));
     let watcher = tokio::spawn(wake_on_changes(world.clone(), shared.clone()));
     tracing::info!(epoch = %world.epoch, installation = %world.installation, "ready");
     ready();
@@ -75,7 +77,7 @@ pub async fn run(
     token.cancel();
     tracing::info!("stopping: the steps under way are finished, workloads go on");
     reconciler.drain(STOP_LIMIT).await;
-    for task in [source, reverts, retention, watcher] {
+    for task in [source, reverts, retention, artifacts, watcher] {
         task.abort();
     }
     // A request that waits for changes would keep the API open: it is given a moment, no more.

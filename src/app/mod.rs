@@ -4,6 +4,7 @@
 //! executes, journalled in its [`log`]; [`rollback`] records in Git what a unit has taken back; [`operations`] is what the
 //! API asks for. [`daemon`] holds them together, [`world`] is everything outside.
 
+pub mod artifacts;
 pub mod blobs;
 pub mod catalog;
 pub mod check;

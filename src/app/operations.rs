@@ -95,6 +95,7 @@ impl Operations for Daemon {
             document_errors: source.snapshot.map(|snapshot| snapshot.errors()).unwrap_or_default(),
             suspended: installation.suspended_environments().into_iter().collect(),
             rewritten: installation.rewritten.clone(),
+            state_error: self.world.journal.short_of_room(),
         }
     }
 
@@ -276,7 +277,7 @@ impl Operations for Daemon {
         if self.shared.stale.is_cancelled() {
             return Err("another daemon has taken over; this one stops".into());
         }
-        Ok(())
+        self.world.journal.short_of_room().map_or(Ok(()), Err)
     }
 }
 

@@ -166,7 +166,16 @@ impl Reconciler {
     /// Writes the new head down, and whether it is no successor of the last one.
     async fn note_head(&self, head: &Revision) -> Result<(), ReconcileError> {
         let installation = &self.shared.installation;
-        let event = match installation.state().head.clone() {
+        let known = installation.state();
+        // A stale copy of the branch that is gone again, or a force-push that was taken back: nothing is left to look at.
+        if let Some((before, _)) = &known.rewritten
+            && known.head.as_ref() != Some(head)
+            && self.world.source.is_ancestor(before, head).await?
+        {
+            tracing::info!(%before, %head, "the branch has its history back");
+            return Ok(installation.append(InstallationEvent::RewriteUndone { revision: head.clone() }).await?);
+        }
+        let event = match known.head.clone() {
             Some(last) if last == *head => return Ok(()),
             Some(last) if !self.world.source.is_ancestor(&last, head).await? => {
                 tracing::warn!(%last, %head, "the branch's history was rewritten");

@@ -24,6 +24,10 @@ pub struct Args {
     /// The socket's file mode: 0600 for the owner only, 0660 for the group as well.
     #[arg(long, value_name = "MODE", default_value = "0600", value_parser = mode)]
     socket_mode: u32,
+    /// Listen at addresses that other routers on this machine have too, all of them started with this: the kernel spreads the
+    /// connections over them
+    #[arg(long)]
+    share_ports: bool,
     /// Threads that serve requests; one for each CPU if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -49,6 +53,7 @@ pub fn run(args: Args) -> ExitCode {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let mut limits = Limits {
+        share_ports: args.share_ports,
         max_connections: args.max_connections as usize,
         header_timeout: args.header_timeout.duration(),
         drain: args.drain.duration(),

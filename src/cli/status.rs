@@ -126,6 +126,7 @@ fn troubles(daemon: &DaemonStatus, view: &View) -> String {
         let since = daemon.fetched.map(|at| format!(" (last read {})", view.ago(at))).unwrap_or_default();
         lines.push(format!("{} can't be read{since}: {error}", daemon.source));
     }
+    lines.extend(daemon.state_error.clone());
     if let Some((was, is)) = &daemon.rewritten {
         let (was, is) = (units::short_revision(was.as_str()), units::short_revision(is.as_str()));
         lines.push(format!(

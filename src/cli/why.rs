@@ -161,6 +161,10 @@ fn remedies(unit: &UnitStatus) -> Vec<String> {
     let mut remedies: Vec<String> = told.collect();
     if remedies.is_empty() {
         let place = format!("{} -e {} --target {}", unit.unit.app, unit.unit.environment, unit.unit.target);
+        let mut instances = unit.groups.iter().filter(|group| !group.retiring).flat_map(|group| &group.instances);
+        if unit.health == UnitHealth::Stuck && instances.any(|instance| !instance.ready) {
+            remedies.push(format!("`trimtab logs {place}` shows what its instances wrote"));
+        }
         remedies.extend(match unit.health {
             UnitHealth::Paused => Some(format!("`trimtab rollout promote {place}` or `trimtab rollout abort {place}`")),
             UnitHealth::Stuck => Some(format!("`trimtab rollout retry {place}` or `trimtab rollout abort {place}`")),

@@ -31,6 +31,11 @@ pub enum InstallationEvent {
         /// The new one.
         to: Revision,
     },
+    /// The branch stands again at what it was before it was rewritten, or at a successor of that.
+    RewriteUndone {
+        /// Where.
+        revision: Revision,
+    },
     /// Somebody accepts the rewritten history.
     Acked {
         /// Who.
@@ -82,6 +87,9 @@ impl InstallationState {
     pub fn apply(&mut self, event: &InstallationEvent, at: Timestamp) -> Result<(), String> {
         match event {
             InstallationEvent::HeadSeen { revision } => self.head = Some(revision.clone()),
+            InstallationEvent::RewriteUndone { revision } => {
+                (self.rewritten, self.head) = (None, Some(revision.clone()));
+            }
             InstallationEvent::Rewritten { from, to } => {
                 // Rewritten twice before anybody looked: the comparison stays with the last head that was accepted.
                 let from = self.rewritten.take().map_or_else(|| from.clone(), |(first, _)| first);

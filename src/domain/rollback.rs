@@ -50,6 +50,9 @@ pub struct Case<'a> {
 
 /// Decides what comes of a failure.
 pub fn decide(case: &Case<'_>) -> Decision {
+    // The saga sees to that: what was unhealthy and is not any more goes on.
+    let healed =
+        if case.failure.trigger == Trigger::Unhealthy { "; it goes on by itself once it is healthy" } else { "" };
     let reason = &case.failure.reason;
     if let Some(hook) = case.forward_only {
         return Decision::Stop(format!(
@@ -60,20 +63,20 @@ pub fn decide(case: &Case<'_>) -> Decision {
         Some(Settle::Phase { phase, on }) if on.contains(&case.failure.trigger) => *phase,
         Some(Settle::Phase { .. }) if case.plan.stable.is_none() => {
             return Decision::Stop(format!(
-                "{reason}; nothing was verified before it, so there is nothing to go back to"
+                "{reason}; nothing was verified before it, so there is nothing to go back to{healed}"
             ));
         }
         Some(Settle::ForwardOnly) => {
             return Decision::Stop(format!("{reason}; a forward-only hook has run, so there is no way back"));
         }
-        _ => return Decision::Stop(format!("{reason}; the rollback rules leave it at that")),
+        _ => return Decision::Stop(format!("{reason}; the rollback rules leave it at that{healed}")),
     };
     if let Some(held) = storm(case.recent, case.cap, case.now) {
         return Decision::Stop(format!("{reason}; {held}"));
     }
     match stable_passes(case) {
         Some(Err(why)) => {
-            Decision::Stop(format!("{reason}; the stable version does not pass the same check either: {why}"))
+            Decision::Stop(format!("{reason}; the stable version does not pass the same check either: {why}{healed}"))
         }
         Some(Ok(())) => Decision::Rollback(to),
         None => Decision::AskStable,

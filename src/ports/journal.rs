@@ -187,4 +187,9 @@ pub trait Journal: Send + Sync {
 
     /// Reads everything and compares checksums; the number of records seen.
     async fn verify(&self) -> Result<u64, JournalError>;
+
+    /// Why it will soon not be possible to store anything more, and what to do; `None`: there is room. Cheap.
+    fn short_of_room(&self) -> Option<String> {
+        None
+    }
 }

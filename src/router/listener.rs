@@ -80,7 +80,7 @@ impl Listeners {
         let failed = |source| ListenError { address, source };
         let socket = match self.inherited.remove(&address) {
             Some(socket) => socket,
-            None => bind(address).map_err(failed)?,
+            None => bind(address, self.plane.limits.share_ports).map_err(failed)?,
         };
         socket.set_nonblocking(true).map_err(failed)?;
         let socket = Arc::new(socket);
@@ -121,10 +121,11 @@ impl Listeners {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A port whose last connections are in TIME_WAIT can be bound again; one that is listened at can't.
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(share)?;
     // These pass on to each connection that is accepted. A client that vanished, or that takes nothing of its answer for
     // minutes, must not hold a connection and an instance for ever.
     socket.set_tcp_nodelay(true)?;
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn connections_inherit_their_settings() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let accepted = Socket::from(listener.accept().unwrap().0);
         assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
@@ -186,9 +187,9 @@ mod tests {
 
     #[test]
     fn an_address_in_use_is_named_with_a_remedy() {
-        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = first.local_addr().unwrap();
-        let source = bind(address).unwrap_err();
+        let source = bind(address, false).unwrap_err();
         let text = ListenError { address, source }.to_string();
         assert!(text.contains(&address.to_string()) && text.contains("another process has it"), "{text}");
     }

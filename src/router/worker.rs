@@ -149,6 +149,8 @@ async fn serve(
 /// What a router allows.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Other routers on this machine may listen at the same addresses: the kernel spreads connections over them.
+    pub share_ports: bool,
     /// Worker threads.
     pub workers: usize,
     /// Client connections that may be open; more wait to be accepted.
@@ -164,6 +166,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            share_ports: false,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 10_000,
             max_header_size: 64 * 1024,

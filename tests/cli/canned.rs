@@ -143,6 +143,7 @@ pub fn daemon() -> DaemonStatus {
         document_errors: Vec::new(),
         suspended: Vec::new(),
         rewritten: None,
+        state_error: None,
     }
 }
 

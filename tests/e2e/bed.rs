@@ -24,13 +24,22 @@ pub struct Bed {
     daemon: Option<Running>,
     supervisor: Option<Running>,
     router: Option<Running>,
+    second_router: Option<Running>,
 }
 
 impl Bed {
     /// An installation whose repository holds these files; nothing runs yet.
     pub fn new(files: &[(&str, &str)]) -> Bed {
         let dir = tempfile::Builder::new().prefix("trimtab-e2e-").tempdir().unwrap();
-        let bed = Bed { port: free_port(), ports: ports(), dir, daemon: None, supervisor: None, router: None };
+        let bed = Bed {
+            port: free_port(),
+            ports: ports(),
+            dir,
+            daemon: None,
+            supervisor: None,
+            router: None,
+            second_router: None,
+        };
         let root = bed.path("");
         git(&root, &["init", "-q", "--bare", "-b", "main", "repo.git"]);
         git(&root, &["clone", "-q", "repo.git", "clone"]);
@@ -74,7 +83,33 @@ impl Bed {
         let mut command = trimtab();
         command.arg("router").arg("--state-dir").arg(self.path("state/router"));
         command.arg("--socket").arg(self.path("router.sock")).args(["--threads", "1"]);
+        if fs::read_to_string(self.config()).unwrap().contains("second-router.sock") {
+            command.arg("--share-ports");
+        }
         self.router = Some(self.spawn(command, "router"));
+    }
+
+    /// A second data plane at the same addresses; to be named in the configuration before the first one starts.
+    pub fn start_second_router(&mut self) {
+        let mut command = trimtab();
+        command.arg("router").arg("--state-dir").arg(self.path("state/second-router"));
+        command.arg("--socket").arg(self.path("second-router.sock")).args(["--threads", "1", "--share-ports"]);
+        self.second_router = Some(self.spawn(command, "second-router"));
+    }
+
+    pub fn kill_second_router(&mut self) {
+        self.second_router = None;
+    }
+
+    /// Changes the daemon's configuration; it counts from the daemon's next start on.
+    pub fn configure(&self, from: &str, to: &str) {
+        let config = fs::read_to_string(self.config()).unwrap();
+        assert!(config.contains(from), "{from} in {config}");
+        fs::write(self.config(), config.replace(from, to)).unwrap();
+    }
+
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon.as_ref().expect("no daemon runs").pid()
     }
 
     pub fn kill_daemon(&mut self) {
@@ -179,6 +214,20 @@ impl Bed {
         command.stdin(Stdio::null()).current_dir(self.dir.path()).output().unwrap()
     }
 
+    /// What a verb prints, on both streams, whatever its exit code.
+    pub fn told(&self, args: &[&str]) -> String {
+        let output = self.cli(args);
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Waits until the source can't be read; why, as the daemon tells.
+    pub async fn source_error(&self) -> String {
+        eventually_async(PATIENCE, &format!("the source fails{}", self.hint()), async || {
+            self.api().daemon().await.ok().and_then(|daemon| daemon.source_error)
+        })
+        .await
+    }
+
     /// One request to an app; its answer's body and version.
     pub async fn get(&self, host: &str) -> Result<(String, String), String> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
@@ -200,7 +249,7 @@ fn ports() -> String {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        (self.daemon, self.router) = (None, None);
+        (self.daemon, self.router, self.second_router) = (None, None, None);
         self.supervisor = None;
         // The apps outlive the three on purpose; their folders tell whose they are.
         let root = self.dir.path().to_path_buf();

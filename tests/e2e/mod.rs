@@ -1,10 +1,17 @@
 //! The whole of trimtab on this machine: a Git repository, daemon, supervisor and router, real processes and real requests.
 
-mod bed;
+mod absence;
+mod artifacts;
+pub mod bed;
 mod crash;
 mod demo;
-mod documents;
+pub mod documents;
 mod git_revert;
+mod kills;
+mod paused;
+mod planes;
+mod recovery;
+mod remotes;
 mod rollout;
 mod source;
-mod strategies;
+pub mod strategies;

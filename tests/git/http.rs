@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -16,19 +17,21 @@ use trimtab::ports::source::{Edit, PushOutcome, Source, SourceError};
 
 use super::bed::{Bed, author};
 
-const SECRET: &str = "t0ken-with-'quotes\"-and-$HOME";
+pub const SECRET: &str = "t0ken-with-'quotes\"-and-$HOME";
 
 /// What the server does and what it saw.
-struct Server {
+pub struct Server {
     root: PathBuf,
     /// Where everything is redirected to.
     redirect: Option<String>,
+    /// No request is answered any more.
+    pub silent: AtomicBool,
     seen: Mutex<Vec<Option<String>>>,
 }
 
 impl Server {
-    async fn start(root: PathBuf, redirect: Option<String>) -> (Arc<Server>, String) {
-        let server = Arc::new(Server { root, redirect, seen: Mutex::default() });
+    pub async fn start(root: PathBuf, redirect: Option<String>) -> (Arc<Server>, String) {
+        let server = Arc::new(Server { root, redirect, silent: AtomicBool::new(false), seen: Mutex::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new().fallback(answer).with_state(server.clone());
@@ -44,13 +47,16 @@ impl Server {
 async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
     let given = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
     server.seen.lock().unwrap().push(given.clone());
+    if server.silent.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
     let path_and_query = request.uri().path_and_query().unwrap().as_str().to_owned();
     if let Some(origin) = &server.redirect {
         return (StatusCode::FOUND, [(LOCATION, format!("{origin}{path_and_query}"))]).into_response();
     }
     match given {
         None => return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic realm=\"git\"")]).into_response(),
-        Some(given) if given != basic("bot", SECRET) => {
+        Some(given) if ["bot", "x-access-token"].iter().all(|user| given != basic(user, SECRET)) => {
             return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic realm=\"git\"")], given).into_response();
         }
         Some(_) => {}

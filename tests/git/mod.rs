@@ -1,11 +1,11 @@
 //! The Git source against real repositories, served by the real `git`.
 
-mod bed;
+pub mod bed;
 mod fetching;
 mod hostile;
-mod http;
+pub mod http;
 mod mirror;
 mod reading;
-mod ssh;
+pub mod ssh;
 mod watching;
 mod writing;

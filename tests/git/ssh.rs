@@ -13,15 +13,16 @@ use crate::support::{PATIENCE, Running, eventually};
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// An sshd of its own, with a key that may log in and one that may not.
-struct Sshd {
+pub struct Sshd {
     _running: Running,
     port: u16,
-    dir: PathBuf,
+    /// Its keys: `host`, `user` (who may log in) and `stranger`.
+    pub dir: PathBuf,
 }
 
 impl Sshd {
     /// `None`, with the reason printed, where it cannot run.
-    fn start(bed: &Bed) -> Option<Sshd> {
+    pub fn start(root: &Path) -> Option<Sshd> {
         if !Path::new(SSHD).exists() {
             println!("skipped: {SSHD} is not installed");
             return None;
@@ -31,15 +32,15 @@ impl Sshd {
             return None;
         }
         // A folder with a space: the paths go through a shell and through ssh's own parsing.
-        let dir = bed.dir.path().join("ssh keys");
+        let dir = root.join("ssh keys");
         std::fs::create_dir(&dir).unwrap();
         for key in ["host", "user", "stranger"] {
             let status =
                 Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join(key)).status();
             assert!(status.unwrap().success());
         }
-        std::fs::copy(dir.join("user.pub"), bed.dir.path().join("authorized")).unwrap();
-        std::fs::copy(dir.join("host"), bed.dir.path().join("hostkey")).unwrap();
+        std::fs::copy(dir.join("user.pub"), root.join("authorized")).unwrap();
+        std::fs::copy(dir.join("host"), root.join("hostkey")).unwrap();
         // sshd cannot take a bound socket or port 0, so the port may be gone when it starts.
         for _ in 0..10 {
             let port = crate::support::free_port();
@@ -47,9 +48,9 @@ impl Sshd {
                 "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/hostkey\nPidFile none\nAuthorizedKeysFile {0}/authorized\n\
                  StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
                  PermitUserEnvironment no\nLogLevel ERROR\n",
-                bed.dir.path().display()
+                root.display()
             );
-            let file = bed.dir.path().join("sshd_config");
+            let file = root.join("sshd_config");
             std::fs::write(&file, config).unwrap();
             let mut command = Command::new(SSHD);
             command.args(["-D", "-e", "-f"]).arg(&file).stderr(Stdio::null()).stdin(Stdio::null());
@@ -67,12 +68,13 @@ impl Sshd {
         panic!("sshd found no free port in ten tries");
     }
 
-    fn url(&self, path: &Path) -> String {
+    pub fn url(&self, path: &Path) -> String {
         let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
         format!("ssh://{user}@127.0.0.1:{}{}", self.port, path.display())
     }
 
-    fn known_hosts(&self, key: &str) -> PathBuf {
+    /// A file that trusts the server under one of the keys.
+    pub fn known_hosts(&self, key: &str) -> PathBuf {
         let file = self.dir.join(format!("known by {key}"));
         let public = std::fs::read_to_string(self.dir.join(format!("{key}.pub"))).unwrap();
         std::fs::write(&file, format!("[127.0.0.1]:{} {public}", self.port)).unwrap();
@@ -89,7 +91,7 @@ impl Sshd {
 #[tokio::test]
 async fn a_key_opens_fetch_and_push_to_a_known_host() {
     let bed = Bed::new();
-    let Some(sshd) = Sshd::start(&bed) else { return };
+    let Some(sshd) = Sshd::start(bed.dir.path()) else { return };
     let head = bed.push(&[("a", "1")]);
     let source = GitSource::open(sshd.config(&bed, "user", "host")).await.unwrap();
     assert_eq!(source.fetch().await.unwrap().revision, head);
@@ -105,7 +107,7 @@ async fn a_key_opens_fetch_and_push_to_a_known_host() {
 #[tokio::test]
 async fn an_unknown_host_a_changed_one_and_a_strange_key_are_refused_by_name() {
     let bed = Bed::new();
-    let Some(sshd) = Sshd::start(&bed) else { return };
+    let Some(sshd) = Sshd::start(bed.dir.path()) else { return };
     bed.push(&[("a", "1")]);
     for host in ["stranger", "nobody"] {
         std::fs::write(sshd.dir.join("nobody.pub"), "").unwrap();

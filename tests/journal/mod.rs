@@ -16,18 +16,18 @@ use trimtab::adapters::journal::sqlite::SqliteJournal;
 use trimtab::domain::id::Epoch;
 use trimtab::ports::journal::{Journal, JournalError, NewEvent};
 
-fn open(path: &Path) -> Arc<SqliteJournal> {
+pub fn open(path: &Path) -> Arc<SqliteJournal> {
     Arc::new(SqliteJournal::open(path, false).unwrap())
 }
 
-fn event(number: u64) -> NewEvent {
+pub fn event(number: u64) -> NewEvent {
     NewEvent { version: 1, event: json!({ "number": number, "text": "größer \u{1F600} \u{0}" }) }
 }
 
-fn at(second: u64) -> jiff::Timestamp {
+pub fn at(second: u64) -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(1_800_000_000_123 + i64::try_from(second).unwrap() * 1000).unwrap()
 }
 
-async fn append(journal: &SqliteJournal, stream: &str, expected: u64, epoch: Epoch) -> Result<u64, JournalError> {
+pub async fn append(journal: &SqliteJournal, stream: &str, expected: u64, epoch: Epoch) -> Result<u64, JournalError> {
     journal.append(stream, expected, epoch, at(expected), &[event(expected + 1)]).await
 }

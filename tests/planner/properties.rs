@@ -126,8 +126,14 @@ fn converged(bed: &Bed, unit: &DesiredUnit) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// 300 cases of fresh seeds in each run; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// From one healthy version to another, and a third that interrupts.
     #[test]

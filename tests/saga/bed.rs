@@ -400,7 +400,10 @@ impl Bed {
                 self.waits = reason.to_string();
                 Ok(self.later(None))
             }
-            Ok(plan) if plan.is_empty() => Ok(self.later(None)),
+            Ok(plan) if plan.is_empty() => match self.converged() {
+                Some(event) => self.append(vec![event]).map(|()| None),
+                None => Ok(self.later(None)),
+            },
             Ok(plan) => {
                 let id = RolloutId(format!("r{}", self.appends));
                 let event = UnitEvent::RolloutStarted { id, plan: plan.digest(), kind: plan.kind, to: plan.to.clone() };
@@ -409,6 +412,15 @@ impl Bed {
                 Ok(None)
             }
         }
+    }
+
+    /// What runs already is what is asked for: it counts as verified.
+    fn converged(&self) -> Option<UnitEvent> {
+        let effective = self.state.effective.clone()?;
+        let rendered = effective.rendered?;
+        let known = self.state.last_verified.as_ref().is_some_and(|verified| verified.rendered == rendered);
+        let (revision, restarts) = (effective.revision, self.state.restarts);
+        (!known).then_some(UnitEvent::Verified { revision, rendered, restarts, undo: Vec::new() })
     }
 
     pub fn make_plan(&self, observed: &ObservedUnit) -> Result<Plan, Blocked> {

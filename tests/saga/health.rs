@@ -207,6 +207,60 @@ fn a_first_install_that_fails_has_nothing_to_go_back_to() {
     assert_eq!(bed.verified().as_deref(), Some("2"), "a newer one takes its place");
 }
 
+/// Level-triggered: a database that comes back needs no push and no word from anybody.
+#[test]
+fn a_first_install_goes_on_when_it_is_healthy_by_itself() {
+    let (new, _) = versions();
+    let mut bed = Bed::new();
+    bed.fake.behaviours.insert("1".into(), crashing());
+    bed.want(&new);
+    bed.run_for(secs(300));
+    let stopped = bed.state.running().unwrap().stopped.clone().unwrap();
+    assert!(stopped.contains("goes on by itself once it is healthy"), "{stopped}");
+    let entries = bed.journal.len();
+    bed.run_for(secs(7_200));
+    assert_eq!(bed.journal.len(), entries, "nothing is written while nothing changes");
+    bed.fake.behaviours.clear();
+    bed.run_to("healthy", |bed| bed.waits.contains("healthy again"));
+    bed.settle();
+    assert_eq!(bed.verified().as_deref(), Some("1"));
+}
+
+#[test]
+fn what_comes_and_goes_does_not_flap() {
+    let (old, mut new) = versions();
+    new.rollback.on.clear();
+    new.strategy = canary(vec![Step::Weight(20), Step::Pause(None)]);
+    let mut bed = Bed::running(&old);
+    let sometimes = Behaviour { crash_after: Some(secs(45)), ..Behaviour::default() };
+    bed.fake.behaviours.insert("2".into(), sometimes);
+    bed.want(&new);
+    bed.run_for(secs(86_400));
+    let recovered = bed.journal.iter().filter(|line| line.contains("recovered")).count();
+    assert!((1..=3).contains(&recovered), "{recovered}");
+    assert_eq!((bed.weight(&new), bed.weight(&old)), (20, 80), "traffic did not move all day");
+    let stopped = bed.state.running().unwrap().stopped.clone().unwrap();
+    assert!(stopped.contains("restarted 3 times"), "{stopped}");
+    bed.fake.behaviours.clear();
+    bed.run_to("waits for a promotion again", |bed| bed.waits.contains("waits until promoted"));
+}
+
+#[test]
+fn a_database_that_comes_back_lets_the_rollout_go_on() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.want(&new);
+    bed.run_to("weighted", |bed| bed.weight(&new) == 10 && bed.waits.contains("pauses"));
+    bed.fake.doubt(secs(3_600));
+    bed.run_for(secs(1_800));
+    assert!(bed.state.running().unwrap().stopped.is_some());
+    assert_eq!(bed.weight(&new), 10);
+    bed.run_for(secs(1_700));
+    assert_eq!(bed.weight(&new), 10);
+    bed.settle();
+    assert_eq!(bed.verified().as_deref(), Some("2"));
+}
+
 #[test]
 fn a_suspended_unit_is_left_alone_and_its_deadlines_stand_still() {
     let (old, new) = versions();

@@ -1,7 +1,7 @@
 //! The supervisor and its shims: real processes of the real binary.
 
 mod adoption;
-mod bed;
+pub mod bed;
 mod health;
 mod identity;
 mod lifecycle;

@@ -66,6 +66,7 @@ impl Unit {
         self.append(inner, &events).await?;
         self.world.telemetry.rollouts.with_label_values(&[kind_label(plan.kind), label]).inc();
         inner.pending = None;
+        shared.left_over.notify_one();
         if outcome == Outcome::Verified {
             self.pin(inner).await;
         }

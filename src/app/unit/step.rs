@@ -227,6 +227,11 @@ impl Unit {
         if plan.is_empty() {
             return self.converged(inner, &effective).await;
         }
+        // What is begun must be able to end, so nothing is begun on the last of the room.
+        if let Some(reason) = self.world.journal.short_of_room() {
+            self.publish(inner, |glance| glance.blocked = Some(reason));
+            return Ok(Next::Sleep(Some(BLOCKED_RETRY)));
+        }
         let digest = self.world.blobs.put_plan(self.world.epoch, &plan).await?;
         if let Some(wait) = self.repeats(state, &digest) {
             let reason = "the same plan has just ended and is still needed; it is tried again in a moment".to_owned();

@@ -24,6 +24,8 @@ pub struct Shared {
     pub installation: Arc<Installation>,
     /// There may be a rollback to record in Git.
     pub record_rollbacks: Notify,
+    /// A rollout has ended: there may be artifacts that nobody needs any more.
+    pub left_over: Notify,
     /// How many units may be at work at once: waiting costs nothing, and a thousand units do not start a thousand requests.
     pub permits: Semaphore,
     /// Ends all units after the step that they are in.

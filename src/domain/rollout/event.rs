@@ -153,6 +153,8 @@ pub enum RolloutEvent {
         /// By whom.
         by: String,
     },
+    /// What it stopped for is gone without anybody's doing, and has been for long enough: it goes on.
+    Recovered {},
     /// It is over.
     Ended {
         /// How.

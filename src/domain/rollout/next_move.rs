@@ -381,7 +381,7 @@ impl Round<'_> {
             return Move::Record(RolloutEvent::FullTraffic {});
         }
         if let Some(reason) = &self.state.stopped {
-            return Move::Stuck(reason.clone());
+            return self.stopped(reason, at);
         }
         if self.state.full
             && let Some(next) = self.jump(phase)
@@ -400,6 +400,24 @@ impl Round<'_> {
             return Move::Wait { until: self.earlier(None, phase, at), reason: format!("paused by {by}") };
         }
         self.gates_open(phase, at).unwrap_or_else(|| self.enter(at.id.0 as usize + 1))
+    }
+
+    /// It has stopped in a phase that is true. What it stopped for because instances were not healthy is gone then, whatever
+    /// brought it about (a database that came back); everything else is for people to judge.
+    fn stopped(&self, reason: &str, at: &PhaseState) -> Move {
+        let unhealthy = self.state.failure.as_ref().is_some_and(|failure| failure.trigger == Trigger::Unhealthy);
+        let storm = rollback::storm(self.facts.recent_rollbacks, self.facts.rollback_cap, self.facts.now);
+        let Some(since) = at.true_since.filter(|_| unhealthy && storm.is_none()) else {
+            return Move::Stuck(reason.to_owned());
+        };
+        let steady = self.state.steady();
+        if self.state.clock.elapsed(since, self.facts.now) >= steady {
+            return Move::Record(RolloutEvent::Recovered {});
+        }
+        Move::Wait {
+            until: self.state.clock.due(since, steady, self.facts.now),
+            reason: format!("healthy again: it goes on by itself once that has held for {steady}"),
+        }
     }
 
     /// On the way back: the next settle phase, or the end.

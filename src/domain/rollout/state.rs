@@ -17,6 +17,10 @@ use crate::domain::verdict::Tally;
 /// Once a phase was true for so long without interruption, earlier restarts of its instances are forgotten.
 const CALM: Span = Span::from_secs(600);
 
+/// A rollout that stopped goes on by itself once its phase was true for so long without interruption: the first time; each
+/// further time it takes twice as long, up to [`CALM`], so that what comes and goes does not flap.
+const STEADY: Span = Span::from_secs(10);
+
 /// Where a rollout stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,6 +51,9 @@ pub struct RolloutState {
     pub stable_passes: Option<(bool, String)>,
     /// Why it stopped where it is.
     pub stopped: Option<String>,
+    /// How often it went on by itself after it had stopped.
+    #[serde(default)]
+    pub recoveries: u32,
     /// Who paused it, while it is paused.
     pub paused: Option<String>,
     /// Somebody let it go on past the condition it waits for.
@@ -162,6 +169,7 @@ impl RolloutState {
             failure: None,
             stable_passes: None,
             stopped: None,
+            recoveries: 0,
             paused: None,
             promoted: false,
             full: false,
@@ -197,6 +205,12 @@ impl RolloutState {
             }
             _ => None,
         })
+    }
+
+    /// For how long the phase that it stopped in has to be true before it goes on by itself.
+    pub fn steady(&self) -> Span {
+        let doubled = STEADY.as_millis().saturating_mul(1 << self.recoveries.min(10));
+        Span::from_millis(doubled.min(CALM.as_millis()))
     }
 
     /// Counts one event that happened at a time.
@@ -249,6 +263,10 @@ impl RolloutState {
             RolloutEvent::Promoted { full, .. } => self.promote(full, at),
             RolloutEvent::AbortRequested { by, reason } => self.abort = Some((by, reason)),
             RolloutEvent::Retried { .. } => self.retry(at),
+            RolloutEvent::Recovered {} => {
+                self.recoveries = self.recoveries.saturating_add(1);
+                self.begin_anew(true, at);
+            }
             RolloutEvent::Ended { outcome } => {
                 self.took_over = self.is_forward() && self.full_traffic && outcome == Outcome::Superseded;
                 self.course = Course::Ended(outcome);
@@ -459,6 +477,7 @@ impl RolloutState {
             RolloutEvent::Paused { .. } if self.paused.is_some() => refuse("it is paused already"),
             RolloutEvent::Resumed { .. } if self.paused.is_none() => refuse("it is not paused"),
             RolloutEvent::AbortRequested { .. } if !self.is_forward() => refuse("it is turning back already"),
+            RolloutEvent::Recovered {} if self.stopped.is_none() => refuse("it has not stopped"),
             _ => Ok(()),
         }
     }

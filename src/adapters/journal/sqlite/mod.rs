@@ -14,6 +14,7 @@ mod checksum;
 mod lock;
 mod read;
 mod retain;
+mod room;
 mod schema;
 mod state;
 mod write;
@@ -238,6 +239,10 @@ impl Journal for SqliteJournal {
             read::verify(connection, state)
         })
         .await
+    }
+
+    fn short_of_room(&self) -> Option<String> {
+        room::short(self.path())
     }
 }
 
