@@ -14,7 +14,7 @@ pub(super) fn short(path: &Path) -> Option<String> {
     if stat.flags().contains(FsFlags::ST_RDONLY) {
         return Some(format!("{} can't be written: its file system is read-only; mount it writable", folder.display()));
     }
-    let left = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    let left = stat.blocks_available().saturating_mul(stat.fragment_size());
     (left < RESERVE).then(|| {
         format!(
             "{} has {} KiB of room left, and nothing new is begun with less than {} MiB: make room",
