@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::Stream;
 use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::operations::UnitFilter;
+use super::operations::{Follow, UnitFilter};
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
 };
 use crate::domain::id::{Name, UnitId};
 use crate::net::client::{Client, ClientError, segment};
+use crate::net::lines::lines;
 
 /// How long an ordinary question may take. Fetching and planning read Git, which may be slow and far away.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -76,10 +78,20 @@ impl Api {
 
     /// The last lines of its instances' logs, a line each: `instance stream line`.
     pub async fn logs(&self, unit: &UnitId, instance: Option<&str>, tail: u32) -> Result<String, ApiError> {
-        let instance = instance.map(|id| format!("&instance={}", segment(id))).unwrap_or_default();
-        let path = format!("{}/logs?tail={tail}{instance}", unit_path(unit));
-        let bytes = self.client.bytes(Method::GET, &path, None::<&()>).await?;
+        let bytes = self.client.bytes(Method::GET, &logs_path(unit, instance, tail), None::<&()>).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The last lines of its instances' logs, then those that come, in pieces of whole lines; no time limit applies.
+    pub async fn follow_logs(
+        &self,
+        unit: &UnitId,
+        follow: &Follow,
+    ) -> Result<impl Stream<Item = Result<String, String>> + Send + use<>, ApiError> {
+        let known: Vec<_> = follow.known.iter().map(|id| segment(id)).collect();
+        let logs = logs_path(unit, follow.instance.as_deref(), follow.tail);
+        let path = format!("{logs}&follow=true&known={}", known.join(","));
+        Ok(lines(self.client.open(Method::GET, &path, None::<&()>).await?.into_body()))
     }
 
     /// Asks something of a unit.
@@ -146,6 +158,11 @@ fn query(filter: &UnitFilter) -> String {
     let given: Vec<_> =
         pairs.into_iter().filter_map(|(key, name)| name.as_ref().map(|name| format!("{key}={name}"))).collect();
     if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+}
+
+fn logs_path(unit: &UnitId, instance: Option<&str>, tail: u32) -> String {
+    let instance = instance.map(|id| format!("&instance={}", segment(id))).unwrap_or_default();
+    format!("{}/logs?tail={tail}{instance}", unit_path(unit))
 }
 
 fn unit_path(unit: &UnitId) -> String {

@@ -1,9 +1,11 @@
 //! What the daemon can be asked: the use cases behind the API, one method each.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::StatusCode;
+use tokio::sync::mpsc;
 
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
@@ -30,6 +32,17 @@ impl UnitFilter {
     }
 }
 
+/// Which lines of logs are followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Follow {
+    /// Only this instance; the lines end when it is gone.
+    pub instance: Option<String>,
+    /// So many of the lines that are there already, of each stream of each instance.
+    pub tail: u32,
+    /// The instances whose lines were told before. Where any is named, of these nothing is told again, and of others all.
+    pub known: BTreeSet<String>,
+}
+
 /// Who asks, for the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller(pub String);
@@ -47,6 +60,8 @@ pub trait Operations: Send + Sync {
     async fn history(&self, unit: &UnitId, limit: usize) -> Result<Vec<RolloutSummary>, Problem>;
     /// The last lines of a unit's instances.
     async fn logs(&self, unit: &UnitId, instance: Option<&str>, tail: u32) -> Result<String, Problem>;
+    /// The last lines of a unit's instances, then those that come, in pieces of whole lines, until nobody reads.
+    async fn follow_logs(&self, unit: &UnitId, follow: Follow) -> Result<mpsc::Receiver<String>, Problem>;
     /// Changes one unit.
     async fn unit_command(&self, caller: &Caller, unit: &UnitId, command: UnitCommand) -> Result<Done, Problem>;
     /// Changes an environment.

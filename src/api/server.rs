@@ -1,8 +1,10 @@
 //! HTTP in front of the use cases: decoding, the caller's name, and the status of every failure.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::connect_info::Connected;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, FromRequestParts, State};
@@ -13,8 +15,10 @@ use axum::serve::IncomingStream;
 use axum::{Json as AxumJson, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 
-use super::operations::{Caller, Operations, UnitFilter, problem, unknown_unit};
+use super::operations::{Caller, Follow, Operations, UnitFilter, problem, unknown_unit};
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
@@ -197,15 +201,28 @@ async fn history(
 struct LogsQuery {
     instance: Option<String>,
     tail: Option<u32>,
+    #[serde(default)]
+    follow: bool,
+    /// Ids with commas between.
+    #[serde(default)]
+    known: String,
 }
 
 async fn logs(
     State(operations): State<Shared>,
     Path(path): Path<UnitPath>,
     Query(query): Query<LogsQuery>,
-) -> Result<String, Problem> {
+) -> Result<Response, Problem> {
+    let unit = path.into();
     let tail = query.tail.unwrap_or(100).min(MOST_LINES);
-    operations.logs(&path.into(), query.instance.as_deref(), tail).await
+    if !query.follow {
+        return Ok(operations.logs(&unit, query.instance.as_deref(), tail).await?.into_response());
+    }
+    let known = query.known.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+    let follow = Follow { instance: query.instance, tail, known };
+    let pieces = ReceiverStream::new(operations.follow_logs(&unit, follow).await?);
+    let body = Body::from_stream(pieces.map(Ok::<_, Infallible>));
+    Ok(([("content-type", "text/plain; charset=utf-8")], body).into_response())
 }
 
 async fn unit_command(

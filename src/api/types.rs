@@ -7,7 +7,7 @@
 //! | `GET /v1/units?app=&environment=&target=` | `Vec<`[`UnitStatus`]`>` |
 //! | `GET /v1/units/{app}/{environment}/{target}` | [`UnitStatus`] |
 //! | `GET /v1/units/{app}/{environment}/{target}/history?limit=` | `Vec<`[`RolloutSummary`]`>`, newest first |
-//! | `GET /v1/units/{app}/{environment}/{target}/logs?instance=&tail=` | text, a line each: `instance stream line` |
+//! | `GET /v1/units/{app}/{environment}/{target}/logs?instance=&tail=&follow=&known=` | text, a line each: `instance stream line`; with `follow=true` without an end |
 //! | `POST /v1/units/{app}/{environment}/{target}/command` with [`UnitCommand`] | [`Done`] |
 //! | `POST /v1/environments/{environment}/command` with [`EnvironmentCommand`] | [`Done`] |
 //! | `POST /v1/plan` with [`PlanRequest`] | `Vec<`[`UnitPlan`]`>` |
@@ -206,7 +206,7 @@ pub struct RolloutView {
     /// The rollout.
     #[serde(flatten)]
     pub summary: RolloutSummary,
-    /// Its phases in order.
+    /// Its phases: those that were left in the order they were entered, the present one, and those that follow it.
     pub phases: Vec<PhaseView>,
     /// Analyses: name, outcome so far, detail of the last measurement.
     pub analyses: Vec<AnalysisView>,
@@ -238,6 +238,9 @@ pub struct RolloutSummary {
     pub started: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
+    /// When the version before had all traffic again, where it went back and had lost any.
+    #[serde(default)]
+    pub traffic_back: Option<Timestamp>,
 }
 
 impl RolloutSummary {
@@ -258,7 +261,7 @@ pub struct PhaseView {
     pub state: String,
     /// When it was entered.
     pub entered: Option<Timestamp>,
-    /// When it was left.
+    /// When it was left; of one that is left, both times are known.
     pub left: Option<Timestamp>,
 }
 
@@ -296,7 +299,7 @@ pub struct RollbackView {
     pub branch: Option<String>,
     /// When it was decided.
     pub started: Timestamp,
-    /// When the traffic was back.
+    /// When the version that is gone back to had all traffic; `None` until then, and where it never lost any.
     pub traffic_back: Option<Timestamp>,
 }
 

@@ -14,6 +14,7 @@ pub mod hub;
 pub mod installation;
 pub mod installation_log;
 pub mod log;
+pub mod logs;
 pub mod observe;
 pub mod operations;
 pub mod perform;

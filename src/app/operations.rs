@@ -7,14 +7,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::StatusCode;
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
+use super::logs::follow;
 use super::reconciler::Reconciler;
 use super::unit::Unit;
 use super::unit::glance::Glance;
 use super::unit::task::Shared;
 use super::view;
 use super::world::World;
-use crate::api::operations::{Caller, Operations, UnitFilter};
+use crate::api::operations::{Caller, Follow, Operations, UnitFilter};
 use crate::api::operations::{problem, unknown_unit};
 use crate::api::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
@@ -138,6 +140,10 @@ impl Operations for Daemon {
             out.push_str(&lines.map_err(|error| unavailable(&error))?);
         }
         Ok(out)
+    }
+
+    async fn follow_logs(&self, unit: &UnitId, followed: Follow) -> Result<mpsc::Receiver<String>, Problem> {
+        Ok(follow(self.world.clone(), self.unit(unit)?, followed, self.shared.stop.clone()))
     }
 
     async fn unit_command(&self, caller: &Caller, unit: &UnitId, command: UnitCommand) -> Result<Done, Problem> {

@@ -15,7 +15,7 @@ use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Revision, UnitId};
 use crate::domain::observed::{ObservedGroup, ObservedUnit, Seen};
-use crate::domain::plan::{Plan, PlanKind};
+use crate::domain::plan::{Phase, PhaseId, Plan, PlanKind};
 use crate::domain::rollout::event::{Outcome, Why};
 use crate::domain::rollout::state::{Course, RolloutState};
 use crate::domain::unit::held::{Held, HeldReason};
@@ -73,7 +73,7 @@ pub fn status(unit: &UnitId, glance: &Glance, known: &Known, environment_suspend
                 commit,
                 branch,
                 started: rollback.at,
-                traffic_back: None,
+                traffic_back: rollback.traffic_back,
             }
         }),
         suspended: state.suspended.is_some() || environment_suspended,
@@ -191,12 +191,10 @@ fn rollout_view(glance: &Glance, rollout: &RolloutState) -> RolloutView {
     let plan = glance.plan.as_ref().filter(|plan| plan.digest() == rollout.plan).map(AsRef::as_ref);
     let mut summary = summary(rollout, plan);
     summary.ended = glance.state.history.iter().rev().find(|past| past.id == rollout.id).map(|past| past.ended);
-    let effective = glance.state.effective.as_ref();
-    let same = effective.filter(|effective| plan.is_some_and(|plan| plan.to == effective.rendered));
-    summary.revision = same.map(|effective| effective.revision.clone());
+    let ended = summary.ended;
     RolloutView {
         summary,
-        phases: plan.map(|plan| phases(rollout, plan)).unwrap_or_default(),
+        phases: plan.map(|plan| phases(rollout, plan, ended)).unwrap_or_default(),
         analyses: rollout
             .analyses
             .iter()
@@ -235,23 +233,27 @@ fn analysis_name(key: &str, plan: Option<&Plan>) -> Option<crate::domain::id::Na
     }
 }
 
-fn phases(rollout: &RolloutState, plan: &Plan) -> Vec<PhaseView> {
-    let settle = rollout.phase.as_ref().is_some_and(|now| plan.settle.iter().any(|phase| phase.id == now.id));
-    let list = if settle { &plan.settle } else { &plan.phases };
-    let now = rollout.phase.as_ref();
-    let ended = rollout.outcome().is_some();
-    let view = |phase: &crate::domain::plan::Phase| {
-        let order = now.map(|now| phase.id.cmp(&now.id));
-        let state = match order {
-            Some(std::cmp::Ordering::Less) => "done",
-            Some(std::cmp::Ordering::Equal) if ended => "done",
-            Some(std::cmp::Ordering::Equal) => "current",
-            _ => "pending",
-        };
-        let entered = now.filter(|now| now.id == phase.id).map(|now| now.entered);
-        PhaseView { name: phase.name.clone(), state: state.into(), entered, left: None }
+/// The phases that were left, the present one, and what is still before it on its way: on the way back, that way's.
+fn phases(rollout: &RolloutState, plan: &Plan, ended: Option<Timestamp>) -> Vec<PhaseView> {
+    let named = |id: PhaseId| plan.phase(id).map_or_else(|| format!("phase {}", id.0), |phase| phase.name.clone());
+    let done = |id: PhaseId, entered: Option<Timestamp>, left: Option<Timestamp>| PhaseView {
+        name: named(id),
+        state: "done".into(),
+        entered,
+        left,
     };
-    list.iter().map(view).collect()
+    let pending =
+        |phase: &Phase| PhaseView { name: phase.name.clone(), state: "pending".into(), entered: None, left: None };
+    let mut all: Vec<_> = rollout.left.iter().map(|span| done(span.id, Some(span.entered), Some(span.left))).collect();
+    let Some(now) = &rollout.phase else {
+        all.extend(plan.phases.iter().map(pending));
+        return all;
+    };
+    let state = if rollout.outcome().is_some() { "done" } else { "current" };
+    all.push(PhaseView { name: named(now.id), state: state.into(), entered: Some(now.entered), left: ended });
+    let way = if plan.settle.iter().any(|phase| phase.id == now.id) { &plan.settle } else { &plan.phases };
+    all.extend(way.iter().filter(|phase| phase.id > now.id).map(pending));
+    all
 }
 
 /// A rollout in a line.
@@ -271,11 +273,12 @@ pub fn summary(rollout: &RolloutState, plan: Option<&Plan>) -> RolloutSummary {
         kind: kind_label(rollout.kind).into(),
         from: named(plan.and_then(|plan| plan.stable.as_ref())),
         to: named(plan.and_then(|plan| plan.target.as_ref())),
-        revision: None,
+        revision: rollout.revision.clone(),
         status: status.into(),
         reason,
         started: rollout.began,
         ended: None,
+        traffic_back: rollout.traffic_back,
     }
 }
 
@@ -323,10 +326,11 @@ pub fn past(past: &crate::domain::unit::state::Past, plan: Option<&Plan>) -> Rol
         kind: plan.map_or("unknown", |plan| kind_label(plan.kind)).into(),
         from: named(plan.and_then(|plan| plan.stable.as_ref())),
         to: named(plan.and_then(|plan| plan.target.as_ref())),
-        revision: None,
+        revision: past.revision.clone(),
         status: outcome_label(&past.outcome).into(),
         reason: outcome_reason(&past.outcome),
         started: past.began,
         ended: Some(past.ended),
+        traffic_back: past.traffic_back,
     }
 }

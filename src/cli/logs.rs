@@ -1,22 +1,38 @@
-//! `trimtab logs`: the last lines of a unit's instances.
+//! `trimtab logs`: the last lines of a unit's instances, and those that come.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
+use tokio_stream::StreamExt;
 
 use super::context::{Printing, Reach, finish};
+use super::error::CliError;
 use super::exit::Exit;
-use super::output::View;
 use super::output::style::Tone;
+use super::output::{Format, View, write_out};
+use super::rollout::watch::Absence;
 use super::select::UnitArgs;
+use crate::api::client::Api;
+use crate::api::operations::Follow;
+use crate::api::types::UnitHealth;
+use crate::domain::id::UnitId;
 
-/// Shows the last lines that the instances of a unit have written.
+/// How long after the lines ended the daemon is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Shows the last lines that the instances of a unit have written, each behind the instance's id.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Only this instance; `trimtab status APP` lists them
     #[arg(long, value_name = "ID")]
     instance: Option<String>,
-    /// So many lines of each instance
+    /// Then show what comes, also of instances that replace these, until interrupted
+    #[arg(short, long)]
+    follow: bool,
+    /// So many lines of each instance's stdout and stderr
     #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     tail: u32,
     #[command(flatten)]
@@ -45,12 +61,54 @@ pub fn run(args: Args) -> ExitCode {
     let shown = async {
         let api = args.reach.api()?;
         let unit = args.unit.resolve(&api).await?;
+        if args.follow {
+            return follow(&args, &api, &unit.unit, &view).await;
+        }
         let logs = api.logs(&unit.unit, args.instance.as_deref(), args.tail).await?;
         let lines: Vec<_> = logs.lines().map(parse).collect();
         view.print(&lines, |view| text(&lines, view));
         Ok(Exit::Ok)
     };
     finish(&view, super::block_on(shown))
+}
+
+/// Shows lines as they come. A daemon that is restarted meanwhile is waited for: what instances that are known wrote until
+/// it answers is not told. One instance ends when it is gone.
+async fn follow(args: &Args, api: &Api, unit: &UnitId, view: &View) -> Result<Exit, CliError> {
+    let mut follow = Follow { instance: args.instance.clone(), tail: args.tail, known: BTreeSet::new() };
+    let mut absence = Absence::default();
+    loop {
+        match show(api, unit, &mut follow, view).await {
+            Ok(()) => absence = Absence::default(),
+            Err(error) => absence.bear(error).await?,
+        }
+        if let (Some(instance), Ok(status)) = (&args.instance, api.unit(unit).await) {
+            let mut instances = status.groups.iter().flat_map(|group| &group.instances);
+            if status.health != UnitHealth::Unknown && !instances.any(|one| one.id == *instance) {
+                return Ok(Exit::Ok);
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Shows lines until they end or break off: because the daemon stops, or the one instance is gone.
+async fn show(api: &Api, unit: &UnitId, follow: &mut Follow, view: &View) -> Result<(), CliError> {
+    let pieces = api.follow_logs(unit, follow).await?;
+    tokio::pin!(pieces);
+    while let Some(Ok(piece)) = pieces.next().await {
+        let lines: Vec<_> = piece.lines().map(parse).collect();
+        for line in &lines {
+            if !follow.known.contains(line.instance) {
+                follow.known.insert(line.instance.to_owned());
+            }
+        }
+        match view.format {
+            Format::Table => write_out(&text(&lines, view)),
+            Format::Json => lines.iter().for_each(|line| write_out(&format!("{}\n", json!(line)))),
+        }
+    }
+    Ok(())
 }
 
 /// Reads `instance stream line`; what does not look like that is a line of nobody.

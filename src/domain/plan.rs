@@ -67,6 +67,11 @@ impl Plan {
         self.phases.is_empty()
     }
 
+    /// The group that has all traffic once a rollout by this plan has gone back: what is stable, or where a rollback leads.
+    pub fn fallback(&self) -> Option<&GroupId> {
+        if self.kind == PlanKind::Rollback { self.target.as_ref() } else { self.stable.as_ref() }
+    }
+
     /// A phase or settle phase by its id.
     pub fn phase(&self, id: PhaseId) -> Option<&Phase> {
         self.phases.iter().chain(&self.settle).find(|phase| phase.id == id)

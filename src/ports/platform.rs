@@ -51,6 +51,9 @@ pub enum PlatformError {
     },
 }
 
+/// Lines of logs as they come, each piece one or more whole lines `instance stream line`. An error is the last item.
+pub type LogStream = futures_util::stream::BoxStream<'static, Result<String, PlatformError>>;
+
 /// One platform connection: the target of an environment.
 ///
 /// **Flow.** The executor observes, decides in the domain, performs one action, observes again.
@@ -91,6 +94,16 @@ pub trait Platform: Send + Sync {
         instance: Option<&str>,
         tail: u32,
     ) -> Result<String, PlatformError>;
+
+    /// The last lines of a group's instances, then those that come, until the group is gone. A group that is not there is
+    /// refused.
+    async fn follow_logs(
+        &self,
+        unit: &UnitId,
+        group: &GroupId,
+        instance: Option<&str>,
+        tail: u32,
+    ) -> Result<LogStream, PlatformError>;
 
     /// A number that changes whenever something observable may have changed: a hint to look again, nothing more.
     fn changes(&self) -> watch::Receiver<u64>;

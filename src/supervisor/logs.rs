@@ -28,8 +28,8 @@ pub struct Follower {
 struct Stream {
     name: &'static str,
     path: PathBuf,
-    /// The file that is read, and how far: it may be renamed meanwhile.
-    place: Option<(u64, u64)>,
+    /// The file that is read, and how far.
+    place: Option<Place>,
     /// A line whose end has not come yet.
     partial: Vec<u8>,
 }
@@ -54,7 +54,11 @@ impl Follower {
     pub fn more(&mut self, end: bool) -> String {
         let mut text = String::new();
         for stream in &mut self.streams {
-            let bytes = stream.more();
+            let mut bytes = stream.more();
+            while end && !bytes.is_empty() {
+                stream.partial.append(&mut bytes);
+                bytes = stream.more();
+            }
             stream.partial.extend(bytes);
             while let Some(length) = line_length(&stream.partial) {
                 let line: Vec<u8> = stream.partial.drain(..length).collect();
@@ -101,48 +105,67 @@ impl Stream {
         last.into()
     }
 
+    /// What came since the last time, at most [`CHUNK`] or what is left of a file that was turned over.
     fn more(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let current = std::fs::metadata(&self.path).ok().map(|metadata| metadata.ino());
-        if let Some((inode, from)) = self.place
-            && current != Some(inode)
-        {
-            // The file was turned over: the rest of the old one is under its new name, if that is still it.
-            let old = predecessor(&self.path);
-            if std::fs::metadata(&old).is_ok_and(|metadata| metadata.ino() == inode) {
-                bytes.extend(read_from(&old, from).map(|(bytes, _)| bytes).unwrap_or_default());
+        if let Some(place) = &mut self.place {
+            bytes.extend(place.read(CHUNK));
+            let behind = bytes.len() as u64 >= CHUNK;
+            let current = std::fs::metadata(&self.path).ok().map(|metadata| metadata.ino());
+            if behind || current.is_none_or(|current| current == place.inode) {
+                return bytes;
             }
+            // The file was turned over: nothing is added to the old one any more.
+            bytes.extend(place.read(MOST_READ));
             self.place = None;
         }
-        let from = self.place.map_or(0, |(_, from)| from);
-        if let Ok((newest, place)) = read_from(&self.path, from) {
-            bytes.extend(newest);
+        if let Ok(mut place) = Place::open(&self.path) {
+            bytes.extend(place.read(CHUNK));
             self.place = Some(place);
         }
         bytes
     }
 }
 
+/// A place in a file that stays open: it can be read on when it was renamed or removed.
+#[derive(Debug)]
+struct Place {
+    file: File,
+    inode: u64,
+    at: u64,
+}
+
+impl Place {
+    /// The beginning of a file.
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let inode = file.metadata()?.ino();
+        Ok(Place { file, inode, at: 0 })
+    }
+
+    /// What follows, at most so many bytes. A file that became shorter is read anew; one that can't be read has nothing more.
+    fn read(&mut self, most: u64) -> Vec<u8> {
+        let size = self.file.metadata().map_or(0, |metadata| metadata.len());
+        if size < self.at {
+            self.at = 0;
+        }
+        let mut bytes = Vec::new();
+        let read =
+            self.file.seek(SeekFrom::Start(self.at)).and_then(|_| (&self.file).take(most).read_to_end(&mut bytes));
+        if read.is_err() {
+            bytes.clear();
+        }
+        self.at += bytes.len() as u64;
+        bytes
+    }
+}
+
 /// The end of a file, and the place after it.
-fn read_end(path: &Path) -> io::Result<(Vec<u8>, (u64, u64))> {
-    let size = std::fs::metadata(path)?.len();
-    read_part(path, size.saturating_sub(MOST_READ), MOST_READ)
-}
-
-/// What comes after a place in a file, and the place after that. A file that became shorter is read anew.
-fn read_from(path: &Path, from: u64) -> io::Result<(Vec<u8>, (u64, u64))> {
-    let from = if std::fs::metadata(path)?.len() < from { 0 } else { from };
-    read_part(path, from, CHUNK)
-}
-
-fn read_part(path: &Path, from: u64, most: u64) -> io::Result<(Vec<u8>, (u64, u64))> {
-    let mut file = File::open(path)?;
-    let inode = file.metadata()?.ino();
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    let end = from + bytes.len() as u64;
-    Ok((bytes, (inode, end)))
+fn read_end(path: &Path) -> io::Result<(Vec<u8>, Place)> {
+    let mut place = Place::open(path)?;
+    place.at = place.file.metadata()?.len().saturating_sub(MOST_READ);
+    let bytes = place.read(MOST_READ);
+    Ok((bytes, place))
 }
 
 #[cfg(test)]
@@ -180,6 +203,18 @@ mod tests {
         seen += &follower.more(false);
         let expected: String = (0..3000).map(|number| format!("i stdout {number}\n")).collect();
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn what_was_removed_is_read_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stdout.log");
+        std::fs::write(&path, "1\n").unwrap();
+        let (mut follower, _) = Follower::begin("i", dir.path(), 0);
+        let rest: String = (0..100_000).map(|number| format!("{number}\n")).collect();
+        std::fs::write(&path, format!("1\n{rest}")).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(follower.more(true).lines().count(), 100_000);
     }
 
     #[test]

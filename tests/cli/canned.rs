@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use trimtab::api::operations::problem;
-use trimtab::api::operations::{Caller, Operations, UnitFilter};
+use trimtab::api::operations::{Caller, Follow, Operations, UnitFilter};
 use trimtab::api::server;
 use trimtab::api::types::{
     AckRequest, AnalysisView, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, GroupView, HeldView,
@@ -97,6 +98,7 @@ pub fn canary(status: &str) -> RolloutView {
             reason: None,
             started: ago(60),
             ended: None,
+            traffic_back: None,
         },
         phases: vec![
             phase("prepare", "done", Some(60), Some(52)),
@@ -205,6 +207,12 @@ impl Operations for Canned {
     async fn logs(&self, _unit: &UnitId, instance: Option<&str>, _tail: u32) -> Result<String, Problem> {
         let lines = self.logs.lines().filter(|line| instance.is_none_or(|instance| line.starts_with(instance)));
         Ok(lines.map(|line| format!("{line}\n")).collect())
+    }
+
+    async fn follow_logs(&self, unit: &UnitId, follow: Follow) -> Result<mpsc::Receiver<String>, Problem> {
+        let (sender, receiver) = mpsc::channel(4);
+        sender.send(self.logs(unit, follow.instance.as_deref(), follow.tail).await?).await.unwrap();
+        Ok(receiver)
     }
 
     async fn unit_command(&self, _caller: &Caller, unit: &UnitId, command: UnitCommand) -> Result<Done, Problem> {

@@ -8,6 +8,7 @@ mod demo;
 pub mod documents;
 mod git_revert;
 mod kills;
+mod logs;
 mod paused;
 mod planes;
 mod recovery;

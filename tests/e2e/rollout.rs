@@ -34,4 +34,6 @@ async fn a_bad_version_becomes_one_revert_that_is_adopted() {
     let history = bed.api().history(&UNIT.parse().unwrap(), 10).await.unwrap();
     let told: Vec<_> = history.iter().map(|past| past.status.as_str()).collect();
     assert_eq!(told, ["rolledBack", "verified"]);
+    let commits: Vec<_> = history.iter().map(|past| past.revision.as_ref().unwrap().to_string()).collect();
+    assert_eq!(commits, [log[1].split_once(' ').unwrap().0, log[2].split_once(' ').unwrap().0], "{log:#?}");
 }

@@ -406,7 +406,8 @@ impl Bed {
             },
             Ok(plan) => {
                 let id = RolloutId(format!("r{}", self.appends));
-                let event = UnitEvent::RolloutStarted { id, plan: plan.digest(), kind: plan.kind, to: plan.to.clone() };
+                let (kind, to, fallback) = (plan.kind, plan.to.clone(), plan.fallback().cloned());
+                let event = UnitEvent::RolloutStarted { id, plan: plan.digest(), kind, to, fallback };
                 self.plans.insert(plan.digest(), plan);
                 self.append(vec![event])?;
                 Ok(None)

@@ -7,4 +7,5 @@ mod crash;
 mod golden;
 mod health;
 mod hooks;
+mod told;
 mod week;

@@ -244,7 +244,8 @@ impl Unit {
         }
         let id = RolloutId(Uuid::now_v7().simple().to_string());
         tracing::info!(unit = %self.id, rollout = %id, kind = ?plan.kind, "starting");
-        let started = UnitEvent::RolloutStarted { id: id.clone(), plan: digest, kind: plan.kind, to: plan.to.clone() };
+        let (kind, to, fallback) = (plan.kind, plan.to.clone(), plan.fallback().cloned());
+        let started = UnitEvent::RolloutStarted { id: id.clone(), plan: digest, kind, to, fallback };
         self.append(inner, &[started]).await?;
         inner.plan = Some((id, Arc::new(plan)));
         self.publish(inner, |_| {});

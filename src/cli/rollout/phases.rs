@@ -44,6 +44,9 @@ pub fn headline(summary: &RolloutSummary, view: &View) -> String {
     if let Some(ended) = summary.ended {
         text.push_str(&format!(", took {}", time::between(summary.started, ended)));
     }
+    if let Some(back) = summary.traffic_back {
+        text.push_str(&format!(", traffic back {}", view.ago(back)));
+    }
     if let Some(revision) = &summary.revision {
         text.push_str(&format!(", commit {}", short_revision(revision.as_str())));
     }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{Clock, Mark};
 use super::event::{AnalysisKey, Failure, HookOutcome, Outcome, RolloutEvent, Why};
-use crate::domain::action::Action;
+use crate::domain::action::{Action, TrafficSet, Which};
 use crate::domain::digest::Digest;
-use crate::domain::id::{RolloutId, RunId};
+use crate::domain::id::{GroupId, Revision, RolloutId, RunId};
 use crate::domain::plan::{PhaseId, PlanKind};
 use crate::domain::span::Span;
 use crate::domain::verdict::Tally;
@@ -33,8 +33,20 @@ pub struct RolloutState {
     pub kind: PlanKind,
     /// When it began.
     pub began: Timestamp,
+    /// The commit that it makes true; `None` where it does something else, such as healing what stood before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// The group that has all traffic again once the way back is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<GroupId>,
+    /// When that group had it again, on the way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_back: Option<Timestamp>,
     /// Where it is heading.
     pub course: Course,
+    /// The phases that were left, in the order they were entered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<PhaseSpan>,
     /// The phase that is made true; `None` before the first.
     pub phase: Option<PhaseState>,
     /// The effect that was started last.
@@ -81,6 +93,18 @@ pub enum Course {
     Settling(Why),
     /// It is over.
     Ended(Outcome),
+}
+
+/// A phase that was left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseSpan {
+    /// Which.
+    pub id: PhaseId,
+    /// When it was entered.
+    pub entered: Timestamp,
+    /// When it was left for another one.
+    pub left: Timestamp,
 }
 
 /// Where a phase stands.
@@ -160,7 +184,11 @@ impl RolloutState {
             plan,
             kind,
             began: at,
+            revision: None,
+            fallback: None,
+            traffic_back: None,
             course: Course::Forward,
+            left: Vec::new(),
             phase: None,
             action: None,
             hooks: BTreeMap::new(),
@@ -296,6 +324,8 @@ impl RolloutState {
     fn enter(&mut self, id: PhaseId, restarts: BTreeMap<String, u32>, at: Timestamp) {
         let mark = self.clock.mark(at);
         self.promoted = false;
+        let before = self.phase.take();
+        self.left.extend(before.map(|before| PhaseSpan { id: before.id, entered: before.entered, left: at }));
         self.phase = Some(PhaseState {
             id,
             entered: at,
@@ -319,9 +349,14 @@ impl RolloutState {
     }
 
     fn end_action(&mut self, result: Result<(), String>, at: Timestamp) {
-        if let Some(action) = &mut self.action {
-            (action.result, action.ended) = (Some(result), Some(at));
+        let goes_back = matches!(self.course, Course::Settling(_)) || self.kind == PlanKind::Rollback;
+        let Some(action) = &mut self.action else { return };
+        if let (true, Ok(()), Action::SetTraffic { which: Which::Main, traffic }) = (goes_back, &result, &action.action)
+            && self.fallback.as_ref().is_some_and(|group| has_all(traffic, group))
+        {
+            self.traffic_back.get_or_insert(at);
         }
+        (action.result, action.ended) = (Some(result), Some(at));
     }
 
     fn phase_true(&mut self, at: Timestamp) {
@@ -481,6 +516,12 @@ impl RolloutState {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a group gets every request, and gets it now.
+fn has_all(traffic: &TrafficSet, group: &GroupId) -> bool {
+    let mut weighted = traffic.backends.iter().filter(|(_, backend)| backend.weight > 0).map(|(group, _)| group);
+    traffic.hold.is_none() && weighted.next() == Some(group) && weighted.next().is_none()
 }
 
 /// The event's name as it is written.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::held::Held;
 use crate::domain::desired::Trigger;
 use crate::domain::digest::Digest;
-use crate::domain::id::{Revision, RollbackId, RolloutId};
+use crate::domain::id::{GroupId, Revision, RollbackId, RolloutId};
 use crate::domain::plan::{HookCall, PlanKind};
 use crate::domain::rollout::event::RolloutEvent;
 
@@ -60,6 +60,9 @@ pub enum UnitEvent {
         /// The rendered digest it leads to; `None` for a removal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Digest>,
+        /// The group that has all traffic again once the way back is gone: what is stable, or where a rollback leads.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fallback: Option<GroupId>,
     },
     /// Something happened in it.
     Rollout(RolloutEvent),

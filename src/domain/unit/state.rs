@@ -127,6 +127,12 @@ pub struct Past {
     pub ended: Timestamp,
     /// How.
     pub outcome: Outcome,
+    /// The commit that it was to make true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// When the version before had all traffic again, where it went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_back: Option<Timestamp>,
 }
 
 /// Why a state is not rolled out again.
@@ -161,6 +167,9 @@ pub struct Rollback {
     pub at: Timestamp,
     /// How far it is.
     pub status: RollbackStatus,
+    /// When the version that is gone back to had all traffic; `None` until then, and where it never lost any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_back: Option<Timestamp>,
 }
 
 /// How far a rollback is.
@@ -209,18 +218,26 @@ impl UnitState {
                 self.effective = Some(Effective { revision: revision.clone(), rendered: rendered.clone() });
             }
             UnitEvent::HeldChanged { held } => self.held.clone_from(held),
-            UnitEvent::RolloutStarted { id, plan, kind, .. } => {
+            UnitEvent::RolloutStarted { id, plan, kind, to, fallback } => {
                 if let Some(rollout) = self.rollout.as_ref().filter(|rollout| rollout.outcome().is_none()) {
                     return illegal("rolloutStarted", format!("rollout {} has not ended", rollout.id));
                 }
                 self.aborted = None;
-                self.rollout = Some(RolloutState::new(id.clone(), plan.clone(), *kind, at));
+                let effective = self.effective.as_ref().filter(|effective| effective.rendered == *to);
+                let mut rollout = RolloutState::new(id.clone(), plan.clone(), *kind, at);
+                rollout.revision = effective.map(|effective| effective.revision.clone());
+                rollout.fallback.clone_from(fallback);
+                self.rollout = Some(rollout);
             }
             UnitEvent::Rollout(event) => {
                 let Some(rollout) = &mut self.rollout else {
                     return illegal("rollout", "no rollout has been started".into());
                 };
                 rollout.apply(event, at)?;
+                if let Some(rollback) = &mut self.rollback {
+                    let back = rollout.traffic_back.filter(|back| *back >= rollback.at);
+                    rollback.traffic_back = rollback.traffic_back.or(back);
+                }
                 self.note_outcome(at);
             }
             UnitEvent::Verified { revision, rendered, restarts, undo } => self.verify(Verified {
@@ -302,7 +319,15 @@ impl UnitState {
         }
         push_bounded(
             &mut self.history,
-            Past { id: rollout.id.clone(), plan: rollout.plan.clone(), began: rollout.began, ended: at, outcome },
+            Past {
+                id: rollout.id.clone(),
+                plan: rollout.plan.clone(),
+                began: rollout.began,
+                ended: at,
+                outcome,
+                revision: rollout.revision.clone(),
+                traffic_back: rollout.traffic_back,
+            },
         );
     }
 
@@ -337,6 +362,7 @@ impl UnitState {
                 good_revision: good_revision.clone(),
                 at,
                 status: RollbackStatus::Decided,
+                traffic_back: None,
             });
             return Ok(());
         }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use http::Method;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -26,7 +27,8 @@ use crate::domain::{
     workload::Workload,
 };
 use crate::net::client::{Client, ClientError, segment};
-use crate::ports::platform::{EnsureGroup, Platform, PlatformError};
+use crate::net::lines::lines;
+use crate::ports::platform::{EnsureGroup, LogStream, Platform, PlatformError};
 use crate::ports::scripts::RunRequest;
 use crate::protocol::{
     ErrorBody, ErrorCode, Hello, Markers, VERSION,
@@ -144,6 +146,11 @@ fn group_path(unit: &UnitId, group: &GroupId) -> String {
     format!("/v1/groups/{}", segment(&group_key(unit, group)))
 }
 
+fn logs_path(unit: &UnitId, group: &GroupId, instance: Option<&str>, tail: u32) -> String {
+    let instance = instance.map(|id| format!("&instance={}", segment(id))).unwrap_or_default();
+    format!("{}/logs?tail={tail}{instance}", group_path(unit, group))
+}
+
 fn group_key(unit: &UnitId, group: &GroupId) -> String {
     format!("{unit}/{group}")
 }
@@ -256,14 +263,24 @@ impl Platform for HostPlatform {
         instance: Option<&str>,
         tail: u32,
     ) -> Result<String, PlatformError> {
-        let mut path = format!("{}/logs?tail={tail}", group_path(unit, group));
-        if let Some(instance) = instance {
-            path.push_str("&instance=");
-            path.push_str(&segment(instance));
-        }
-        let bytes = self.client.bytes(Method::GET, &path, None::<&()>).await;
+        let bytes = self.client.bytes(Method::GET, &logs_path(unit, group, instance, tail), None::<&()>).await;
         let bytes = bytes.map_err(|error| self.error(&error, Epoch(0)))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn follow_logs(
+        &self,
+        unit: &UnitId,
+        group: &GroupId,
+        instance: Option<&str>,
+        tail: u32,
+    ) -> Result<LogStream, PlatformError> {
+        let path = format!("{}&follow=true", logs_path(unit, group, instance, tail));
+        let answer = self.client.open(Method::GET, &path, None::<&()>).await;
+        let answer = answer.map_err(|error| self.error(&error, Epoch(0)))?;
+        let platform = self.platform();
+        let broken = move |reason| PlatformError::Unreachable { platform: platform.clone(), reason };
+        Ok(lines(answer.into_body()).map(move |piece| piece.map_err(&broken)).boxed())
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
