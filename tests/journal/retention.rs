@@ -153,7 +153,13 @@ pub(super) fn rollout(number: u64, rendered: &Digest, plan: &Digest) -> Vec<Unit
     vec![
         UnitEvent::CandidateSeen { revision: revision.clone(), rendered: rendered.clone(), version },
         UnitEvent::EffectiveSet { revision: revision.clone(), rendered: Some(rendered.clone()) },
-        UnitEvent::RolloutStarted { id, plan: plan.clone(), kind: PlanKind::Rollout, to: Some(rendered.clone()) },
+        UnitEvent::RolloutStarted {
+            id,
+            plan: plan.clone(),
+            kind: PlanKind::Rollout,
+            to: Some(rendered.clone()),
+            fallback: None,
+        },
         UnitEvent::Rollout(RolloutEvent::PhaseEntered { phase, restarts }),
         UnitEvent::Rollout(RolloutEvent::PhaseTrue { phase }),
         UnitEvent::Rollout(RolloutEvent::FullTraffic {}),
