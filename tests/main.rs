@@ -4,6 +4,7 @@
 mod adapters;
 mod cli;
 mod e2e;
+mod faults;
 mod git;
 mod journal;
 mod manifest;

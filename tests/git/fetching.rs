@@ -99,24 +99,6 @@ async fn nobody_listening_is_unreachable_and_silence_times_out() {
 }
 
 #[tokio::test]
-async fn more_than_the_cap_is_refused_and_leaves_nothing() {
-    let bed = Bed::new();
-    let noise: String = (0..200_000u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
-    let first = bed.push(&[("small", "1")]);
-    let mut config = bed.config();
-    config.limits.max_fetch_bytes = 100_000;
-    let source = GitSource::open(config).await.unwrap();
-    source.fetch().await.unwrap();
-    bed.push(&[("big", &noise)]);
-    let error = source.fetch().await.unwrap_err();
-    assert!(matches!(error, SourceError::TooLarge { .. }), "{error}");
-    assert_eq!(source.head().await.unwrap(), Some(first));
-    let pack = bed.mirror().join("objects/pack");
-    let left: Vec<_> = std::fs::read_dir(pack).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{left:?}");
-}
-
-#[tokio::test]
 async fn wrong_settings_are_told_at_the_start() {
     let bed = Bed::new();
     let token = || Auth::Token { username: "x".into(), token: Token::Value("secret".into()) };
@@ -136,19 +118,6 @@ async fn wrong_settings_are_told_at_the_start() {
         let error = GitSource::open(config).await.err().unwrap_or_else(|| panic!("{word}: was taken")).to_string();
         assert!(error.contains(word) && !error.contains("secret"), "{error}");
     }
-}
-
-#[tokio::test]
-async fn a_shallow_remote_is_named_as_the_cause() {
-    let bed = Bed::new();
-    bed.push(&[("a", "1")]);
-    bed.push(&[("a", "2")]);
-    let url = format!("file://{}", bed.remote().display());
-    bed.git_in(bed.dir.path(), &["clone", "-q", "--bare", "--depth", "1", &url, "shallow.git"]);
-    let mut config = bed.config();
-    config.url = bed.dir.path().join("shallow.git").to_str().unwrap().into();
-    let error = GitSource::open(config).await.unwrap().fetch().await.unwrap_err().to_string();
-    assert!(error.contains("shallow"), "{error}");
 }
 
 #[tokio::test]

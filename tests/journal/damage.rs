@@ -9,7 +9,7 @@ use trimtab::ports::journal::{Journal, JournalError, NewEvent, Record};
 
 use super::{append, at, open};
 
-async fn fill(path: &Path) {
+pub async fn fill(path: &Path) {
     let journal = open(path);
     let epoch = journal.claim("one").await.unwrap();
     for number in 0..4 {
@@ -26,7 +26,7 @@ async fn fill(path: &Path) {
     journal.put_blob(&Digest::of_bytes("r1", b"blob-needle"), epoch, b"blob-needle").await.unwrap();
 }
 
-fn flip(path: &Path, needle: &str) {
+pub fn flip(path: &Path, needle: &str) {
     let mut bytes = std::fs::read(path).unwrap();
     let places: Vec<_> = (0..bytes.len()).filter(|start| bytes[*start..].starts_with(needle.as_bytes())).collect();
     assert!(!places.is_empty(), "{needle} is not in the file");
@@ -34,33 +34,6 @@ fn flip(path: &Path, needle: &str) {
         bytes[place] ^= 1;
     }
     std::fs::write(path, bytes).unwrap();
-}
-
-#[tokio::test]
-async fn a_flipped_bit_is_named_and_stops_all_writes() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal.db");
-    fill(&path).await;
-    flip(&path, "needle-2");
-
-    let journal = open(&path);
-    for error in [
-        journal.claim("two").await.map(|_| ()).unwrap_err(),
-        journal.read("hurt", 0).await.map(|_| ()).unwrap_err(),
-        journal.since(0, 100).await.map(|_| ()).unwrap_err(),
-        journal.verify().await.map(|_| ()).unwrap_err(),
-        append(&journal, "sound", 4, trimtab::domain::id::Epoch(1)).await.map(|_| ()).unwrap_err(),
-    ] {
-        assert!(error.to_string().contains("restore a backup"), "{error}");
-        match error {
-            JournalError::Damaged { path: told, stream, seq } => {
-                assert_eq!((told, stream.as_str(), seq), (path.display().to_string(), "hurt", 3));
-            }
-            other => panic!("{other}"),
-        }
-    }
-    assert_eq!(journal.read("sound", 0).await.unwrap().len(), 4, "what is sound stays readable");
-    assert_eq!(journal.read("hurt", 3).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

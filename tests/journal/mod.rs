@@ -1,8 +1,7 @@
 //! The journal in SQLite: what it guarantees, through its port.
 
 mod crash;
-mod damage;
-mod full;
+pub mod damage;
 mod golden;
 mod holders;
 mod retention;

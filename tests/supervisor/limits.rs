@@ -1,13 +1,13 @@
 //! Limits, where the kernel lets it; a clear word where not.
 
 use trimtab::domain::workload::Limits;
-use trimtab::protocol::supervisor::{ExitHow, RunState};
+use trimtab::protocol::supervisor::ExitHow;
 
-use super::bed::{Bed, pids_in};
-use crate::support::{PATIENCE, alive, eventually, read};
+use super::bed::Bed;
+use crate::support::{PATIENCE, eventually, read};
 
 /// Skips a test where this machine can't enforce the limits, with the supervisor's own words; there the words are the test.
-fn unenforced(bed: &Bed, limits: &Limits) -> bool {
+pub fn unenforced(bed: &Bed, limits: &Limits) -> bool {
     let mut spec = bed.group("sleep 1000");
     spec.process.limits = limits.clone();
     let limitations = bed.put(&spec, 0).limitations;
@@ -22,7 +22,7 @@ fn unenforced(bed: &Bed, limits: &Limits) -> bool {
 }
 
 /// A script that takes 64 MiB of memory.
-const HOG: &str = "a=x; while [ ${#a} -lt 67108864 ]; do a=$a$a; done; echo ${#a} > \"$OUT/size\"";
+pub const HOG: &str = "a=x; while [ ${#a} -lt 67108864 ]; do a=$a$a; done; echo ${#a} > \"$OUT/size\"";
 
 #[test]
 fn an_app_beyond_its_memory_is_killed_and_the_reason_told() {
@@ -38,43 +38,6 @@ fn an_app_beyond_its_memory_is_killed_and_the_reason_told() {
     assert_eq!(instance.last_exit.unwrap().how, ExitHow::OutOfMemory);
     assert!(instance.message.unwrap().contains("memory limit"));
     assert_eq!(read(bed.out("size")), None);
-}
-
-#[test]
-fn a_run_beyond_its_memory_is_told_apart_from_a_killed_one() {
-    let bed = Bed::start();
-    let limits = Limits { memory: Some(24 << 20), ..Limits::default() };
-    if unenforced(&bed, &limits) {
-        return;
-    }
-    let mut run = bed.run_spec("hog", HOG);
-    run.limits = limits;
-    bed.try_run(&run).unwrap();
-    assert_eq!(bed.run_end("hog").state, RunState::Ended(ExitHow::OutOfMemory));
-    bed.try_run(&bed.run_spec("suicide", "kill -9 $$")).unwrap();
-    assert_eq!(bed.run_end("suicide").state, RunState::Ended(ExitHow::Signal(9)));
-}
-
-#[test]
-fn a_fork_bomb_is_held_and_killed() {
-    let bed = Bed::start();
-    let limits = Limits { pids: Some(20), ..Limits::default() };
-    if unenforced(&bed, &limits) {
-        return;
-    }
-    let mut spec = bed.group(
-        r#"echo $$ > "$OUT/main"; n=0; while [ $n -lt 60 ]; do (echo x >> "$OUT/forks"; exec sleep 1000) & n=$((n+1)); done; echo all >> "$OUT/all"; wait"#,
-    );
-    spec.process.limits = limits;
-    spec.process.stop.grace = trimtab::domain::span::Span::from_millis(100);
-    bed.put(&spec, 1);
-    let main = pids_in(&bed.out("main"), 1)[0];
-    bed.until_first(&spec, "the shell gave up", |instance| instance.last_exit.is_some());
-    assert!(!alive(main));
-    let forks = read(bed.out("forks")).unwrap_or_default().lines().count();
-    assert!(forks < 60 && read(bed.out("all")).is_none(), "{forks} forks");
-    bed.delete(&spec);
-    eventually(PATIENCE, "the group is gone", || bed.groups().groups.is_empty());
 }
 
 #[test]

@@ -5,7 +5,7 @@ pub mod bed;
 mod health;
 mod identity;
 mod lifecycle;
-mod limits;
+pub mod limits;
 mod logs;
 mod protocol;
 mod runs;
