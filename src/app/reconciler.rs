@@ -223,7 +223,8 @@ impl Reconciler {
                     .then(|| UnitEvent::CandidateGone { revision: snapshot.revision.clone(), prune });
                 news.needs_ack = match (rewritten, mass.contains(&id.environment)) {
                     (true, _) => Some(HeldReason::HistoryRewritten),
-                    (_, true) => Some(HeldReason::MassRemoval),
+                    // What is kept anyway need not be looked at.
+                    (_, true) if prune => Some(HeldReason::MassRemoval),
                     _ => None,
                 };
             } else {
