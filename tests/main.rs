@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod adapters;
+mod api;
 mod cli;
 mod e2e;
 mod faults;

@@ -8,6 +8,7 @@ use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::operations::{Follow, UnitFilter};
+use super::page::{MOST, Page};
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
@@ -58,12 +59,22 @@ impl Api {
 
     /// The daemon and its source.
     pub async fn daemon(&self) -> Result<DaemonStatus, ApiError> {
-        self.get("/v1/daemon").await
+        self.get("/api/v1/daemon").await
     }
 
     /// The units that a filter lets through.
     pub async fn units(&self, filter: &UnitFilter) -> Result<Vec<UnitStatus>, ApiError> {
-        self.get(&format!("/v1/units{}", query(filter))).await
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page: Page<UnitStatus> =
+                self.get(&format!("/api/v1/units?limit={MOST}{cursor}{}", query(filter))).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(all),
+            }
+        }
     }
 
     /// One unit.
@@ -105,42 +116,42 @@ impl Api {
         environment: &Name,
         command: &EnvironmentCommand,
     ) -> Result<Done, ApiError> {
-        self.post(&format!("/v1/environments/{environment}/command"), command).await
+        self.post(&format!("/api/v1/environments/{environment}/command"), command).await
     }
 
     /// Plans without doing anything.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Vec<UnitPlan>, ApiError> {
-        self.post("/v1/plan", request).await
+        self.post("/api/v1/plans", request).await
     }
 
     /// Fetches the source now; answers after the fetch.
     pub async fn reconcile(&self) -> Result<Done, ApiError> {
-        self.post("/v1/reconcile", &()).await
+        self.post("/api/v1/reconcile", &()).await
     }
 
     /// Acknowledges that history was rewritten.
     pub async fn ack(&self, request: &AckRequest) -> Result<Done, ApiError> {
-        self.post("/v1/ack", request).await
+        self.post("/api/v1/ack", request).await
     }
 
     /// What is quarantined.
     pub async fn quarantine(&self) -> Result<Vec<QuarantineEntry>, ApiError> {
-        self.get("/v1/quarantine").await
+        self.get("/api/v1/quarantine").await
     }
 
     /// Clears from quarantine.
     pub async fn quarantine_clear(&self, request: &QuarantineClear) -> Result<Done, ApiError> {
-        self.post("/v1/quarantine/clear", request).await
+        self.post("/api/v1/quarantine/clear", request).await
     }
 
     /// What works and what does not.
     pub async fn check(&self) -> Result<Vec<CheckResult>, ApiError> {
-        self.get("/v1/check").await
+        self.get("/api/v1/check").await
     }
 
     /// Waits until something changed after `since`, at most so long.
     pub async fn changes(&self, since: u64, wait: Duration) -> Result<Changes, ApiError> {
-        self.get(&format!("/v1/changes?since={since}&wait={}", wait.as_secs())).await
+        self.get(&format!("/api/v1/changes?since={since}&wait={}", wait.as_secs())).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
@@ -152,12 +163,12 @@ impl Api {
     }
 }
 
-/// A filter as the query of an address: only what is given.
+/// A filter as the rest of a query: only what is given.
 fn query(filter: &UnitFilter) -> String {
     let pairs = [("app", &filter.app), ("environment", &filter.environment), ("target", &filter.target)];
     let given: Vec<_> =
         pairs.into_iter().filter_map(|(key, name)| name.as_ref().map(|name| format!("{key}={name}"))).collect();
-    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+    given.iter().map(|pair| format!("&{pair}")).collect()
 }
 
 fn logs_path(unit: &UnitId, instance: Option<&str>, tail: u32) -> String {
@@ -166,7 +177,7 @@ fn logs_path(unit: &UnitId, instance: Option<&str>, tail: u32) -> String {
 }
 
 fn unit_path(unit: &UnitId) -> String {
-    format!("/v1/units/{unit}")
+    format!("/api/v1/units/{unit}")
 }
 
 #[cfg(test)]
@@ -177,6 +188,6 @@ mod tests {
     fn a_filter_names_only_what_is_given() {
         assert_eq!(query(&UnitFilter::default()), "");
         let filter = UnitFilter { app: "hello".parse().ok(), target: "b".parse().ok(), ..UnitFilter::default() };
-        assert_eq!(query(&filter), "?app=hello&target=b");
+        assert_eq!(query(&filter), "&app=hello&target=b");
     }
 }

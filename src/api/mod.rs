@@ -1,6 +1,14 @@
 //! The daemon's HTTP API: its types, its client, and the one place where requests enter the use cases.
 
+pub mod auth;
 pub mod client;
+pub mod handlers;
+pub mod listen;
+pub mod openapi;
 pub mod operations;
+pub mod page;
+pub mod problem;
+pub mod resources;
+mod schema;
 pub mod server;
 pub mod types;

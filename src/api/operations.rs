@@ -7,14 +7,19 @@ use async_trait::async_trait;
 use http::StatusCode;
 use tokio::sync::mpsc;
 
+use super::page::{Page, Position, unit_key};
+use super::resources::{RolloutDetail, RolloutEntry, RolloutFilter};
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
-    QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
+    QuarantineEntry, Readiness, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
 };
-use crate::domain::id::{Name, UnitId};
+use crate::domain::digest::Digest;
+use crate::domain::id::{Name, RolloutId, UnitId};
+use crate::domain::plan::Plan;
 
 /// Which units an answer is limited to.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct UnitFilter {
     /// Only this app.
     pub app: Option<Name>,
@@ -54,10 +59,22 @@ pub struct Caller(pub String);
 pub trait Operations: Send + Sync {
     /// The daemon and its source.
     async fn daemon(&self) -> DaemonStatus;
-    /// All units that match.
+    /// All units that match, in their order.
     async fn units(&self, filter: &UnitFilter) -> Vec<UnitStatus>;
+    /// One page of [`units`](Self::units).
+    async fn unit_page(&self, filter: &UnitFilter, at: &Position) -> Page<UnitStatus> {
+        at.page(self.units(filter).await, |status| unit_key(&status.unit))
+    }
     /// The rollouts of a unit, newest first.
     async fn history(&self, unit: &UnitId, limit: usize) -> Result<Vec<RolloutSummary>, Problem>;
+    /// The rollouts of all units, newest first.
+    async fn rollouts(&self, filter: &RolloutFilter, at: &Position) -> Page<RolloutEntry>;
+    /// One rollout.
+    async fn rollout(&self, id: &RolloutId) -> Result<RolloutDetail, Problem>;
+    /// The plan of a rollout.
+    async fn stored_plan(&self, digest: &Digest) -> Result<Plan, Problem>;
+    /// What would happen now, for the units that match.
+    async fn plans(&self, filter: &UnitFilter, at: &Position) -> Result<Page<UnitPlan>, Problem>;
     /// The last lines of a unit's instances.
     async fn logs(&self, unit: &UnitId, instance: Option<&str>, tail: u32) -> Result<String, Problem>;
     /// The last lines of a unit's instances, then those that come, in pieces of whole lines, until nobody reads.
@@ -74,7 +91,7 @@ pub trait Operations: Send + Sync {
     /// What would happen.
     async fn plan(&self, request: PlanRequest) -> Result<Vec<UnitPlan>, Problem>;
     /// Asks the source now.
-    async fn reconcile(&self) -> Result<Done, Problem>;
+    async fn reconcile(&self, caller: &Caller) -> Result<Done, Problem>;
     /// Accepts what waits for somebody to look.
     async fn ack(&self, caller: &Caller, request: AckRequest) -> Result<Done, Problem>;
     /// What is quarantined.
@@ -87,6 +104,8 @@ pub trait Operations: Send + Sync {
     async fn changes(&self, since: u64, wait: Duration) -> Changes;
     /// The metrics in Prometheus' text format.
     fn metrics(&self) -> String;
+    /// Whether everything that the daemon depends on is there.
+    async fn ready(&self) -> Readiness;
     /// Whether the daemon makes progress; why not.
     fn healthy(&self) -> Result<(), String>;
 }

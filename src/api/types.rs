@@ -1,22 +1,6 @@
 //! What the daemon answers and takes: the types of its HTTP API, shared with the command line.
 //!
-//! | request | answer |
-//! |---|---|
-//! | `GET /healthz`, `GET /metrics` | text |
-//! | `GET /v1/daemon` | [`DaemonStatus`] |
-//! | `GET /v1/units?app=&environment=&target=` | `Vec<`[`UnitStatus`]`>` |
-//! | `GET /v1/units/{app}/{environment}/{target}` | [`UnitStatus`] |
-//! | `GET /v1/units/{app}/{environment}/{target}/history?limit=` | `Vec<`[`RolloutSummary`]`>`, newest first |
-//! | `GET /v1/units/{app}/{environment}/{target}/logs?instance=&tail=&follow=&known=` | text, a line each: `instance stream line`; with `follow=true` without an end |
-//! | `POST /v1/units/{app}/{environment}/{target}/command` with [`UnitCommand`] | [`Done`] |
-//! | `POST /v1/environments/{environment}/command` with [`EnvironmentCommand`] | [`Done`] |
-//! | `POST /v1/plan` with [`PlanRequest`] | `Vec<`[`UnitPlan`]`>` |
-//! | `POST /v1/reconcile` | [`Done`], after the fetch |
-//! | `POST /v1/ack` with [`AckRequest`] | [`Done`] |
-//! | `GET /v1/quarantine` | `Vec<`[`QuarantineEntry`]`>` |
-//! | `POST /v1/quarantine/clear` with [`QuarantineClear`] | [`Done`] |
-//! | `GET /v1/check` | `Vec<`[`CheckResult`]`>` |
-//! | `GET /v1/changes?since=N&wait=SECONDS` | [`Changes`]: at once when something changed since, else when it does |
+//! What stands where is described by the API itself: `GET /api/v1/openapi.json`.
 //!
 //! An answer that is not a success has a [`Problem`] as its body.
 
@@ -24,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
@@ -32,7 +17,7 @@ use crate::domain::plan::Plan;
 
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(into = "super::problem::Wire", from = "super::problem::Wire")]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
@@ -43,7 +28,7 @@ pub struct Problem {
 }
 
 /// Something was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
     /// What, for people, a line each.
@@ -51,7 +36,7 @@ pub struct Done {
 }
 
 /// The daemon and its source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DaemonStatus {
     /// The version of its build.
@@ -84,7 +69,7 @@ pub struct DaemonStatus {
 }
 
 /// How a unit stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum UnitHealth {
     /// What Git asks for runs, verified.
@@ -108,7 +93,7 @@ pub enum UnitHealth {
 }
 
 /// One unit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnitStatus {
     /// Which.
@@ -140,7 +125,7 @@ pub struct UnitStatus {
 }
 
 /// A desired state by its names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionRef {
     /// The release's version.
@@ -152,7 +137,7 @@ pub struct VersionRef {
 }
 
 /// One reason why a unit is held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldView {
     /// What kind: `quarantined`, `suspended`, `dependsOn`, `wave`, `historyRewritten`, ...
@@ -164,7 +149,7 @@ pub struct HeldView {
 }
 
 /// One group as it runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupView {
     /// Which.
@@ -184,7 +169,7 @@ pub struct GroupView {
 }
 
 /// One instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceView {
     /// Which.
@@ -200,7 +185,7 @@ pub struct InstanceView {
 }
 
 /// A rollout in full.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutView {
     /// The rollout.
@@ -217,7 +202,7 @@ pub struct RolloutView {
 }
 
 /// A rollout in a line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutSummary {
     /// Which.
@@ -252,7 +237,7 @@ impl RolloutSummary {
 }
 
 /// One phase of a rollout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseView {
     /// Its name.
@@ -266,7 +251,7 @@ pub struct PhaseView {
 }
 
 /// One analysis of a rollout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AnalysisView {
     /// Its name.
@@ -278,7 +263,7 @@ pub struct AnalysisView {
 }
 
 /// A rollback.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RollbackView {
     /// Which.
@@ -304,7 +289,7 @@ pub struct RollbackView {
 }
 
 /// What an operator asks of a unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", tag = "command")]
 pub enum UnitCommand {
     /// Ends the present pause; `full`: all that is left of the rollout's waiting.
@@ -336,7 +321,7 @@ pub enum UnitCommand {
 }
 
 /// What an operator asks of an environment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", tag = "command")]
 pub enum EnvironmentCommand {
     /// Stops reconciling all of it.
@@ -346,8 +331,8 @@ pub enum EnvironmentCommand {
 }
 
 /// What to plan.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanRequest {
     /// Only this app.
     #[serde(default)]
@@ -358,13 +343,15 @@ pub struct PlanRequest {
     /// At this commit or branch of the source instead of the newest that was read.
     #[serde(default)]
     pub revision: Option<String>,
-    /// Units that were rendered by the caller (from a work tree), instead of those of a commit.
+    /// Units that were rendered by the caller (from a work tree), instead of those of a commit. Between a command line and a
+    /// daemon of the same version: no part of what the API describes.
     #[serde(default)]
+    #[schema(ignore)]
     pub desired: Option<Vec<DesiredUnit>>,
 }
 
 /// What would happen to one unit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnitPlan {
     /// Which.
@@ -384,8 +371,8 @@ pub struct UnitPlan {
 }
 
 /// What to acknowledge.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AckRequest {
     /// Only this environment; all where none is named.
     #[serde(default)]
@@ -396,7 +383,7 @@ pub struct AckRequest {
 }
 
 /// A quarantined desired state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuarantineEntry {
     /// Whose.
@@ -412,8 +399,8 @@ pub struct QuarantineEntry {
 }
 
 /// Which quarantine to clear.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QuarantineClear {
     /// Whose: the app.
     pub app: Name,
@@ -426,7 +413,7 @@ pub struct QuarantineClear {
 }
 
 /// What `trimtab check` found about one part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckResult {
     /// Which part: `git`, `supervisor`, `router`, `state`.
@@ -440,8 +427,28 @@ pub struct CheckResult {
     pub limitations: Vec<String>,
 }
 
+/// Whether everything that the daemon depends on is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// It is.
+    pub ready: bool,
+    /// Why not, the root cause first.
+    pub reasons: Vec<NotReady>,
+}
+
+/// One reason not to be ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NotReady {
+    /// Which part: `git`, `supervisor`, `router`, `state`, `daemon`.
+    pub part: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
 /// Whether something changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Changes {
     /// Ask with this next time.

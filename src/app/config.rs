@@ -1,11 +1,15 @@
 //! The daemon's configuration: `trimtab.toml`.
 
+pub mod access;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::Name;
 use crate::domain::span::Span;
+use access::TokenSettings;
 
 /// Everything that the daemon is told at its start. Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,6 +91,12 @@ pub struct ApiSettings {
     /// Its file mode, octal: who may reach it may do everything.
     #[serde(default = "default_socket_mode")]
     pub mode: String,
+    /// Where it is served over TCP too, for who has a token; nowhere where this is not given.
+    #[serde(default)]
+    pub listen: Option<SocketAddr>,
+    /// The tokens that are good there.
+    #[serde(default)]
+    pub tokens: Vec<TokenSettings>,
 }
 
 /// `[supervisor]`
@@ -191,7 +201,7 @@ fn default_age() -> Span {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        ApiSettings { socket: default_api_socket(), mode: default_socket_mode() }
+        ApiSettings { socket: default_api_socket(), mode: default_socket_mode(), listen: None, tokens: Vec::new() }
     }
 }
 
@@ -273,6 +283,12 @@ impl Config {
         if self.retention.age < Span::from_secs(3_600) {
             return Err("[retention] age is below one hour: too short to tell what happened just now".into());
         }
+        for token in &self.api.tokens {
+            token.check()?;
+            if self.api.tokens.iter().filter(|other| other.name == token.name).count() > 1 {
+                return Err(format!("[[api.tokens]] {} is there twice", token.name));
+            }
+        }
         if self.removal.percent > 100 {
             return Err("[removal] percent is above 100".into());
         }
@@ -286,6 +302,9 @@ impl Config {
         let all = paths.into_iter().chain(optional.into_iter().flatten()).chain(&mut self.router.sockets);
         for path in all {
             *path = folder.join(&*path);
+        }
+        for token in &mut self.api.tokens {
+            token.resolve(folder);
         }
         let url = &self.source.url;
         if url.starts_with("./") || url.starts_with("../") {

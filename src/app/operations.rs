@@ -18,12 +18,16 @@ use super::view;
 use super::world::World;
 use crate::api::operations::{Caller, Follow, Operations, UnitFilter};
 use crate::api::operations::{problem, unknown_unit};
+use crate::api::page::{Page, Position};
+use crate::api::resources::{RolloutDetail, RolloutEntry, RolloutFilter};
 use crate::api::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
-    QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
+    QuarantineEntry, Readiness, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
 };
-use crate::domain::id::{Name, UnitId};
+use crate::domain::digest::Digest;
+use crate::domain::id::{Name, RolloutId, UnitId};
 use crate::domain::installation::InstallationEvent;
+use crate::domain::plan::Plan;
 use crate::domain::unit::state::UnitState;
 
 /// The daemon, as its API sees it.
@@ -45,11 +49,11 @@ impl Daemon {
         self.shared.registry.get(id).ok_or_else(|| unknown_unit(id))
     }
 
-    fn matching(&self, filter: &UnitFilter) -> Vec<Arc<Unit>> {
+    pub(super) fn matching(&self, filter: &UnitFilter) -> Vec<Arc<Unit>> {
         self.shared.registry.all().into_iter().filter(|unit| filter.matches(unit.id())).collect()
     }
 
-    async fn status(&self, unit: &Unit, glance: &Glance) -> UnitStatus {
+    pub(super) async fn status(&self, unit: &Unit, glance: &Glance) -> UnitStatus {
         let mut known = BTreeMap::new();
         for digest in view::wanted(&glance.state) {
             if let Ok(desired) = self.world.blobs.desired(&digest).await {
@@ -68,7 +72,7 @@ impl Daemon {
 }
 
 /// What was removed and is no longer there is not shown.
-fn is_shown(state: &UnitState) -> bool {
+pub(super) fn is_shown(state: &UnitState) -> bool {
     let to_go = state.effective.as_ref().is_some_and(|effective| effective.rendered.is_none());
     // Until `Removed` is recorded, what was verified last is still there.
     let gone = to_go && state.last_verified.is_none();
@@ -110,6 +114,26 @@ impl Operations for Daemon {
             }
         }
         all
+    }
+
+    async fn unit_page(&self, filter: &UnitFilter, at: &Position) -> Page<UnitStatus> {
+        self.page_of_units(filter, at).await
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter, at: &Position) -> Page<RolloutEntry> {
+        self.page_of_rollouts(filter, at).await
+    }
+
+    async fn rollout(&self, id: &RolloutId) -> Result<RolloutDetail, Problem> {
+        self.rollout_by_id(id).await
+    }
+
+    async fn stored_plan(&self, digest: &Digest) -> Result<Plan, Problem> {
+        self.plan_by_digest(digest).await
+    }
+
+    async fn plans(&self, filter: &UnitFilter, at: &Position) -> Result<Page<UnitPlan>, Problem> {
+        self.page_of_plans(filter, at).await
     }
 
     async fn history(&self, unit: &UnitId, limit: usize) -> Result<Vec<RolloutSummary>, Problem> {
@@ -195,7 +219,7 @@ impl Operations for Daemon {
         self.plan_units(request).await
     }
 
-    async fn reconcile(&self) -> Result<Done, Problem> {
+    async fn reconcile(&self, _caller: &Caller) -> Result<Done, Problem> {
         let moved = self.reconciler.pass().await.map_err(|error| unavailable(&error))?;
         self.shared.registry.wake_all();
         self.shared.record_rollbacks.notify_one();
@@ -277,6 +301,10 @@ impl Operations for Daemon {
         let known = BTreeMap::new();
         let statuses: Vec<_> = shown.map(|(id, glance)| view::status(&id, &glance, &known, false)).collect();
         self.world.telemetry.render(&statuses)
+    }
+
+    async fn ready(&self) -> Readiness {
+        self.readiness().await
     }
 
     fn healthy(&self) -> Result<(), String> {

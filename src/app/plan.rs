@@ -17,7 +17,7 @@ use crate::domain::id::{Revision, UnitId};
 use crate::domain::unit::state::{UnitState, Wants};
 
 /// What each unit is asked to be; `None`: nothing any more.
-type Asked = BTreeMap<UnitId, Option<Arc<DesiredUnit>>>;
+pub(super) type Asked = BTreeMap<UnitId, Option<Arc<DesiredUnit>>>;
 
 impl Daemon {
     /// Plans what a request asks about.
@@ -39,7 +39,7 @@ impl Daemon {
     }
 
     /// What the newest head asks for; for units that can't be rendered now, nothing is said.
-    async fn asked_by_head(&self) -> Result<Asked, Problem> {
+    pub(super) async fn asked_by_head(&self) -> Result<Asked, Problem> {
         let mut asked = Asked::new();
         for unit in self.shared.registry.all() {
             match unit.glance().state.candidate.as_ref().map(|candidate| candidate.wants.clone()) {
@@ -85,7 +85,7 @@ impl Daemon {
         resolved.map_err(|error| problem(StatusCode::NOT_FOUND, "notFound", error.to_string()))
     }
 
-    async fn unit_plan(
+    pub(super) async fn unit_plan(
         &self,
         id: UnitId,
         desired: Option<Arc<DesiredUnit>>,

@@ -12,14 +12,17 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use trimtab::api::operations::problem;
 use trimtab::api::operations::{Caller, Follow, Operations, UnitFilter};
+use trimtab::api::page::{Page, Position, unit_key};
+use trimtab::api::resources::{RolloutDetail, RolloutEntry, RolloutFilter};
 use trimtab::api::server;
 use trimtab::api::types::{
     AckRequest, AnalysisView, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, GroupView, HeldView,
-    InstanceView, PhaseView, PlanRequest, Problem, QuarantineClear, QuarantineEntry, RollbackView, RolloutSummary,
-    RolloutView, UnitCommand, UnitHealth, UnitPlan, UnitStatus, VersionRef,
+    InstanceView, PhaseView, PlanRequest, Problem, QuarantineClear, QuarantineEntry, Readiness, RollbackView,
+    RolloutSummary, RolloutView, UnitCommand, UnitHealth, UnitPlan, UnitStatus, VersionRef,
 };
 use trimtab::domain::digest::Digest;
-use trimtab::domain::id::{Epoch, Name, Revision, UnitId};
+use trimtab::domain::id::{Epoch, Name, Revision, RolloutId, UnitId};
+use trimtab::domain::plan::Plan;
 
 /// Twelve o'clock: what relative times are told from.
 pub fn noon() -> Timestamp {
@@ -159,6 +162,7 @@ pub struct Canned {
     pub checks: Vec<CheckResult>,
     pub logs: String,
     pub history: Vec<RolloutSummary>,
+    pub rollouts: Vec<RolloutEntry>,
     pub quarantine: Vec<QuarantineEntry>,
     /// How commands fail, by unit.
     pub refuse: BTreeMap<String, (u16, &'static str)>,
@@ -175,6 +179,7 @@ impl Canned {
             checks: Vec::new(),
             logs: String::new(),
             history: Vec::new(),
+            rollouts: Vec::new(),
             quarantine: Vec::new(),
             refuse: BTreeMap::new(),
             commands: Mutex::default(),
@@ -202,6 +207,31 @@ impl Operations for Canned {
         let rollout = units.iter().find(|known| known.unit == *unit).and_then(|known| known.rollout.as_ref());
         let ended = rollout.map(|rollout| rollout.summary.clone()).filter(|summary| summary.ended.is_some());
         Ok(ended.into_iter().chain(self.history.iter().cloned()).take(limit).collect())
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter, at: &Position) -> Page<RolloutEntry> {
+        let mut all: Vec<RolloutEntry> = self.rollouts.clone();
+        all.sort_by(|a, b| b.summary.id.cmp(&a.summary.id));
+        all.retain(|entry| filter.matches(&entry.unit, !entry.summary.is_over()));
+        at.page_down(all, |entry| entry.summary.id.as_str().into())
+    }
+
+    async fn rollout(&self, id: &RolloutId) -> Result<RolloutDetail, Problem> {
+        let found = self.rollouts.iter().find(|entry| entry.summary.id == *id).cloned();
+        let found = found.ok_or_else(|| problem(StatusCode::NOT_FOUND, "notFound", "there is no such rollout"))?;
+        let summary = found.summary;
+        let rollout = RolloutView { summary, phases: Vec::new(), analyses: Vec::new(), waits: None, until: None };
+        Ok(RolloutDetail { unit: found.unit, rollout })
+    }
+
+    async fn stored_plan(&self, digest: &Digest) -> Result<Plan, Problem> {
+        let plan = self.plans.iter().filter_map(|plan| plan.plan.clone()).find(|plan| plan.digest() == *digest);
+        plan.ok_or_else(|| problem(StatusCode::NOT_FOUND, "notFound", "there is no such plan"))
+    }
+
+    async fn plans(&self, filter: &UnitFilter, at: &Position) -> Result<Page<UnitPlan>, Problem> {
+        let meant = self.plans.iter().filter(|plan| filter.matches(&plan.unit)).cloned();
+        Ok(at.page(meant, |plan| unit_key(&plan.unit)))
     }
 
     async fn logs(&self, _unit: &UnitId, instance: Option<&str>, _tail: u32) -> Result<String, Problem> {
@@ -237,7 +267,7 @@ impl Operations for Canned {
         Ok(self.plans.iter().filter(meant).cloned().collect())
     }
 
-    async fn reconcile(&self) -> Result<Done, Problem> {
+    async fn reconcile(&self, _caller: &Caller) -> Result<Done, Problem> {
         Ok(self.told("reconcile".into()))
     }
 
@@ -267,6 +297,10 @@ impl Operations for Canned {
 
     fn metrics(&self) -> String {
         String::new()
+    }
+
+    async fn ready(&self) -> Readiness {
+        Readiness { ready: true, reasons: Vec::new() }
     }
 
     fn healthy(&self) -> Result<(), String> {

@@ -1,0 +1,32 @@
+//! The description of the API (OpenAPI 3.1), gathered from the handlers.
+
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+
+/// What is said of the API as a whole.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "trimtab",
+        description = "What runs, what is held and why, and what operators may ask. Over TCP a request takes \
+            `Authorization: Bearer TOKEN`; over the Unix socket none. Every failure is `application/problem+json`. Lists come in \
+            pages: give `next` of a page as `cursor` of the following request.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "daemon", description = "The daemon itself."),
+        (name = "fleet", description = "Environments, apps, releases, units."),
+        (name = "rollouts", description = "Rollouts and plans."),
+        (name = "commands", description = "What changes something. Recorded in the audit log before it is done."),
+    ),
+    security(("token" = [])),
+)]
+struct Base;
+
+/// The description without its routes.
+pub fn base() -> utoipa::openapi::OpenApi {
+    let mut base = Base::openapi();
+    let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    base.components.get_or_insert_default().add_security_scheme("token", scheme);
+    base
+}
