@@ -8,7 +8,7 @@ use super::types::Problem;
 use crate::domain::id::UnitId;
 
 /// The most items of a page.
-pub const MOST: u32 = 500;
+pub const MOST: u32 = 1000;
 /// The items of a page where nothing is asked for.
 const USUAL: u32 = 100;
 
@@ -27,7 +27,7 @@ pub struct Page<T> {
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// At most so many items.
-    #[param(minimum = 1, maximum = 500, default = 100)]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<u32>,
     /// `next` of the page before. Opaque.
     #[param(pattern = "^([0-9a-f]{2})+$", max_length = 1024)]
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_no_page_is_refused() {
         for (limit, cursor) in
-            [(Some(0), None), (Some(501), None), (None, Some("xyz")), (None, Some("")), (None, Some("AB"))]
+            [(Some(0), None), (Some(1001), None), (None, Some("xyz")), (None, Some("")), (None, Some("AB"))]
         {
             let query = PageQuery { limit, cursor: cursor.map(str::to_owned) };
             assert_eq!(Position::try_from(query).unwrap_err().status, 400);
