@@ -98,17 +98,12 @@ pub async fn optional(world: &World, artifact: Option<&ArtifactRef>) -> Result<O
 
 async fn set_traffic(world: &World, which: Which, traffic: &TrafficSet) -> Result<(), PerformError> {
     let desired = world.blobs.desired(&traffic.route).await?;
-    let backends = traffic
-        .backends
-        .iter()
-        .map(|(group, backend)| (group.clone(), (backend.weight, backend.endpoints.clone())))
-        .collect();
     let request = SetTraffic {
         rendered: traffic.route.clone(),
         desired: desired.as_ref().clone(),
         kind: which,
         hold: traffic.hold,
-        backends,
+        backends: traffic.backends.clone(),
     };
     Ok(world.traffic.set(world.epoch, &request).await?)
 }

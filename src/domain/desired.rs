@@ -12,8 +12,10 @@ use super::analysis::Analysis;
 use super::digest::Digest;
 use super::hook::Hooks;
 use super::id::{GroupId, Name, UnitId};
+use super::route::{Tester, Upstream};
 use super::span::Span;
 use super::strategy::Strategy;
+use super::tls::Tls;
 use super::workload::{Health, Workload};
 
 /// The version of the rendered form, the prefix of its digests.
@@ -100,6 +102,15 @@ pub struct Route {
     pub drain: Span,
     /// How long the answer's head may take.
     pub timeout: Span,
+    /// TLS at the listener; `None`: none. What the environment says of the listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// What instances are spoken to in.
+    #[serde(default, skip_serializing_if = "Upstream::is_default")]
+    pub upstream: Upstream,
+    /// Requests that go to a new version as soon as it is there, whatever its share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub testers: Vec<Tester>,
 }
 
 /// When a rollout is taken back without anybody asking.

@@ -26,6 +26,7 @@ pub mod rollout;
 pub mod route;
 pub mod span;
 pub mod strategy;
+pub mod tls;
 pub mod unit;
 pub mod verdict;
 pub mod workload;

@@ -115,6 +115,9 @@ pub struct ObservedBackend {
     pub weight: u32,
     /// Its instances' ids and addresses.
     pub endpoints: BTreeMap<String, SocketAddr>,
+    /// Testers' requests go to it, whatever its weight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub testers: bool,
 }
 
 /// A hook's or script's run.

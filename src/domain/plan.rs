@@ -187,6 +187,9 @@ pub struct BackendGoal {
     pub weight: u32,
     /// Traffic goes to the slots below this number.
     pub slots: u32,
+    /// Testers' requests go to it, whatever its weight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub testers: bool,
 }
 
 /// A hook that a phase runs.

@@ -9,6 +9,7 @@ use super::desired::DesiredUnit;
 use super::digest::Digest;
 use super::span::Span;
 use super::strategy::Strategy;
+use super::tls::Tls;
 use super::workload::{Check, Probe};
 
 /// Everything of a route but its backends and its hold. A data plane's adapter builds the same from what is in force and
@@ -31,6 +32,83 @@ pub struct RouteSettings {
     pub drain: Span,
     /// How long the answer's head may take.
     pub timeout: Span,
+    /// TLS at the listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// What instances are spoken to in.
+    #[serde(default, skip_serializing_if = "Upstream::is_default")]
+    pub upstream: Upstream,
+    /// Requests that go to the new version whatever its share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub testers: Vec<Tester>,
+}
+
+/// The most kinds of request that go to a new version.
+pub const MAX_TESTERS: usize = 16;
+
+/// What a request must carry to go to the new version: a header or a cookie of this very value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Tester {
+    /// A header.
+    Header {
+        /// Its name, in lower case.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// A cookie.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+impl Tester {
+    /// Checks what a request can carry at all.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let (kind, name, value) = match self {
+            Tester::Header { name, value } => ("header", name, value),
+            Tester::Cookie { name, value } => ("cookie", name, value),
+        };
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if !(1..=128).contains(&name.len()) || !name.bytes().all(token) {
+            return Err(format!("{name:?} is no {kind}'s name: use letters, digits, `-`, `_` and `.`, at most 128"));
+        }
+        let reserved = ["host", "connection", "content-length", "transfer-encoding", "cookie", "upgrade", "te"];
+        if kind == "header" && reserved.contains(&name.to_ascii_lowercase().as_str()) {
+            return Err(format!("the header {name} says something else already: choose one of your own"));
+        }
+        let fits = (1..=256).contains(&value.len())
+            && value.bytes().all(|byte| byte.is_ascii_graphic() || (byte == b' ' && kind == "header"))
+            && value.trim() == value
+            && (kind == "header" || !value.contains([';', ',', '"']));
+        fits.then_some(())
+            .ok_or_else(|| format!("{value:?} can't be a {kind}'s value: use 1 to 256 visible characters"))
+    }
+}
+
+/// What instances are spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Upstream {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, from the first byte on.
+    Http2,
+}
+
+impl Upstream {
+    /// Whether it is what is taken where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Upstream::default()
+    }
 }
 
 impl RouteSettings {
@@ -50,6 +128,9 @@ impl RouteSettings {
             probe: desired.health.readiness.clone().filter(|probe| !matches!(probe.check, Check::Exec { .. })),
             drain: route.drain,
             timeout: route.timeout,
+            tls: route.tls.clone(),
+            upstream: route.upstream,
+            testers: if which == Which::Main { route.testers.clone() } else { Vec::new() },
         })
     }
 

@@ -1,7 +1,6 @@
 //! What carries the traffic: a set of data planes that must all confirm.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -12,7 +11,7 @@ use crate::domain::{
     desired::DesiredUnit,
     digest::Digest,
     id::{Epoch, GroupId, UnitId},
-    observed::{ObservedTraffic, Seen},
+    observed::{ObservedBackend, ObservedTraffic, Seen},
     span::Span,
 };
 
@@ -62,8 +61,8 @@ pub struct SetTraffic {
     pub rendered: Digest,
     /// Which route.
     pub kind: RouteKind,
-    /// The groups: weight, and endpoints by instance id.
-    pub backends: BTreeMap<GroupId, (u32, BTreeMap<String, SocketAddr>)>,
+    /// The groups: weight, instances, and whether testers go there.
+    pub backends: BTreeMap<GroupId, ObservedBackend>,
     /// Requests wait so long; `None`: they do not.
     pub hold: Option<Span>,
 }

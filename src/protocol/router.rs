@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::Markers;
 use crate::domain::{
     id::{Epoch, GroupId},
+    route::{Tester, Upstream},
     span::Span,
+    tls::Tls,
     workload::Probe,
 };
 
@@ -64,6 +66,15 @@ pub struct RouteConfig {
     pub drain: Span,
     /// How long the answer's head may take.
     pub timeout: Span,
+    /// TLS at the listener. It speaks TLS as soon as one of its routes asks for it, with the certificates of all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// What instances are spoken to in.
+    #[serde(default, skip_serializing_if = "Upstream::is_default")]
+    pub upstream: Upstream,
+    /// Requests that go to the group marked for testers, whatever its weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub testers: Vec<Tester>,
 }
 
 /// One versioned group and where its instances listen.
@@ -76,6 +87,9 @@ pub struct Backend {
     pub weight: u32,
     /// Its instances. A group of positive weight without endpoints is refused as invalid, unless the route holds.
     pub endpoints: Vec<Endpoint>,
+    /// Testers' requests go here, also at weight 0; at most one group is marked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub testers: bool,
 }
 
 /// One instance.

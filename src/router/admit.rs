@@ -16,6 +16,7 @@ use super::headers;
 use super::hold::Place;
 use super::route::{Group, Route};
 use super::table::Table;
+use crate::domain::route::Tester;
 use crate::protocol::router::EndpointHealth;
 
 /// How long a request waits for the first verdict on endpoints that were not seen yet, before it tries one.
@@ -157,7 +158,8 @@ impl Gate {
                 };
             }
             let ticket = route.shared.ticket.fetch_add(1, Relaxed);
-            let stuck = stuck(route, ask.headers);
+            let tests = tester(route, ask.headers);
+            let stuck = tests.or_else(|| stuck(route, ask.headers));
             let Some(drawn) = stuck.or_else(|| balance::draw(&route.groups, balance::point(ticket))) else {
                 return Step::Out(Refused::NoEndpoint);
             };
@@ -172,10 +174,27 @@ impl Gate {
             }
             let endpoint = route.groups[group].endpoints[target].clone();
             endpoint.enter();
-            let set_cookie = route.config.sticky.is_some() && stuck != Some(group);
+            // A tester goes where it asks to each time; a cookie would keep it there.
+            let set_cookie = route.config.sticky.is_some() && stuck != Some(group) && tests.is_none();
             Step::In(Ticket { route: route.clone(), group, endpoint, worker: ask.worker, set_cookie })
         })
     }
+}
+
+/// The group for testers, if the request is one's and some endpoint there can serve; otherwise it is a request like any other.
+fn tester(route: &Route, headers: &HeaderMap) -> Option<usize> {
+    if route.config.testers.is_empty() {
+        return None;
+    }
+    let group = route.groups.iter().position(|group| group.testers)?;
+    let serves = |endpoint: &Arc<Endpoint>| endpoint.health() != EndpointHealth::Down;
+    let asks = route.config.testers.iter().any(|tester| match tester {
+        Tester::Header { name, value } => {
+            headers.get_all(name).iter().any(|found| found.as_bytes().trim_ascii() == value.as_bytes())
+        }
+        Tester::Cookie { name, value } => headers::cookie(headers, name) == Some(value),
+    });
+    (asks && route.groups[group].endpoints.iter().any(serves)).then_some(group)
 }
 
 /// The group that a client was sent to before, if it still gets requests.

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::SendRequest;
 
 use super::admit::Ticket;
+use super::pool::Sender;
 
 /// How far a client has come with sending its body.
 #[derive(Debug)]
@@ -134,19 +134,20 @@ pub enum ResponseBody {
 #[derive(Debug)]
 pub struct Lease {
     ticket: Ticket,
-    sender: SendRequest<RequestBody>,
+    sender: Sender,
 }
 
 impl Lease {
     /// Binds a connection to the request that it serves.
-    pub fn new(ticket: Ticket, sender: SendRequest<RequestBody>) -> Self {
+    pub fn new(ticket: Ticket, sender: Sender) -> Self {
         Lease { ticket, sender }
     }
 
     /// The answer has come in whole: the connection can serve again.
     pub fn complete(self) {
         let Lease { ticket, sender } = self;
-        if !ticket.endpoint.draining() {
+        // One of HTTP/2 lies there already.
+        if !ticket.endpoint.draining() && !sender.is_http2() {
             ticket.endpoint.pool.put(ticket.worker, sender);
         }
     }

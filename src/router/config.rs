@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::domain::route::{MAX_TESTERS, Tester};
+use crate::domain::tls;
 use crate::domain::workload::{Check, Probe};
 use crate::protocol::router::{Backend, RouteConfig};
 
@@ -58,15 +60,25 @@ fn check(route: &mut RouteConfig) -> Result<(), String> {
     if let Some(probe) = &route.probe {
         check_probe(probe)?;
     }
+    if let Some(tls) = &route.tls {
+        tls::check(tls)?;
+    }
+    if route.testers.len() > MAX_TESTERS {
+        return Err(format!("it has {} kinds of testers, the most is {MAX_TESTERS}", route.testers.len()));
+    }
+    route.testers.iter().try_for_each(Tester::check)?;
     check_backends(&route.backends, route.hold.is_some())
 }
 
 fn check_backends(backends: &[Backend], holds: bool) -> Result<(), String> {
+    if backends.iter().filter(|backend| backend.testers).count() > 1 {
+        return Err("more than one group is marked for testers".into());
+    }
     if backends.len() > MAX_BACKENDS {
         return Err(format!("it has {} groups, the most is {MAX_BACKENDS}", backends.len()));
     }
     let mut groups = BTreeSet::new();
-    for Backend { group, weight, endpoints } in backends {
+    for Backend { group, weight, endpoints, .. } in backends {
         if !is_token(group.as_str()) {
             return Err(format!("group {group:?} is no id: use letters, digits, `-`, `_` and `.`, at most 128"));
         }

@@ -15,7 +15,7 @@ use super::store::{State, Store};
 use super::succession::{Predecessor, Residue, Word};
 use super::table::Table;
 use super::worker::Workers;
-use super::{config, probe};
+use super::{config, probe, tls};
 use crate::domain::id::Epoch;
 use crate::domain::span::Span;
 use crate::protocol::router::{PutRoute, RouteConfig, RouteStatus};
@@ -60,7 +60,7 @@ impl Control {
         for (key, config) in &state.routes {
             let change = Route::next(config.clone(), None, plane.limits.workers);
             for endpoint in &change.unprobed {
-                probe::start(endpoint, config.probe.clone());
+                probe::start(endpoint, config.probe.clone(), config.upstream);
             }
             routes.insert(key.clone(), change.route);
         }
@@ -70,6 +70,7 @@ impl Control {
         let inner = Mutex::new(Inner { store, state, listeners });
         let control = Arc::new(Control { plane, inner, predecessor: Mutex::default(), left: AtomicBool::new(false) });
         let mut inner = control.inner.lock().await;
+        control.take_certificates(&inner.state).await;
         let complete = inner.listen_all();
         inner.keep_needed();
         drop(inner);
@@ -121,7 +122,42 @@ impl Control {
     pub async fn limitations(&self) -> Vec<String> {
         let inner = self.inner.lock().await;
         let missing = inner.needed().into_iter().filter(|address| !inner.listeners.has(*address));
-        missing.map(|address| format!("{address} can't be listened on yet; it is tried every second")).collect()
+        let unbound = missing.map(|address| format!("{address} can't be listened on yet; it is tried every second"));
+        unbound.chain(self.plane.tls.limitations(std::time::SystemTime::now())).collect()
+    }
+
+    /// Takes in certificates that were changed on disk.
+    pub async fn refresh_certificates(&self) {
+        let inner = self.inner.lock().await;
+        if !self.left() {
+            self.take_certificates(&inner.state).await;
+        }
+    }
+
+    /// Takes in the certificates of a configuration. Under the lock of `inner`, so that it is one at a time.
+    async fn take_certificates(&self, state: &State) {
+        let needed = tls::needed(state.routes.values().map(|route| (route.listen, route.tls.as_ref())));
+        let plane = self.plane.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || plane.tls.refresh(&needed)).await {
+            tracing::error!(%error, "certificates could not be looked at");
+        }
+    }
+
+    /// Refuses a route whose certificates can't be used, before anything is changed.
+    async fn check_certificates(&self, route: &RouteConfig) -> Result<(), ErrorBody> {
+        let Some(tls) = route.tls.clone() else { return Ok(()) };
+        let plane = self.plane.clone();
+        let checked =
+            tokio::task::spawn_blocking(move || plane.tls.check(&tls).map_err(|error| error.to_string())).await;
+        let reason = match checked {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(reason)) => reason,
+            Err(error) => error.to_string(),
+        };
+        Err(refuse(
+            ErrorCode::Failed,
+            format!("route {:?}: the listener {} has no usable certificate: {reason}", route.key, route.listen),
+        ))
     }
 
     /// All routes, with what a predecessor still has of them.
@@ -205,9 +241,13 @@ impl Control {
         let mut state = inner.state.clone();
         state.epoch = put.epoch;
         state.routes.insert(key.to_owned(), config.clone());
+        self.check_certificates(&config).await?;
+        // Before the address is listened at: never plain text where TLS is asked for.
+        self.take_certificates(&state).await;
         inner.listeners.ensure(config.listen).map_err(|error| refuse(ErrorCode::Failed, error.to_string()))?;
         if let Err(error) = inner.save(state).await {
             inner.keep_needed();
+            self.take_certificates(&inner.state).await;
             return Err(error);
         }
         let change = Word::Change { key: key.to_owned(), route: Some(Box::new(config.clone())) };
@@ -230,6 +270,7 @@ impl Control {
         self.tell_predecessor(&Word::Change { key: key.to_owned(), route: None }).await;
         self.enforce(key, None);
         inner.keep_needed();
+        self.take_certificates(&inner.state).await;
         Ok(())
     }
 
@@ -266,7 +307,7 @@ impl Control {
         }
         if let Some(after) = &after {
             for endpoint in unprobed {
-                probe::start(&endpoint, after.config.probe.clone());
+                probe::start(&endpoint, after.config.probe.clone(), after.config.upstream);
             }
         }
         if let Some(before) = before

@@ -65,10 +65,11 @@ fn connection_options(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     (!named.is_empty()).then_some(named)
 }
 
-/// Makes a client's headers those of the router's own request. `client` is the client's address, `host` what it asked for.
+/// Makes a client's headers those of the router's own request. `client` is the client's address, `secure` whether it came under
+/// TLS, `host` what it asked for.
 ///
 /// `X-Forwarded-For` is added to what is there; the other two are set, because the router is where clients arrive.
-pub fn to_upstream(headers: &mut HeaderMap, client: &HeaderValue, host: Option<HeaderValue>) {
+pub fn to_upstream(headers: &mut HeaderMap, client: &HeaderValue, secure: bool, host: Option<HeaderValue>) {
     let trailers = headers.get(header::TE).is_some_and(takes_trailers);
     strip_hop(headers);
     if trailers {
@@ -90,11 +91,26 @@ pub fn to_upstream(headers: &mut HeaderMap, client: &HeaderValue, host: Option<H
         }
     };
     headers.insert(FORWARDED_FOR, chain);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }));
     match host {
         Some(host) => headers.insert(FORWARDED_HOST, host),
         None => headers.remove(FORWARDED_HOST),
     };
+}
+
+/// Puts a client's cookies into one header: HTTP/2 may tell each by itself, HTTP/1.1 may not (RFC 9113, 8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut values = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (values.next(), values.next()) else { return };
+    let mut joined = [first.as_bytes(), second.as_bytes()].join(&b"; "[..]);
+    for value in values {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(value.as_bytes());
+    }
+    // Parts that were values make a value.
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 /// Makes an instance's headers those of the router's own answer. How the body is framed is decided anew for the client.
@@ -146,7 +162,7 @@ mod tests {
             ("content-length", "3"),
             ("x-kept", "1"),
         ]);
-        to_upstream(&mut headers, &HeaderValue::from_static("10.0.0.1"), Some(HeaderValue::from_static("a")));
+        to_upstream(&mut headers, &HeaderValue::from_static("10.0.0.1"), false, Some(HeaderValue::from_static("a")));
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
@@ -159,7 +175,7 @@ mod tests {
     #[test]
     fn te_without_trailers_goes() {
         let mut headers = map(&[("te", "gzip")]);
-        to_upstream(&mut headers, &HeaderValue::from_static("::1"), None);
+        to_upstream(&mut headers, &HeaderValue::from_static("::1"), false, None);
         assert!(!headers.contains_key("te"));
     }
 
@@ -171,11 +187,26 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "bank.example"),
         ]);
-        to_upstream(&mut headers, &HeaderValue::from_static("3.3.3.3"), Some(HeaderValue::from_static("here")));
+        to_upstream(&mut headers, &HeaderValue::from_static("3.3.3.3"), false, Some(HeaderValue::from_static("here")));
         assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 3.3.3.3");
         assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "here");
+    }
+
+    #[test]
+    fn cookies_that_came_apart_are_one_header_again() {
+        let mut headers = map(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+        let mut one = map(&[("cookie", "a=1")]);
+        join_cookies(&mut one);
+        assert_eq!(one["cookie"], "a=1");
+        assert!(!{
+            let mut none = map(&[]);
+            join_cookies(&mut none);
+            none.contains_key("cookie")
+        });
     }
 
     #[test]

@@ -154,7 +154,8 @@ async fn accept(ready: AsyncFd<Arc<TcpListener>>, listener: SocketAddr, plane: A
             Err(_would_block) => {}
             Ok(Ok((stream, peer))) => {
                 if stream.set_nonblocking(true).is_ok() {
-                    workers.give(Accepted { stream, peer, listener, permit });
+                    let tls = plane.tls.at(listener);
+                    workers.give(Accepted { stream, peer, listener, permit, tls });
                 }
             }
             Ok(Err(error)) if is_exhausted(&error) => {

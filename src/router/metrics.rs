@@ -1,6 +1,7 @@
 //! The measurements as text in the format of Prometheus.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
 use super::plane::Plane;
 use crate::protocol::router::{EndpointHealth, GroupStats, RouteStatus, latency_buckets_ms};
@@ -24,7 +25,10 @@ pub fn text(plane: &Plane) -> String {
 fn write_all(out: &mut String, plane: &Plane, routes: &[RouteStatus]) -> std::fmt::Result {
     head(out, "trimtab_router_connections", "gauge", "Client connections that are open.")?;
     writeln!(out, "trimtab_router_connections {}", plane.connections())?;
+    head(out, "trimtab_router_tunnels", "gauge", "Connections that another protocol took over (WebSocket), open now.")?;
+    writeln!(out, "trimtab_router_tunnels {}", plane.tunnels.load(Ordering::Relaxed))?;
     plane.refusals.write(out);
+    plane.tls.write(out);
 
     head(out, "trimtab_router_held", "gauge", "Requests that wait because their route holds.")?;
     for status in routes {
@@ -106,7 +110,7 @@ fn labels(status: &RouteStatus, group: &str) -> String {
 }
 
 /// A label's value with what the format asks to be escaped.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

@@ -19,6 +19,8 @@ mod admin;
 mod admit;
 mod balance;
 mod body;
+mod certificate;
+mod client;
 mod config;
 mod control;
 mod endpoint;
@@ -42,6 +44,10 @@ mod succession;
 mod table;
 #[cfg(test)]
 mod testing;
+mod tls;
+mod tunnel;
+mod validity;
+mod wire;
 mod worker;
 
 pub use run::{Options, RunError, run};

@@ -1,13 +1,14 @@
 //! What all parts of a running router share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
 use super::admit::Gate;
 use super::refusal::Refusals;
 use super::signal::Signal;
+use super::tls;
 use super::worker::Limits;
 
 /// The data plane: what requests look at.
@@ -27,7 +28,12 @@ pub struct Plane {
     pub closing: Arc<Signal>,
     /// Client connections that are open.
     pub connections: AtomicUsize,
-    leaving: AtomicBool,
+    /// Fired when the router leaves.
+    pub leaving_signal: Arc<Signal>,
+    /// Listeners that speak TLS.
+    pub tls: tls::Listeners,
+    /// Connections that were taken over by another protocol and are open.
+    pub tunnels: AtomicUsize,
 }
 
 impl Plane {
@@ -40,19 +46,21 @@ impl Plane {
             permits: Arc::new(Semaphore::new(limits.max_connections)),
             closing: Arc::default(),
             connections: AtomicUsize::new(0),
-            leaving: AtomicBool::new(false),
+            leaving_signal: Arc::default(),
+            tls: tls::Listeners::default(),
+            tunnels: AtomicUsize::new(0),
             limits,
         }
     }
 
     /// Whether the router is leaving: each answer closes its connection.
     pub fn leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        self.leaving_signal.is_fired()
     }
 
     /// From now on each answer closes its connection.
     pub fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
+        self.leaving_signal.fire();
     }
 
     /// Client connections that are open.

@@ -8,13 +8,15 @@ use std::sync::Mutex;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::body::RequestBody;
 use super::endpoint::Endpoint;
-use super::signal::lock;
+use super::signal::{Fired, lock};
+use crate::domain::route::Upstream;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,6 +29,8 @@ const SURE: Duration = Duration::from_secs(1);
 const MAX_IDLE: usize = 1_024;
 /// The largest head of an answer.
 const MAX_HEAD: usize = 256 * 1024;
+/// How often an instance that speaks HTTP/2 is asked whether it is still there, and how long it may take to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// The idle connections of one endpoint.
 #[derive(Debug)]
@@ -40,15 +44,56 @@ struct Shard(Mutex<Vec<Idle>>);
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    sender: Sender,
     since: Instant,
+}
+
+/// One end of a connection to an instance.
+#[derive(Debug)]
+pub enum Sender {
+    /// For one request at a time.
+    Http1(http1::SendRequest<RequestBody>),
+    /// For many.
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+impl Sender {
+    /// Sends a request and waits for the head of its answer.
+    pub async fn send(
+        &mut self,
+        request: http::Request<RequestBody>,
+    ) -> Result<http::Response<Incoming>, TrySendError<http::Request<RequestBody>>> {
+        match self {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    /// Whether requests must be written as those of HTTP/2 are.
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Sender::Http2(_))
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match self {
+            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http2(sender) => sender.is_ready(),
+        }
+    }
 }
 
 /// A connection that is ready for one request.
 #[derive(Debug)]
 pub struct Connection {
     /// Sends the request.
-    pub sender: SendRequest<RequestBody>,
+    pub sender: Sender,
     /// Whether it has served before, so that the peer may just be closing it.
     pub reused: bool,
 }
@@ -79,6 +124,11 @@ impl Pool {
             }
             // Not ready: the last request's body is still being sent.
             if idle[at].sender.is_ready() {
+                if let Sender::Http2(sender) = &idle[at].sender {
+                    let sender = Sender::Http2(sender.clone());
+                    idle[at].since = Instant::now();
+                    return Some(Connection { sender, reused: true });
+                }
                 return Some(Connection { sender: idle.remove(at).sender, reused: true });
             }
         }
@@ -86,7 +136,7 @@ impl Pool {
     }
 
     /// Puts a connection back after a whole answer.
-    pub fn put(&self, worker: usize, sender: SendRequest<RequestBody>) {
+    pub fn put(&self, worker: usize, sender: Sender) {
         if sender.is_closed() {
             return;
         }
@@ -134,7 +184,12 @@ pub enum ConnectError {
 }
 
 /// An idle connection or a new one. The connection's task runs on the worker that asks.
-pub async fn connection(endpoint: &Arc<Endpoint>, worker: usize, replayable: bool) -> Result<Connection, ConnectError> {
+pub async fn connection(
+    endpoint: &Arc<Endpoint>,
+    upstream: Upstream,
+    worker: usize,
+    replayable: bool,
+) -> Result<Connection, ConnectError> {
     if let Some(idle) = endpoint.pool.take(worker, replayable) {
         return Ok(idle);
     }
@@ -150,18 +205,42 @@ pub async fn connection(endpoint: &Arc<Endpoint>, worker: usize, replayable: boo
     };
     let unreachable = |source| ConnectError::Unreachable { address, source };
     stream.set_nodelay(true).map_err(unreachable)?;
-    let handshake = http1::Builder::new().max_header_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
-    let (sender, mut connection) = handshake.map_err(|error| unreachable(io::Error::other(error)))?;
-    let mut cut = endpoint.cut.wait();
+    let failed = |error: hyper::Error| unreachable(io::Error::other(error));
+    let cut = endpoint.cut.wait();
+    let sender = match upstream {
+        Upstream::Http1 => {
+            let handshake = http1::Builder::new().max_header_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
+            let (sender, connection) = handshake.map_err(failed)?;
+            drive(connection.with_upgrades(), cut);
+            Sender::Http1(sender)
+        }
+        Upstream::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .max_header_list_size(MAX_HEAD as u32)
+                .keep_alive_interval(PING.0)
+                .keep_alive_timeout(PING.1);
+            let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+            drive(connection, cut);
+            // Others may send over it from now on.
+            endpoint.pool.put(worker, Sender::Http2(sender.clone()));
+            Sender::Http2(sender)
+        }
+    };
+    Ok(Connection { sender, reused: false })
+}
+
+/// Runs a connection until its end or until its instance is cut. Errors reach the request on the connection; one that is idle
+/// is found closed by the next that looks for it.
+fn drive<T>(mut connection: impl Future<Output = T> + Unpin + Send + 'static, mut cut: Fired) {
     tokio::spawn(std::future::poll_fn(move |context| {
         use std::pin::Pin;
-        // Errors reach the request on the connection; one that is idle is found closed by the next that looks for it.
         if Pin::new(&mut connection).poll(context).is_ready() || Pin::new(&mut cut).poll(context).is_ready() {
             return Poll::Ready(());
         }
         Poll::Pending
     }));
-    Ok(Connection { sender, reused: false })
 }
 
 /// Whether an error of `connect` says something of this process rather than of the other side.

@@ -5,15 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, header};
+use http::{Request, Version, header};
 use http_body_util::Empty;
 use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::endpoint::Endpoint;
+use crate::domain::route::Upstream;
 use crate::domain::workload::{Check, Probe};
 use crate::protocol::router::EndpointHealth;
 
@@ -24,20 +25,23 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 /// How long a connection may take where no probe says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How the router names itself to instances.
+const USER_AGENT: &str = "trimtab-router-probe";
+
 /// Starts watching an endpoint on the current runtime, until aborted.
-pub fn start(endpoint: &Arc<Endpoint>, probe: Option<Probe>) {
-    let task: AbortHandle = tokio::spawn(watch(endpoint.clone(), probe)).abort_handle();
+pub fn start(endpoint: &Arc<Endpoint>, probe: Option<Probe>, upstream: Upstream) {
+    let task: AbortHandle = tokio::spawn(watch(endpoint.clone(), probe, upstream)).abort_handle();
     endpoint.set_prober(Some(task));
 }
 
-async fn watch(endpoint: Arc<Endpoint>, probe: Option<Probe>) {
+async fn watch(endpoint: Arc<Endpoint>, probe: Option<Probe>, upstream: Upstream) {
     let healthy_after = probe.as_ref().map_or(1, |probe| probe.healthy_after);
     let unhealthy_after = probe.as_ref().map_or(1, |probe| probe.unhealthy_after);
     let interval = probe.as_ref().map(|probe| probe.interval.duration());
     let mut row = Row::default();
     let mut retry = FIRST_RETRY;
     loop {
-        let healthy = check(&endpoint, probe.as_ref()).await;
+        let healthy = check(&endpoint, probe.as_ref(), upstream).await;
         row.add(healthy);
         let before = endpoint.health();
         let health = match before {
@@ -95,12 +99,12 @@ fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::random_range(0.9..1.1))
 }
 
-async fn check(endpoint: &Endpoint, probe: Option<&Probe>) -> bool {
+async fn check(endpoint: &Endpoint, probe: Option<&Probe>, upstream: Upstream) -> bool {
     let limit = probe.map_or(CONNECT_TIMEOUT, |probe| probe.timeout.duration());
     let attempt = async {
         let stream = TcpStream::connect(endpoint.at.address).await?;
         match probe.map(|probe| &probe.check) {
-            Some(Check::Http { path }) => http_get(stream, endpoint, path).await,
+            Some(Check::Http { path }) => http_get(stream, endpoint, path, upstream).await,
             // A command can only be run by who runs the instance, and its supervisor does; from here the port is all there is.
             Some(Check::Tcp {} | Check::Exec { .. }) | None => Ok(()),
         }
@@ -115,21 +119,37 @@ async fn check(endpoint: &Endpoint, probe: Option<&Probe>) -> bool {
     result.is_ok()
 }
 
-async fn http_get(stream: TcpStream, endpoint: &Endpoint, path: &str) -> anyhow::Result<()> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path)
-        .header(header::HOST, endpoint.at.address.to_string())
-        .header(header::USER_AGENT, "trimtab-router-probe")
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
+async fn http_get(stream: TcpStream, endpoint: &Endpoint, path: &str, upstream: Upstream) -> anyhow::Result<()> {
+    let (io, address) = (TokioIo::new(stream), endpoint.at.address);
     // Driven in place, so that nothing is left behind when the probe is given up. The connection may end together with the
     // answer, which then is there all the same.
-    let mut answer = std::pin::pin!(sender.send_request(request));
-    let response = tokio::select! {
-        response = &mut answer => response?,
-        _ = connection => answer.await?,
+    let status = match upstream {
+        Upstream::Http1 => {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+            let request = Request::get(path)
+                .header(header::HOST, address.to_string())
+                .header(header::USER_AGENT, USER_AGENT)
+                .header(header::CONNECTION, "close")
+                .body(Empty::<Bytes>::new())?;
+            let mut answer = std::pin::pin!(sender.send_request(request));
+            tokio::select! {
+                response = &mut answer => response?.status(),
+                _ = connection => answer.await?.status(),
+            }
+        }
+        Upstream::Http2 => {
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+            let request = Request::get(format!("http://{address}{path}"))
+                .version(Version::HTTP_2)
+                .header(header::USER_AGENT, USER_AGENT)
+                .body(Empty::<Bytes>::new())?;
+            let mut answer = std::pin::pin!(sender.send_request(request));
+            tokio::select! {
+                response = &mut answer => response?.status(),
+                _ = connection => answer.await?.status(),
+            }
+        }
     };
-    let status = response.status();
     anyhow::ensure!((200..400).contains(&status.as_u16()), "the answer was {status}");
     Ok(())
 }

@@ -17,11 +17,14 @@ use tokio::time::Instant;
 
 use super::admit::{Ask, Refused, Ticket};
 use super::body::{Lease, Progress, RequestBody, ResponseBody};
+use super::client::Client;
 use super::endpoint::Endpoint;
 use super::headers;
-use super::pool::{self, ConnectError, Connection};
+use super::pool::{self, ConnectError, Connection, Sender};
 use super::refusal::Refusal;
-use super::worker::Client;
+use super::tunnel::{self, Wish};
+use super::wire::Spoken;
+use crate::domain::route::Upstream;
 
 /// The most endpoints that one request is offered to.
 const MAX_ATTEMPTS: usize = 8;
@@ -32,6 +35,7 @@ pub async fn serve(client: Arc<Client>, request: Request<Incoming>) -> Result<Re
     if request.version() == Version::HTTP_10 {
         client.old.store(true, Relaxed);
     }
+    let counted = client.request();
     let mut response = match forward(&client, request).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -39,38 +43,54 @@ pub async fn serve(client: Arc<Client>, request: Request<Incoming>) -> Result<Re
             refusal.response()
         }
     };
-    if client.plane.leaving() {
+    counted.answered();
+    if client.spoken == Spoken::Http2 {
+        *response.version_mut() = Version::HTTP_2;
+        response.headers_mut().remove(header::CONNECTION);
+    } else if client.plane.leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
 
-async fn forward(client: &Client, request: Request<Incoming>) -> Result<Response<ResponseBody>, Refusal> {
+async fn forward(client: &Arc<Client>, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, Refusal> {
+    let mut wish = tunnel::wish(&mut request);
     let mut request = prepare(request)?;
     let host = request.headers().get(header::HOST).cloned();
-    let replayable = request.body().is_empty() && request.method().is_idempotent();
+    let replayable = wish.is_none() && request.body().is_empty() && request.method().is_idempotent();
     let mut tried = Vec::new();
     let mut ticket = admit(client, &request, &tried).await?;
-    headers::to_upstream(request.headers_mut(), &client.address_text, host);
+    headers::to_upstream(request.headers_mut(), &client.address_text, client.secure, host);
+    if let Some(wish) = &wish {
+        tunnel::mark(request.headers_mut(), wish.protocol.clone());
+    }
     let mut replayed = false;
     loop {
         let started = Instant::now();
-        let connection = match pool::connection(&ticket.endpoint, client.worker, replayable).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                ticket.failed();
-                note_connect_failure(&ticket, &error);
-                ticket = next(client, &request, &mut tried, ticket).await?;
-                continue;
-            }
-        };
+        let connection =
+            match pool::connection(&ticket.endpoint, upstream(&ticket, wish.as_ref()), client.worker, replayable).await
+            {
+                Ok(connection) => connection,
+                Err(error) => {
+                    ticket.failed();
+                    note_connect_failure(&ticket, &error);
+                    ticket = next(client, &request, &mut tried, ticket).await?;
+                    continue;
+                }
+            };
         let Connection { mut sender, reused } = connection;
         let spare = (reused && replayable && !replayed).then(|| copy_head(&request));
         let progress = request.body().progress();
-        let sent = sender.try_send_request(request);
+        if sender.is_http2() {
+            to_http2(&mut request, &ticket)?;
+        }
+        let sent = sender.send(request);
         match answered(sent, ticket.route.config.timeout.duration(), progress.as_deref()).await {
             Ok(Ok(response)) => {
                 ticket.group().counters.answered(client.worker, response.status().as_u16(), started.elapsed());
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return switch(client, response, wish.take(), ticket);
+                }
                 return Ok(pass_on(response, ticket, sender));
             }
             Ok(Err(mut error)) => {
@@ -116,7 +136,7 @@ fn prepare(request: Request<Incoming>) -> Result<Request<RequestBody>, Refusal> 
     if hosts.next().is_some() {
         return Err(Refusal::BadRequest("the request has more than one Host"));
     }
-    if host.is_none() && parts.version == Version::HTTP_11 && parts.uri.authority().is_none() {
+    if host.is_none() && parts.version >= Version::HTTP_11 && parts.uri.authority().is_none() {
         return Err(Refusal::BadRequest("the request has no Host"));
     }
     if host.is_some_and(|host| host.to_str().is_err()) {
@@ -128,6 +148,9 @@ fn prepare(request: Request<Incoming>) -> Result<Request<RequestBody>, Refusal> 
         parts.headers.insert(header::HOST, host.map_err(|_| Refusal::BadRequest("the request's target is no host"))?);
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = path.parse::<Uri>().map_err(|_| Refusal::BadRequest("the request's target is no path"))?;
+    }
+    if parts.version == Version::HTTP_2 {
+        headers::join_cookies(&mut parts.headers);
     }
     parts.version = Version::HTTP_11;
     Ok(Request::from_parts(parts, RequestBody::new(body)))
@@ -203,23 +226,69 @@ async fn answered<T>(
     }
 }
 
-fn pass_on(
-    response: Response<Incoming>,
-    ticket: Ticket,
-    sender: hyper::client::conn::http1::SendRequest<RequestBody>,
-) -> Response<ResponseBody> {
-    let (mut parts, body) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        // Nothing asked for it: the request's Upgrade was taken off.
-        ticket.failed();
-        return Refusal::BadGateway.response();
+/// What an instance is spoken to in. Another protocol takes over from HTTP/1.1 only.
+fn upstream(ticket: &Ticket, wish: Option<&Wish>) -> Upstream {
+    if wish.is_some() { Upstream::Http1 } else { ticket.route.config.upstream }
+}
+
+/// Brings a request into the form of HTTP/2: its host is part of its target.
+fn to_http2(request: &mut Request<RequestBody>, ticket: &Ticket) -> Result<(), Refusal> {
+    *request.version_mut() = Version::HTTP_2;
+    let host = request.headers_mut().remove(header::HOST);
+    if request.uri().authority().is_some() {
+        return Ok(());
     }
+    let host = host.filter(|host| !host.is_empty());
+    let authority = host.as_ref().and_then(|host| host.to_str().ok()).map(str::to_owned);
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let target = Uri::builder()
+        .scheme("http")
+        .authority(authority.unwrap_or_else(|| ticket.endpoint.at.address.to_string()))
+        .path_and_query(if path == "*" { "/" } else { path })
+        .build();
+    *request.uri_mut() = target.map_err(|_| Refusal::BadRequest("the request's Host is no host"))?;
+    // What HTTP/2 has no use for; the body's end is told otherwise.
+    request.headers_mut().remove(header::TRANSFER_ENCODING);
+    Ok(())
+}
+
+/// The instance speaks another protocol from now on. One that nobody asked for is no answer.
+fn switch(
+    client: &Arc<Client>,
+    mut response: Response<Incoming>,
+    wish: Option<Wish>,
+    ticket: Ticket,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let agreed = |wish: &Wish| {
+        let named = response.headers().get(header::UPGRADE);
+        named.is_some_and(|named| named.as_bytes().eq_ignore_ascii_case(wish.protocol.as_bytes()))
+    };
+    let Some(wish) = wish.filter(agreed) else {
+        ticket.failed();
+        return Err(Refusal::BadGateway);
+    };
+    let instance = hyper::upgrade::on(&mut response);
+    let (mut parts, _) = response.into_parts();
     headers::to_client(&mut parts.headers);
+    tunnel::mark(&mut parts.headers, wish.protocol.clone());
     parts.version = Version::HTTP_11;
+    set_cookie(&mut parts.headers, &ticket);
+    tunnel::open(client.clone(), wish, instance, ticket);
+    Ok(Response::from_parts(parts, ResponseBody::Own(None)))
+}
+
+fn set_cookie(headers: &mut http::HeaderMap, ticket: &Ticket) {
     if ticket.set_cookie
         && let Some(cookie) = &ticket.group().cookie
     {
-        parts.headers.append(header::SET_COOKIE, cookie.clone());
+        headers.append(header::SET_COOKIE, cookie.clone());
     }
+}
+
+fn pass_on(response: Response<Incoming>, ticket: Ticket, sender: Sender) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    headers::to_client(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+    set_cookie(&mut parts.headers, &ticket);
     Response::from_parts(parts, ResponseBody::streaming(body, Lease::new(ticket, sender)))
 }

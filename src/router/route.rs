@@ -36,6 +36,8 @@ pub struct Group {
     pub id: GroupId,
     /// Its share.
     pub weight: u32,
+    /// Whether testers' requests go to it.
+    pub testers: bool,
     /// Its instances.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// What it has served.
@@ -103,7 +105,8 @@ impl Route {
     /// The next form of a route. Endpoints that stay keep their health, connections and count of requests in flight.
     pub fn next(config: RouteConfig, before: Option<&Arc<Route>>, workers: usize) -> Change {
         let shared = before.map_or_else(Arc::default, |route| route.shared.clone());
-        let same_probe = before.is_some_and(|route| route.config.probe == config.probe);
+        let same_probe =
+            before.is_some_and(|route| route.config.probe == config.probe && route.config.upstream == config.upstream);
         let mut old: Vec<Arc<Endpoint>> = before.map_or_else(Vec::new, |route| route.endpoints().cloned().collect());
         let mut unprobed = Vec::new();
         let mut groups = Vec::with_capacity(config.backends.len());
@@ -130,6 +133,7 @@ impl Route {
             groups.push(Group {
                 id: backend.group.clone(),
                 weight: backend.weight,
+                testers: backend.testers,
                 endpoints,
                 counters: shared.counters(&backend.group, workers),
                 cookie: cookie(&config, &backend.group),

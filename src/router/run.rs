@@ -24,6 +24,8 @@ use crate::net::server::{self, BindError};
 const LAST_CALL: Duration = Duration::from_secs(1);
 /// How often idle connections to instances are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
+/// How often it is looked whether certificates were changed.
+const RENEW: Duration = Duration::from_secs(2);
 /// How often it is looked whether all connections have ended.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -57,6 +59,12 @@ pub enum RunError {
     /// The state can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A certificate that the running router may still have can't be used any more.
+    #[error("the running router was not taken over, because a certificate can't be used: {reason}")]
+    Certificate {
+        /// Which and why.
+        reason: String,
+    },
     /// Another router has the state directory and does not hand it over.
     #[error("another router runs on {state_dir} and does not hand over ({reason}): stop it first")]
     Taken {
@@ -102,6 +110,10 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
         From::Predecessor(received) => {
             let received = *received;
             let predecessor = received.predecessor;
+            // The one that runs has what lies on disk no more: it goes on rather than that its listeners fall silent.
+            if let Some(reason) = plane.tls.missing().into_iter().next() {
+                return Err(RunError::Certificate { reason });
+            }
             let untold = || failed("the running router could not be told");
             let (estate, connection) = received.confirm().map_err(untold())?;
             control.succeed(Predecessor::new(connection).map_err(untold())?).await;
@@ -112,6 +124,7 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
     let estate = Arc::new(estate);
     let admin_task = serve_admin(&estate, &plane, &control)?;
     let sweeping = tokio::spawn(sweep(plane.clone()));
+    let renewing = tokio::spawn(renew(control.clone()));
     notify::ready();
     tracing::info!(socket = %options.socket.display(), pid = std::process::id(), "router serves");
 
@@ -135,6 +148,7 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
     }
     admin_task.abort();
     sweeping.abort();
+    renewing.abort();
     let idle = if succeeded { options.limits.drain } else { LAST_CALL.min(options.limits.drain) };
     tokio::select! {
         () = drain(&plane, &control, idle, options.limits.drain) => {}
@@ -168,6 +182,14 @@ async fn sweep(plane: Arc<Plane>) {
         tokio::time::sleep(SWEEP).await;
         let routes: Vec<_> = plane.gate.read(|table| table.routes.values().cloned().collect());
         routes.iter().flat_map(|route| route.endpoints()).for_each(|endpoint| endpoint.pool.expire());
+    }
+}
+
+/// Looks whether certificates were changed on disk.
+async fn renew(control: Arc<Control>) {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        control.refresh_certificates().await;
     }
 }
 

@@ -2,19 +2,15 @@
 //! stays on one thread from its first byte to its last.
 
 use std::net::{SocketAddr, TcpStream};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::HeaderValue;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::client::{self, Builders};
 use super::plane::Plane;
-use super::proxy;
 
 /// A connection that was accepted, on its way to a worker.
 #[derive(Debug)]
@@ -27,21 +23,8 @@ pub struct Accepted {
     pub listener: SocketAddr,
     /// Its share of the connections that may be open.
     pub permit: OwnedSemaphorePermit,
-}
-
-/// What is known of a client's connection while it is served.
-#[derive(Debug)]
-pub struct Client {
-    /// The router.
-    pub plane: Arc<Plane>,
-    /// The worker's number.
-    pub worker: usize,
-    /// Where the client came in.
-    pub listener: SocketAddr,
-    /// The client's address, for `X-Forwarded-For`.
-    pub address_text: HeaderValue,
-    /// Whether its latest request was of HTTP/1.0.
-    pub old: AtomicBool,
+    /// How TLS is spoken there, if it is.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// The workers. Dropped, they end with what they serve.
@@ -96,53 +79,10 @@ async fn work(
     mut accepted: mpsc::UnboundedReceiver<Accepted>,
     open: Arc<AtomicUsize>,
 ) {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(plane.limits.header_timeout)
-        .max_header_size(plane.limits.max_header_size)
-        .max_buf_size(plane.limits.max_header_size.max(64 * 1024))
-        .max_headers(128);
-    while let Some(Accepted { stream, peer, listener, permit }) = accepted.recv().await {
-        let (plane, builder, open) = (plane.clone(), builder.clone(), open.clone());
-        tokio::spawn(async move {
-            serve(&builder, stream, peer, listener, number, plane.clone()).await;
-            open.fetch_sub(1, Relaxed);
-            plane.connections.fetch_sub(1, Relaxed);
-            drop(permit);
-        });
-    }
-}
-
-async fn serve(
-    builder: &http1::Builder,
-    stream: TcpStream,
-    peer: SocketAddr,
-    listener: SocketAddr,
-    worker: usize,
-    plane: Arc<Plane>,
-) {
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-    // An address is visible ASCII.
-    let Ok(address_text) = HeaderValue::from_str(&peer.ip().to_canonical().to_string()) else { return };
-    let mut closing = plane.closing.wait();
-    let client = Arc::new(Client { plane, worker, listener, address_text, old: AtomicBool::new(false) });
-    let served = client.clone();
-    let service = service_fn(move |request| proxy::serve(served.clone(), request));
-    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
-    let mut told = false;
-    let result = std::future::poll_fn(|context| {
-        if !told && Pin::new(&mut closing).poll(context).is_ready() {
-            told = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        Pin::new(&mut connection).poll(context)
-    })
-    .await;
-    // An error is the client's doing or was counted where it arose. To a client of HTTP/1.0 the end of the connection is the
-    // end of the body: only a reset says that an answer broke off.
-    if result.is_err_and(|error| error.is_user()) && client.old.load(Relaxed) {
-        let _ = connection.into_parts().io.into_inner().set_zero_linger();
+    let builders = Arc::new(Builders::new(&plane.limits));
+    while let Some(accepted) = accepted.recv().await {
+        let (plane, builders, open) = (plane.clone(), builders.clone(), open.clone());
+        tokio::spawn(async move { client::serve(&builders, accepted, number, plane, open).await });
     }
 }
 

@@ -9,6 +9,7 @@ use trimtab::adapters::metrics::Meter;
 use trimtab::adapters::traffic::router::RouterTraffic;
 use trimtab::domain::analysis::{Bound, Measure, Measurement, Outcome, RouterMeasure};
 use trimtab::domain::id::{Epoch, GroupId};
+use trimtab::domain::observed::ObservedBackend;
 use trimtab::domain::observed::Seen;
 use trimtab::domain::span::Span;
 use trimtab::ports::metrics::{MeasureRequest, Metrics};
@@ -55,7 +56,10 @@ async fn the_router_is_measured_from_the_beginning_of_the_analysis() {
         desired: desired.clone(),
         kind: RouteKind::Main,
         backends: [("aa", good), ("bb", target)]
-            .map(|(group, address)| (GroupId::from(group), (1, BTreeMap::from([(format!("{group}-0"), address)]))))
+            .map(|(group, address)| {
+                let endpoints = BTreeMap::from([(format!("{group}-0"), address)]);
+                (GroupId::from(group), ObservedBackend { weight: 1, endpoints, testers: false })
+            })
             .into(),
         hold: None,
     };

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use trimtab::adapters::traffic::router::RouterTraffic;
 use trimtab::domain::desired::DesiredUnit;
 use trimtab::domain::id::{Epoch, GroupId};
-use trimtab::domain::observed::{ObservedTraffic, Seen};
+use trimtab::domain::observed::{ObservedBackend, ObservedTraffic, Seen};
 use trimtab::domain::span::Span;
 use trimtab::net::server::bind;
 use trimtab::ports::traffic::{RouteKind, SetTraffic, Traffic, TrafficError};
@@ -26,7 +26,8 @@ fn set(desired: &DesiredUnit, backends: &[(&str, u32, SocketAddr)]) -> SetTraffi
     let backends = backends
         .iter()
         .map(|(group, weight, address)| {
-            (GroupId::from(*group), (*weight, BTreeMap::from([(format!("{group}-0"), *address)])))
+            let endpoints = BTreeMap::from([(format!("{group}-0"), *address)]);
+            (GroupId::from(*group), ObservedBackend { weight: *weight, endpoints, testers: false })
         })
         .collect();
     SetTraffic { rendered: desired.digest(), desired: desired.clone(), kind: RouteKind::Main, backends, hold: None }
@@ -230,7 +231,8 @@ async fn what_can_not_be_set_says_why() {
     let (_, settings) = route();
     let desired = desired("1", &settings);
     let mut request = set(&desired, &[]);
-    request.backends.insert("aa".into(), (1, BTreeMap::new()));
+    let nobody = ObservedBackend { weight: 1, endpoints: BTreeMap::new(), testers: false };
+    request.backends.insert("aa".into(), nobody);
     let refused = traffic.set(Epoch(1), &request).await.unwrap_err();
     assert!(matches!(refused, TrafficError::Refused { .. }), "{refused}");
     request.kind = RouteKind::Preview;

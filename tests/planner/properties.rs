@@ -198,7 +198,7 @@ proptest! {
                 .map(|group| {
                     let ready = group.instances.iter().filter(|one| one.ready);
                     let endpoints = ready.map(|one| (one.id.clone(), one.address.unwrap())).collect();
-                    (group.group.clone(), ObservedBackend { weight: 1 + group.replicas, endpoints })
+                    (group.group.clone(), ObservedBackend { weight: 1 + group.replicas, endpoints, testers: false })
                 })
                 .filter(|(_, backend)| !backend.endpoints.is_empty())
                 .collect();

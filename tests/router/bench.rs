@@ -80,6 +80,7 @@ impl Bench {
             group: (*group).into(),
             weight: *weight,
             endpoints: upstreams.iter().map(|upstream| upstream.endpoint()).collect(),
+            testers: false,
         };
         RouteConfig { backends: groups.iter().map(backend).collect(), ..bare_route(self.listen) }
     }
@@ -162,6 +163,9 @@ pub fn bare_route(listen: SocketAddr) -> RouteConfig {
         probe: None,
         drain: Span::from_secs(30),
         timeout: Span::from_secs(30),
+        tls: None,
+        upstream: Default::default(),
+        testers: Vec::new(),
     }
 }
 

@@ -39,7 +39,7 @@ async fn another_group_steps_in_for_one_that_is_gone() {
     let bench = Bench::start().await;
     let stable = Upstream::start("v1");
     let mut route = bench.route(&[("v1", 1, &[&stable])]);
-    route.backends.push(Backend { group: "v2".into(), weight: 1, endpoints: vec![nobody("gone")] });
+    route.backends.push(Backend { group: "v2".into(), weight: 1, endpoints: vec![nobody("gone")], testers: false });
     bench.put(&route).await;
     for _ in 0..10 {
         let body = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
@@ -54,7 +54,12 @@ async fn without_any_instance_it_says_when_to_come_back() {
     let mut route = bench.route(&[]);
     bench.put(&route).await;
     let none = bench.get("/").await;
-    route.backends.push(Backend { group: "v1".into(), weight: 1, endpoints: vec![nobody("a"), nobody("b")] });
+    route.backends.push(Backend {
+        group: "v1".into(),
+        weight: 1,
+        endpoints: vec![nobody("a"), nobody("b")],
+        testers: false,
+    });
     bench.put(&route).await;
     let unreachable = bench.get("/").await;
     for answer in [none, unreachable] {
@@ -162,7 +167,12 @@ async fn a_kept_connection_that_is_closed_under_a_request_is_not_the_clients_pro
     let (endpoint, thread) = closes_after_each_answer();
     let mut other = Upstream::start("v1");
     let mut route = bench.route(&[]);
-    route.backends.push(Backend { group: "v1".into(), weight: 1, endpoints: vec![endpoint.clone(), other.endpoint()] });
+    route.backends.push(Backend {
+        group: "v1".into(),
+        weight: 1,
+        endpoints: vec![endpoint.clone(), other.endpoint()],
+        testers: false,
+    });
     bench.put(&route).await;
     for _ in 0..20 {
         assert_eq!(bench.get("/").await.status, 200);

@@ -63,6 +63,7 @@ async fn a_new_instance_is_looked_at_before_it_gets_requests() {
         group: "v1".into(),
         weight: 1,
         endpoints: vec![nobody("gone"), upstream.endpoint()],
+        testers: false,
     });
     bench.put(&route).await;
     for _ in 0..4 {

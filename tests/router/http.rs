@@ -192,7 +192,7 @@ async fn connections_to_instances_are_kept() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut route = bench.route(&[]);
     let endpoint = Endpoint { id: "raw".into(), address: listener.local_addr().unwrap() };
-    route.backends.push(Backend { group: "v1".into(), weight: 1, endpoints: vec![endpoint] });
+    route.backends.push(Backend { group: "v1".into(), weight: 1, endpoints: vec![endpoint], testers: false });
     bench.put(&route).await;
     let instance = std::thread::spawn(move || {
         // The first connection only looks whether one can be made.

@@ -8,6 +8,7 @@ mod health;
 mod hold;
 mod http;
 mod restart;
+mod secure;
 mod sticky;
 mod storm;
 mod systemd;

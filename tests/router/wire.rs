@@ -28,6 +28,7 @@ fn route() -> RouteConfig {
             group: "0123456789ab".into(),
             weight: 90,
             endpoints: vec![Endpoint { id: "0123456789ab-1".into(), address: "127.0.0.1:20001".parse().unwrap() }],
+            testers: false,
         }],
         hold: Some(Hold { timeout: Span::from_secs(30), max: 1_000 }),
         sticky: Some(Sticky { cookie: "trimtab".into(), max_age: Span::from_secs(3_600) }),
@@ -40,6 +41,9 @@ fn route() -> RouteConfig {
         }),
         drain: Span::from_secs(30),
         timeout: Span::from_secs(60),
+        tls: None,
+        upstream: Default::default(),
+        testers: Vec::new(),
     }
 }
 

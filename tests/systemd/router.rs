@@ -17,6 +17,7 @@ fn route() -> PutRoute {
         group: group.into(),
         weight,
         endpoints: vec![Endpoint { id: format!("{group}-0"), address: ([127, 0, 0, 1], port).into() }],
+        testers: false,
     };
     let route = RouteConfig {
         key: "hello/staging/default".into(),
@@ -36,6 +37,9 @@ fn route() -> PutRoute {
         probe: None,
         drain: Span::from_secs(5),
         timeout: Span::from_secs(5),
+        tls: None,
+        upstream: Default::default(),
+        testers: Vec::new(),
     };
     PutRoute { version: VERSION, epoch: Epoch(3), route }
 }

@@ -101,11 +101,11 @@ impl<'a> Goal<'a> {
     }
 
     fn weights_match(&self, seen: &ObservedTraffic) -> bool {
-        let weights = |group: &GroupId| seen.backends.get(group).map(|backend| backend.weight);
+        let weights = |group: &GroupId| seen.backends.get(group).map(|backend| (backend.weight, backend.testers));
         seen.settings == self.0.settings
             && seen.hold == self.0.hold.is_some()
             && seen.backends.len() == self.0.backends.len()
-            && self.0.backends.iter().all(|(group, goal)| weights(group) == Some(goal.weight))
+            && self.0.backends.iter().all(|(group, goal)| weights(group) == Some((goal.weight, goal.testers)))
     }
 }
 
@@ -131,7 +131,7 @@ pub(super) fn preview(view: &View<'_>, goal: &TrafficGoal) -> Option<TrafficSet>
         if endpoints.is_empty() {
             return None;
         }
-        backends.insert(group.clone(), ObservedBackend { weight: wanted.weight, endpoints });
+        backends.insert(group.clone(), ObservedBackend { weight: wanted.weight, endpoints, testers: false });
     }
     Some(TrafficSet { route: goal.route.clone(), settings: goal.settings.clone(), backends, hold: goal.hold })
 }
@@ -153,7 +153,7 @@ fn backend(view: &View<'_>, group: &GroupId, goal: &BackendGoal) -> (ObservedBac
             ready += u32::from(one.ready);
         }
     }
-    (ObservedBackend { weight: goal.weight, endpoints }, ready)
+    (ObservedBackend { weight: goal.weight, endpoints, testers: goal.testers }, ready)
 }
 
 /// Groups that have requests now, shall have none, and can still serve.

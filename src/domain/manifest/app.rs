@@ -13,6 +13,7 @@ use super::strategy;
 use super::values;
 use crate::domain::desired::RollbackRules;
 use crate::domain::id::Name;
+use crate::domain::route::{MAX_TESTERS, Tester, Upstream};
 use crate::domain::span::Span;
 use crate::domain::strategy::Strategy;
 use crate::domain::workload::Health;
@@ -59,6 +60,10 @@ pub struct RouteSpec {
     pub drain: Span,
     /// How long the answer's head may take.
     pub timeout: Span,
+    /// What instances are spoken to in.
+    pub upstream: Upstream,
+    /// Requests that go to a new version whatever its share.
+    pub testers: Vec<Tester>,
 }
 
 /// Decodes an App's spec.
@@ -121,6 +126,8 @@ fn route(cx: &Context, node: &Node) -> Option<RouteSpec> {
     let timeout = fields.or("timeout", Span::from_secs(60), |node| {
         values::span(cx, node, Span::from_millis(10), Span::from_secs(24 * 3600))
     });
+    let upstream = fields.optional("upstream", |node| upstream(cx, node));
+    let testers = fields.or_else("testers", Vec::new, |node| testers(cx, node));
     fields.finish();
     Some(RouteSpec {
         listener: listener?,
@@ -130,7 +137,56 @@ fn route(cx: &Context, node: &Node) -> Option<RouteSpec> {
         sticky: sticky?,
         drain: drain?,
         timeout: timeout?,
+        upstream: upstream?.unwrap_or_default(),
+        testers: testers?,
     })
+}
+
+fn upstream(cx: &Context, node: &Node) -> Option<Upstream> {
+    match cx.text(node)? {
+        "http1" => Some(Upstream::Http1),
+        "http2" => Some(Upstream::Http2),
+        text => {
+            let message = format!("`{text}` is nothing that an instance is spoken to in");
+            cx.schema(&node.at, message, "write http1, or http2 for HTTP/2 without TLS");
+            None
+        }
+    }
+}
+
+/// `[{ header: x-version, value: next }, { cookie: tester, value: "1" }]`
+fn testers(cx: &Context, node: &Node) -> Option<Vec<Tester>> {
+    let testers = cx.list(node, |item| tester(cx, item))?;
+    if testers.len() > MAX_TESTERS {
+        cx.schema(&node.at, format!("a route has at most {MAX_TESTERS} kinds of testers"), "remove some");
+        return None;
+    }
+    Some(testers)
+}
+
+fn tester(cx: &Context, node: &Node) -> Option<Tester> {
+    let fields = cx.fields(node, "a tester")?;
+    let text = |node: &Node| cx.text(node).map(str::to_owned);
+    let (header, cookie) = (fields.optional("header", text)?, fields.optional("cookie", text)?);
+    let value = fields.required("value", "next", text);
+    fields.finish();
+    let (at, value) = (&node.at, value?);
+    let tester = match (header, cookie) {
+        (Some(name), None) => Tester::Header { name: name.to_ascii_lowercase(), value },
+        (None, Some(name)) => Tester::Cookie { name, value },
+        _ => {
+            let message = "a tester is told by one `header` or one `cookie`";
+            cx.schema(at, message, "write `{ header: x-version, value: next }`");
+            return None;
+        }
+    };
+    match tester.check() {
+        Ok(()) => Some(tester),
+        Err(reason) => {
+            cx.schema(at, reason, "write something like `{ header: x-version, value: next }`");
+            None
+        }
+    }
 }
 
 fn depends_on(cx: &Context, node: &Node) -> Option<Vec<Located<Name>>> {

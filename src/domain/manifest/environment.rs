@@ -8,6 +8,7 @@ use super::node::{Located, Node, Value};
 use super::problem::Layer;
 use super::values;
 use crate::domain::id::Name;
+use crate::domain::tls::{self, Certificate, Tls};
 
 /// An Environment's spec.
 #[derive(Clone, Debug)]
@@ -31,8 +32,18 @@ pub struct Target {
     pub config: Config,
 }
 
-/// Addresses by name.
-pub type Listeners = BTreeMap<Name, Located<SocketAddr>>;
+/// Listeners by name.
+pub type Listeners = BTreeMap<Name, Listener>;
+
+/// Where the data plane takes requests, and in what.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The address.
+    pub address: Located<SocketAddr>,
+    /// The certificates, where it speaks TLS.
+    pub tls: Option<Tls>,
+}
+
 /// Values by name.
 pub type Config = BTreeMap<String, Located<String>>;
 
@@ -151,21 +162,44 @@ fn listeners(cx: &Context, node: &Node) -> Option<Listeners> {
     for entry in entries {
         let key = Node { at: entry.key_at.clone(), value: text_value(&entry.key) };
         match (values::name(cx, &key), cx.within(&entry.key, || listener(cx, &entry.value))) {
-            (Some(name), Some(address)) => drop(listeners.insert(name, address)),
+            (Some(name), Some(listener)) => drop(listeners.insert(name, listener)),
             _ => complete = false,
         }
     }
     complete.then_some(listeners)
 }
 
-fn listener(cx: &Context, node: &Node) -> Option<Located<SocketAddr>> {
+fn listener(cx: &Context, node: &Node) -> Option<Listener> {
     if matches!(node.value, Value::Scalar(_)) {
-        return address(cx, node);
+        return Some(Listener { address: address(cx, node)?, tls: None });
     }
     let fields = cx.fields(node, "a listener")?;
     let address = fields.required("address", "127.0.0.1:8080", |node| address(cx, node));
+    let tls = fields.optional("tls", |node| tls(cx, node));
     fields.finish();
-    address
+    Some(Listener { address: address?, tls: tls? })
+}
+
+/// `tls: { certificate: /etc/tls/site.crt, key: /etc/tls/site.key }`, or a list of such pairs for several hosts.
+fn tls(cx: &Context, node: &Node) -> Option<Tls> {
+    let certificates = match &node.value {
+        Value::List(_) => cx.list(node, |item| certificate(cx, item))?,
+        _ => vec![certificate(cx, node)?],
+    };
+    let tls = Tls { certificates };
+    if let Err(reason) = tls::check(&tls) {
+        cx.schema(&node.at, reason, "write `tls: { certificate: /etc/tls/site.crt, key: /etc/tls/site.key }`");
+        return None;
+    }
+    Some(tls)
+}
+
+fn certificate(cx: &Context, node: &Node) -> Option<Certificate> {
+    let fields = cx.fields(node, "a certificate")?;
+    let certificate = fields.required("certificate", "/etc/tls/site.crt", |node| cx.text(node).map(str::to_owned));
+    let key = fields.required("key", "/etc/tls/site.key", |node| cx.text(node).map(str::to_owned));
+    fields.finish();
+    Some(Certificate { certificate: certificate?, key: key? })
 }
 
 fn address(cx: &Context, node: &Node) -> Option<Located<SocketAddr>> {

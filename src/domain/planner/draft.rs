@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::PlanInput;
 use crate::domain::action::Which;
-use crate::domain::capabilities::Capabilities;
+use crate::domain::capabilities::{Capabilities, Split};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::difference::Difference;
 use crate::domain::digest::Digest;
@@ -139,14 +139,22 @@ impl<'a> Draft<'a> {
         phase
     }
 
-    /// Splits the phase's traffic: weight and slots of the old and of the new version. A share without instances is left out.
+    /// Whether some requests go to the new version as soon as it is there, whatever its share.
+    pub fn has_testers(&self) -> bool {
+        let asked = self.desired.route.as_ref().is_some_and(|route| !route.testers.is_empty());
+        asked && matches!(self.split(), Split::Weights(_))
+    }
+
+    /// Splits the phase's traffic: weight and slots of the old and of the new version. A share without instances is left out,
+    /// and so is one without weight unless testers go there.
     pub fn share(&self, phase: &mut Phase, old: (u32, u32), new: (u32, u32)) {
         let Some(base) = &self.base else { return };
         if let Some(goal) = &mut phase.traffic {
             goal.backends.clear();
             for (group, (weight, slots)) in [(&base.group, old), (&self.target, new)] {
-                if weight > 0 && slots > 0 {
-                    goal.backends.insert(group.clone(), BackendGoal { weight, slots });
+                let testers = *group == self.target && old.0 > 0 && self.has_testers();
+                if (weight > 0 || testers) && slots > 0 {
+                    goal.backends.insert(group.clone(), BackendGoal { weight, slots, testers });
                 }
             }
         }
@@ -290,7 +298,7 @@ pub(crate) fn traffic(
 
 /// All traffic on one group; none where it has no instances.
 pub(crate) fn whole(group: &GroupId, slots: u32) -> Option<(GroupId, BackendGoal)> {
-    (slots > 0).then(|| (group.clone(), BackendGoal { weight: WHOLE, slots }))
+    (slots > 0).then(|| (group.clone(), BackendGoal { weight: WHOLE, slots, testers: false }))
 }
 
 /// What an observed group is made from, as its markers say.

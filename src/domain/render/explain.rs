@@ -61,7 +61,9 @@ fn explain_parts(
         wave => out.push(plain("wave", &wave.to_string(), "Environment", Some(&target.name.at))),
     }
     if let Some(route) = &unit.route {
-        let at = target.listeners.values().find(|address| address.value == route.listen).map(|address| &address.at);
+        let at =
+            target.listeners.values().map(|listener| &listener.address).find(|address| address.value == route.listen);
+        let at = at.map(|address| &address.at);
         out.push(plain("route.listen", &route.listen.to_string(), "Environment", at));
     }
     let quiet = Context::new();

@@ -139,9 +139,9 @@ fn listen(cx: &Context, route: &RouteSpec, parts: &Parts<'_>, target: &Target) -
         1 => "this environment".to_owned(),
         _ => format!("target `{}`", target.name.value),
     };
-    let listen = match &route.listener {
+    let listener = match &route.listener {
         Some(name) => match target.listeners.get(&name.value) {
-            Some(address) => address.value,
+            Some(listener) => listener,
             None => {
                 let remedy = name_or_add(name.value.as_str(), &known, "add it to the Environment's `listeners`");
                 let message = format!("{} has no listener `{}`", place(), name.value);
@@ -150,7 +150,7 @@ fn listen(cx: &Context, route: &RouteSpec, parts: &Parts<'_>, target: &Target) -
             }
         },
         None => match target.listeners.values().next() {
-            Some(address) if target.listeners.len() == 1 => address.value,
+            Some(listener) if target.listeners.len() == 1 => listener,
             None => {
                 let remedy = "add `listeners: { web: { address: 127.0.0.1:8080 } }` to the Environment";
                 cx.report(Layer::Dependency, &route.at, format!("{} has no listener for this route", place()), remedy);
@@ -169,12 +169,15 @@ fn listen(cx: &Context, route: &RouteSpec, parts: &Parts<'_>, target: &Target) -
         },
     };
     Some(Route {
-        listen,
+        listen: listener.address.value,
         host: route.host.clone(),
         path: route.path.clone(),
         sticky: route.sticky,
         drain: route.drain,
         timeout: route.timeout,
+        tls: listener.tls.clone(),
+        upstream: route.upstream,
+        testers: route.testers.clone(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::slice;
 use super::{BlueGreen, Promote};
 use crate::domain::action::Which;
 use crate::domain::plan::Condition;
-use crate::domain::planner::{Draft, traffic, whole};
+use crate::domain::planner::{Draft, WHOLE, traffic, whole};
 
 /// Preview, checks, the switch with its checks, the old group's grace, the watch.
 pub(crate) fn phases(draft: &mut Draft<'_>, settings: &BlueGreen) {
@@ -24,11 +24,18 @@ pub(crate) fn phases(draft: &mut Draft<'_>, settings: &BlueGreen) {
         Promote::After(span) => preview.advance.push(Condition::Pause(Some(span))),
         Promote::Manual => preview.advance.push(Condition::Pause(None)),
     }
+    let testers = draft.has_testers();
+    if testers {
+        draft.share(&mut preview, (WHOLE, old), (0, shown));
+    }
     let shown_preview = preview.preview.clone();
     draft.push(preview);
     if shown < replicas {
         let mut full = draft.phase(format!("{replicas} new beside {old} old"), old, replicas);
         full.preview = shown_preview;
+        if testers {
+            draft.share(&mut full, (WHOLE, old), (0, replicas));
+        }
         draft.push(full);
     }
     let first = draft.phases_mut().len();

@@ -50,13 +50,15 @@ pub(super) fn config(request: &SetTraffic, installation: &str) -> Result<RouteCo
         path: settings.path,
         backends: backends
             .iter()
-            .map(|(group, (weight, endpoints))| Backend {
+            .map(|(group, backend)| Backend {
                 group: group.clone(),
-                weight: *weight,
-                endpoints: endpoints
+                weight: backend.weight,
+                endpoints: backend
+                    .endpoints
                     .iter()
                     .map(|(id, address)| Endpoint { id: id.clone(), address: *address })
                     .collect(),
+                testers: backend.testers,
             })
             .collect(),
         hold: hold.map(|timeout| Hold { timeout, max: MAX_HELD }),
@@ -64,6 +66,9 @@ pub(super) fn config(request: &SetTraffic, installation: &str) -> Result<RouteCo
         probe: settings.probe,
         drain: settings.drain,
         timeout: settings.timeout,
+        tls: settings.tls,
+        upstream: settings.upstream,
+        testers: settings.testers,
     })
 }
 
@@ -74,9 +79,9 @@ pub(super) fn settings_of(desired: &DesiredUnit, kind: RouteKind) -> Digest {
 
 /// The digest of the settings that are in force.
 fn settings_in_force(config: &RouteConfig) -> Digest {
-    let RouteConfig { listen, host, path, sticky, probe, drain, timeout, .. } = config.clone();
+    let RouteConfig { listen, host, path, sticky, probe, drain, timeout, tls, upstream, testers, .. } = config.clone();
     let sticky = sticky.map(|sticky| sticky.max_age);
-    RouteSettings { listen, host, path, sticky, probe, drain, timeout }.digest()
+    RouteSettings { listen, host, path, sticky, probe, drain, timeout, tls, upstream, testers }.digest()
 }
 
 fn which(kind: RouteKind) -> Which {
@@ -91,6 +96,7 @@ pub(super) fn observed(status: &RouteStatus) -> ObservedTraffic {
     let backend = |backend: &Backend| ObservedBackend {
         weight: backend.weight,
         endpoints: backend.endpoints.iter().map(|endpoint| (endpoint.id.clone(), endpoint.address)).collect(),
+        testers: backend.testers,
     };
     let mut observed = ObservedTraffic {
         backends: status.route.backends.iter().map(|entry| (entry.group.clone(), backend(entry))).collect(),
