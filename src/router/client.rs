@@ -152,14 +152,11 @@ pub async fn serve(builders: &Builders, accepted: Accepted, worker: usize, plane
         // Nothing was asked yet, so nothing is lost.
         () = client.plane.closing.wait() => return,
     };
-    let (wire, spoken) = match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(_)) | Err(_) => {
-            if secure {
-                client.plane.tls.failed_handshakes.fetch_add(1, Relaxed);
-            }
-            return;
+    let Ok(Ok((wire, spoken))) = opened else {
+        if secure {
+            client.plane.tls.failed_handshakes.fetch_add(1, Relaxed);
         }
+        return;
     };
     client.spoken = spoken;
     let client = Arc::new(client);
@@ -221,7 +218,7 @@ async fn serve_http2(builder: &http2::Builder<TokioExecutor>, wire: Wire, client
     });
     match end.await {
         None => {
-            tracing::warn!(client = ?client.address_text, "a client takes back most of its requests: its connection is ended")
+            tracing::warn!(client = ?client.address_text, "a client that takes back most of its requests is cut");
         }
         Some(Err(error)) => tracing::debug!(%error, "a connection of HTTP/2 ended"),
         Some(Ok(())) => {}

@@ -16,6 +16,7 @@ use super::succession::{Predecessor, Residue, Word};
 use super::table::Table;
 use super::worker::Workers;
 use super::{config, probe, tls};
+use crate::clock;
 use crate::domain::id::Epoch;
 use crate::domain::span::Span;
 use crate::protocol::router::{PutRoute, RouteConfig, RouteStatus};
@@ -123,7 +124,7 @@ impl Control {
         let inner = self.inner.lock().await;
         let missing = inner.needed().into_iter().filter(|address| !inner.listeners.has(*address));
         let unbound = missing.map(|address| format!("{address} can't be listened on yet; it is tried every second"));
-        unbound.chain(self.plane.tls.limitations(std::time::SystemTime::now())).collect()
+        unbound.chain(self.plane.tls.limitations(clock::now().into())).collect()
     }
 
     /// Takes in certificates that were changed on disk.

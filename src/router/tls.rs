@@ -277,11 +277,11 @@ mod tests {
         let needed = Needed::from([(at, vec![files.clone()])]);
         let listeners = Listeners::default();
         listeners.refresh(&needed);
-        assert!(listeners.at(at).is_some() && listeners.limitations(SystemTime::now()).is_empty());
+        assert!(listeners.at(at).is_some() && listeners.limitations(SystemTime::from(crate::clock::now())).is_empty());
 
         std::fs::write(&files.certificate, "garbage").unwrap();
         listeners.refresh(&needed);
-        let said = listeners.limitations(SystemTime::now()).join("\n");
+        let said = listeners.limitations(SystemTime::from(crate::clock::now())).join("\n");
         assert!(said.contains("the one before it goes on") && said.contains("a.crt"), "{said}");
         assert!(listeners.missing().is_empty());
         assert_eq!(ends(&listeners), 1);
@@ -291,8 +291,8 @@ mod tests {
 
         certificate(dir.path(), "a", &["a.example"]);
         listeners.refresh(&needed);
-        assert!(listeners.limitations(SystemTime::now()).is_empty());
-        let late = SystemTime::now() + Duration::from_secs(1_000_000 * DAY);
+        assert!(listeners.limitations(SystemTime::from(crate::clock::now())).is_empty());
+        let late = SystemTime::from(crate::clock::now()) + Duration::from_secs(1_000_000 * DAY);
         assert!(listeners.limitations(late).join("").contains("has ended"));
 
         listeners.refresh(&Needed::new());
