@@ -1,11 +1,13 @@
 //! The only place that names concrete adapters: puts the ports together.
 
+pub mod backup;
+
 use std::sync::Arc;
 
 use anyhow::Context;
 
 use crate::adapters::artifacts::{ArtifactLimits, ArtifactStore};
-use crate::adapters::clock::SystemClock;
+use crate::adapters::clock::{Machine, SteadyClock};
 use crate::adapters::journal::sqlite::SqliteJournal;
 use crate::adapters::metrics::Meter;
 use crate::adapters::platform::host::HostPlatform;
@@ -87,7 +89,7 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
         metrics: Arc::new(Meter::new(traffic.clone())?),
         traffic,
         artifacts: Arc::new(artifacts),
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(SteadyClock::new(Machine::new(config.state_dir.join("clock")))),
         hub: Hub::default(),
         telemetry: Telemetry::default(),
     })

@@ -1,6 +1,7 @@
 //! One folder an adapter, below the port it serves.
 
 pub mod artifacts;
+pub mod backup;
 pub mod clock;
 pub mod journal;
 pub mod metrics;

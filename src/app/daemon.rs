@@ -122,15 +122,20 @@ async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>) {
             changed = platform.changed() => if changed.is_err() { return },
             changed = traffic.changed() => if changed.is_err() { return },
         }
-        for unit in shared.registry.all() {
-            let glance = unit.glance();
-            let groups = world.platform.observe(unit.id()).await;
-            let known = glance.observed.as_ref();
-            let same = known.is_some_and(|known| known.groups == groups) && glance.state.running().is_none();
-            let routed = known.is_some_and(|known| known.traffic.known().is_none_or(Option::is_some));
-            if !same || routed {
-                unit.wake();
-            }
+        wake_changed(&world, &shared).await;
+    }
+}
+
+/// Wakes the units whose surroundings are not as they were when they last looked.
+pub async fn wake_changed(world: &World, shared: &Shared) {
+    for unit in shared.registry.all() {
+        let glance = unit.glance();
+        let groups = world.platform.observe(unit.id()).await;
+        let known = glance.observed.as_ref();
+        let same = known.is_some_and(|known| known.groups == groups) && glance.state.running().is_none();
+        let routed = known.is_some_and(|known| known.traffic.known().is_none_or(Option::is_some));
+        if !same || routed {
+            unit.wake();
         }
     }
 }

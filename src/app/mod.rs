@@ -23,6 +23,7 @@ pub mod plan;
 mod readiness;
 pub mod reconciler;
 pub mod registry;
+pub mod restored;
 pub mod retention;
 pub mod rollback;
 pub mod telemetry;

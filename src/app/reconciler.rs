@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify};
 
@@ -89,13 +90,20 @@ impl Reconciler {
             self.unit(id).await?;
         }
         // What was read last is known again without asking the source, so that a daemon starts with Git down.
-        if let Some(head) = self.shared.installation.state().head.clone() {
+        // A backup's head is not believed in before the source was asked: units may have come and gone since.
+        let installation = self.shared.installation.state();
+        if let Some(head) = installation.head.clone().filter(|_| installation.restored.is_none()) {
             match self.catalog.load(&head, None).await {
                 Ok(snapshot) => self.take_in(Arc::new(snapshot)).await?,
                 Err(error) => tracing::warn!(%head, %error, "the last head can't be read from the mirror"),
             }
         }
         Ok(())
+    }
+
+    /// Whether it was marked as due since this was asked last; for who drives it pass by pass instead of with [`run`](Self::run).
+    pub fn take_due(&self) -> bool {
+        self.due.notified().now_or_never().is_some()
     }
 
     /// Reconciles whenever the source is due, until stopped.
@@ -176,7 +184,7 @@ impl Reconciler {
             return Ok(installation.append(InstallationEvent::RewriteUndone { revision: head.clone() }).await?);
         }
         let event = match known.head.clone() {
-            Some(last) if last == *head => return Ok(()),
+            Some(last) if last == *head && known.restored.is_none() => return Ok(()),
             Some(last) if !self.world.source.is_ancestor(&last, head).await? => {
                 tracing::warn!(%last, %head, "the branch's history was rewritten");
                 InstallationEvent::Rewritten { from: last, to: head.clone() }

@@ -1,6 +1,7 @@
 //! The command line: one file a verb. A verb has its arguments (`Args`) and `run`.
 
 pub mod ack;
+pub mod backup;
 pub mod check;
 pub mod context;
 pub mod daemon;
@@ -72,6 +73,8 @@ enum Verb {
     Ack(ack::Args),
     Logs(logs::Args),
     Check(check::Args),
+    Backup(backup::Args),
+    Restore(backup::RestoreArgs),
     Daemon(daemon::Args),
     Router(router::Args),
     Supervisor(supervisor::Args),
@@ -107,6 +110,8 @@ pub fn main() -> ExitCode {
         Verb::Ack(args) => ack::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
+        Verb::Backup(args) => backup::run(args),
+        Verb::Restore(args) => backup::run_restore(args),
         Verb::Daemon(args) => daemon::run(args),
         Verb::Router(args) => router::run(args),
         Verb::Supervisor(args) => supervisor::run(args),

@@ -55,6 +55,11 @@ pub enum InstallationEvent {
         /// Who asked for it.
         by: String,
     },
+    /// All before this comes from a backup: the head that it names may be long past.
+    Restored {
+        /// When the backup was made.
+        backup: Timestamp,
+    },
     /// A rollback was decided without anybody asking.
     RolledBack {
         /// Of which unit.
@@ -76,6 +81,9 @@ pub struct InstallationState {
     pub suspended: BTreeMap<Name, String>,
     /// The automatic rollbacks of the last hour, oldest first.
     pub rollbacks: Vec<(Timestamp, UnitId, RollbackId)>,
+    /// It comes from a backup made then, and Git was not read since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Timestamp>,
 }
 
 impl InstallationState {
@@ -86,15 +94,16 @@ impl InstallationState {
     /// One that can't have happened in this state, with the reason.
     pub fn apply(&mut self, event: &InstallationEvent, at: Timestamp) -> Result<(), String> {
         match event {
-            InstallationEvent::HeadSeen { revision } => self.head = Some(revision.clone()),
+            InstallationEvent::HeadSeen { revision } => (self.head, self.restored) = (Some(revision.clone()), None),
             InstallationEvent::RewriteUndone { revision } => {
-                (self.rewritten, self.head) = (None, Some(revision.clone()));
+                (self.rewritten, self.head, self.restored) = (None, Some(revision.clone()), None);
             }
+            InstallationEvent::Restored { backup } => self.restored = Some(*backup),
             InstallationEvent::Rewritten { from, to } => {
                 // Rewritten twice before anybody looked: the comparison stays with the last head that was accepted.
                 let from = self.rewritten.take().map_or_else(|| from.clone(), |(first, _)| first);
                 self.rewritten = Some((from, to.clone()));
-                self.head = Some(to.clone());
+                (self.head, self.restored) = (Some(to.clone()), None);
             }
             InstallationEvent::Acked { .. } => {
                 self.rewritten.take().ok_or("no rewritten history waits for an acknowledgement")?;

@@ -1,8 +1,15 @@
 //! Faults and abuse by name: `fault_NN_` is case NN of docs/faults.md, with the outcome that is told there.
 
 mod absence;
+mod clocks;
 mod documents;
+mod kills;
+mod power_cut;
+mod proxy;
+mod recorder;
 mod repository;
+mod restore;
 mod scripts;
 mod source;
+mod stale_holder;
 mod store;

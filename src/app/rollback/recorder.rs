@@ -45,22 +45,7 @@ enum RecordError {
 /// Records rollbacks as they are decided, until stopped.
 pub async fn run(world: Arc<World>, shared: Arc<Shared>, reconciler: Arc<Reconciler>) {
     loop {
-        let mut again = None;
-        for unit in shared.registry.all() {
-            let state = unit.glance().state.clone();
-            let Some(rollback) = state.rollback.as_ref().filter(|rollback| is_open(rollback)) else { continue };
-            if !traffic_is_back(&state, unit.glance().observed.as_ref()) {
-                again = Some(LOOK);
-                continue;
-            }
-            match record(&world, &shared, &reconciler, &unit, rollback).await {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::warn!(unit = %unit.id(), rollback = %rollback.id, %error, "the revert is not recorded yet");
-                    again = again.or(Some(RETRY));
-                }
-            }
-        }
+        let again = turn(&world, &shared, &reconciler).await;
         let timer = async {
             match again {
                 Some(delay) => tokio::time::sleep(delay).await,
@@ -73,6 +58,24 @@ pub async fn run(world: Arc<World>, shared: Arc<Shared>, reconciler: Arc<Reconci
             () = timer => {}
         }
     }
+}
+
+/// Records what can be recorded now; how long until that is worth trying again, where nothing tells.
+pub async fn turn(world: &World, shared: &Shared, reconciler: &Reconciler) -> Option<Duration> {
+    let mut again = None;
+    for unit in shared.registry.all() {
+        let state = unit.glance().state.clone();
+        let Some(rollback) = state.rollback.as_ref().filter(|rollback| is_open(rollback)) else { continue };
+        if !traffic_is_back(&state, unit.glance().observed.as_ref()) {
+            again = Some(LOOK);
+            continue;
+        }
+        if let Err(error) = record(world, shared, reconciler, &unit, rollback).await {
+            tracing::warn!(unit = %unit.id(), rollback = %rollback.id, %error, "the revert is not recorded yet");
+            again = again.or(Some(RETRY));
+        }
+    }
+    again
 }
 
 /// Whether there is still something to do in Git. What could not be recorded is tried again whenever something changed: what it

@@ -13,6 +13,7 @@ pub mod task;
 
 use std::sync::{Arc, RwLock};
 
+use futures_util::FutureExt;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::log::{Log, LogError};
@@ -72,6 +73,11 @@ impl Unit {
     /// There may be something to do.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Whether it was woken since this was asked last; for who drives it turn by turn instead of with [`task::run`].
+    pub fn take_wake(&self) -> bool {
+        self.wake.notified().now_or_never().is_some()
     }
 
     /// How it stood when it last looked: never waits.

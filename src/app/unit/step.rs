@@ -68,6 +68,9 @@ impl StepError {
 /// After this, what was blocked is tried again even if nobody told of a change.
 const BLOCKED_RETRY: Duration = Duration::from_secs(5);
 
+/// So many restarts by an operator are recognised in the id of a group that is taken over.
+const MOST_RESTARTS: u32 = 1_000;
+
 /// The same plan is not executed twice within this time.
 const REPEAT: Duration = Duration::from_secs(2);
 
@@ -116,26 +119,33 @@ impl Unit {
         state.suspended.is_some() || shared.installation.environment_suspended(&self.id.environment).is_some()
     }
 
-    /// Takes over what runs and is what Git asks for, when nothing is remembered of it: the state was lost.
+    /// Takes over what runs and is what Git asks for, when nothing is remembered of it: the state was lost, or is that of a backup.
     async fn adopt(&self, inner: &mut Inner, observed: &ObservedUnit) -> Result<bool, StepError> {
         let state = inner.log.state();
         if state.effective.is_some() || state.rollout.is_some() {
             return Ok(false);
         }
         let Some(candidate) = &state.candidate else { return Ok(false) };
-        let Wants::Run { rendered, .. } = &candidate.wants else { return Ok(false) };
         let Seen::Known(groups) = &observed.groups else { return Ok(false) };
         let mut living = groups.iter().filter(|group| !group.retiring && group.replicas > 0);
-        let alone = living.next().filter(|group| group.rendered == *rendered);
-        if alone.is_none() || living.next().is_some() {
+        let (Some(alone), None) = (living.next(), living.next()) else { return Ok(false) };
+        let wanted = match &candidate.wants {
+            Wants::Run { rendered, .. } => Some((candidate.revision.clone(), rendered)),
+            Wants::Gone { .. } => None,
+        };
+        // After a restored backup it may also be what was verified last by then.
+        let verified = state.last_verified.as_ref().map(|verified| (verified.revision.clone(), &verified.rendered));
+        let known = wanted.into_iter().chain(verified).find(|(_, rendered)| alone.rendered == **rendered);
+        let Some((revision, rendered)) = known.map(|(revision, rendered)| (revision, rendered.clone())) else {
             return Ok(false);
-        }
-        let (revision, rendered) = (candidate.revision.clone(), rendered.clone());
+        };
+        let desired = self.world.blobs.desired(&rendered).await?;
+        let restarts = (0..MOST_RESTARTS).find(|count| desired.group_id(*count) == alone.group).unwrap_or(0);
         tracing::info!(unit = %self.id, %rendered, "taking over what runs");
         let events = [
-            UnitEvent::Adopted { rendered: rendered.clone() },
+            UnitEvent::Adopted { rendered: rendered.clone(), restarts },
             UnitEvent::EffectiveSet { revision: revision.clone(), rendered: Some(rendered.clone()) },
-            UnitEvent::Verified { revision, rendered, restarts: 0, undo: Vec::new() },
+            UnitEvent::Verified { revision, rendered, restarts, undo: Vec::new() },
         ];
         self.append(inner, &events).await?;
         Ok(true)
@@ -215,7 +225,14 @@ impl Unit {
     /// Plans what is effective against what was seen, and starts a rollout where there is a difference.
     async fn plan_next(&self, inner: &mut Inner, observed: &ObservedUnit) -> Result<Next, StepError> {
         let state = inner.log.state();
-        let Some(effective) = state.effective.clone() else { return Ok(Next::Sleep(None)) };
+        let Some(effective) = state.effective.clone() else {
+            if let Some(backup) = state.restored.filter(|_| state.candidate.is_none()) {
+                let reason =
+                    format!("its state is that of the backup of {backup}: nothing is done before Git was read");
+                self.publish(inner, |glance| glance.blocked = Some(reason));
+            }
+            return Ok(Next::Sleep(None));
+        };
         let plan = match self.plan_for(state, effective.rendered.as_ref(), observed).await? {
             Ok(plan) => plan,
             Err(blocked) => {
@@ -372,8 +389,9 @@ fn unknown_origin(state: &UnitState, observed: &ObservedUnit) -> Option<String> 
     let groups = observed.groups.known()?;
     let group = groups.iter().find(|group| !group.retiring && group.replicas > 0)?;
     let count = groups.len();
+    let since = state.restored.map(|backup| format!(" since the backup of {backup}")).unwrap_or_default();
     Some(format!(
-        "{count} groups run that nothing is remembered of (version {}, {}), and Git asks for something else",
+        "{count} groups run that nothing is remembered of{since} (version {}, {}), and Git asks for something else",
         group.version,
         group.rendered.short()
     ))

@@ -52,42 +52,36 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// The longest time between two tries.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
+/// What a unit's task does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Another turn at once.
+    Again,
+    /// One when it is woken, or after so long.
+    Wait(Option<Duration>),
+    /// None any more: this daemon was taken over.
+    Stop,
+}
+
 /// Runs a unit until it is told to stop. A step that was begun is finished.
 pub async fn run(unit: Arc<Unit>, shared: Arc<Shared>) {
-    let mut retry = FIRST_RETRY;
+    let mut retry = None;
     loop {
         if shared.stop.is_cancelled() {
             return;
         }
         let next = {
             let Ok(_permit) = shared.permits.acquire().await else { return };
-            unit.step(&shared).await
+            turn(&unit, &shared, &mut retry).await
         };
-        let sleep = match next {
-            Ok(Next::Again) => {
-                retry = FIRST_RETRY;
-                continue;
-            }
-            Ok(Next::Sleep(limit)) => {
-                retry = FIRST_RETRY;
-                limit
-            }
-            Err(error) if error.is_stale() => {
-                tracing::error!(unit = %unit.id(), %error, "this daemon was taken over and stops");
-                shared.stale.cancel();
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(unit = %unit.id(), %error, "trying again in {retry:?}");
-                unit.show_failure(&error.to_string()).await;
-                let wait = retry;
-                retry = (retry * 2).min(LONGEST_RETRY);
-                Some(wait)
-            }
+        let limit = match next {
+            Turn::Again => continue,
+            Turn::Stop => return,
+            Turn::Wait(limit) => limit,
         };
         let timer = async {
-            match sleep {
-                Some(limit) => tokio::time::sleep(limit.min(LONGEST_SLEEP)).await,
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
                 None => std::future::pending().await,
             }
         };
@@ -95,6 +89,31 @@ pub async fn run(unit: Arc<Unit>, shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             () = unit.wake.notified() => {}
             () = timer => {}
+        }
+    }
+}
+
+/// One step of a unit, and when the next is due. `retry` is how long it waited after the last failure, if that was one.
+pub async fn turn(unit: &Unit, shared: &Shared, retry: &mut Option<Duration>) -> Turn {
+    match unit.step(shared).await {
+        Ok(next) => {
+            *retry = None;
+            match next {
+                Next::Again => Turn::Again,
+                Next::Sleep(limit) => Turn::Wait(limit.map(|limit| limit.min(LONGEST_SLEEP))),
+            }
+        }
+        Err(error) if error.is_stale() => {
+            tracing::error!(unit = %unit.id(), %error, "this daemon was taken over and stops");
+            shared.stale.cancel();
+            Turn::Stop
+        }
+        Err(error) => {
+            let wait = retry.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY));
+            tracing::warn!(unit = %unit.id(), %error, "trying again in {wait:?}");
+            unit.show_failure(&error.to_string()).await;
+            *retry = Some(wait);
+            Turn::Wait(Some(wait))
         }
     }
 }

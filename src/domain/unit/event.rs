@@ -168,6 +168,15 @@ pub enum UnitEvent {
     Adopted {
         /// The rendered digest.
         rendered: Digest,
+        /// The operator's restarts counted in its group's id.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        restarts: u32,
+    },
+    /// All before this comes from a backup. What has happened since is not known: nothing is made true before Git and what runs
+    /// were looked at.
+    Restored {
+        /// When the backup was made.
+        backup: Timestamp,
     },
     /// All instances shall be replaced by new ones of the same.
     RestartRequested {

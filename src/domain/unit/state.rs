@@ -48,6 +48,8 @@ pub struct UnitState {
     pub restarts: u32,
     /// It was taken over by its markers.
     pub adopted: Option<Digest>,
+    /// It comes from a backup made then, and nothing was made true since.
+    pub restored: Option<Timestamp>,
 }
 
 /// How many past rollouts and rollbacks are remembered.
@@ -216,6 +218,7 @@ impl UnitState {
             }
             UnitEvent::EffectiveSet { revision, rendered } => {
                 self.effective = Some(Effective { revision: revision.clone(), rendered: rendered.clone() });
+                self.restored = None;
             }
             UnitEvent::HeldChanged { held } => self.held.clone_from(held),
             UnitEvent::RolloutStarted { id, plan, kind, to, fallback } => {
@@ -277,7 +280,11 @@ impl UnitState {
                 }
             }
             UnitEvent::Acked { revision, .. } => self.acked = Some(revision.clone()),
-            UnitEvent::Adopted { rendered } => self.adopted = Some(rendered.clone()),
+            UnitEvent::Adopted { rendered, restarts } => {
+                self.adopted = Some(rendered.clone());
+                self.restarts = *restarts;
+            }
+            UnitEvent::Restored { backup } => self.restore(*backup),
             UnitEvent::RestartRequested { .. } => self.restarts = self.restarts.saturating_add(1),
             UnitEvent::Retried { .. } => self.aborted = None,
         }
@@ -287,6 +294,23 @@ impl UnitState {
     /// The rollout that is under way.
     pub fn running(&self) -> Option<&RolloutState> {
         self.rollout.as_ref().filter(|rollout| rollout.outcome().is_none())
+    }
+
+    /// What a backup tells of the past stays (what was verified, what is quarantined, who suspended it); what it tells of the
+    /// present is forgotten.
+    fn restore(&mut self, backup: Timestamp) {
+        let told = std::mem::take(self);
+        *self = UnitState {
+            last_verified: told.last_verified,
+            history: told.history,
+            quarantine: told.quarantine,
+            aborted: told.aborted,
+            rollbacks: told.rollbacks,
+            suspended: told.suspended,
+            restarts: told.restarts,
+            restored: Some(backup),
+            ..UnitState::default()
+        };
     }
 
     fn see(&mut self, mut candidate: Candidate) {

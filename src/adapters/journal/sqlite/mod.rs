@@ -11,6 +11,7 @@
 //! read, makes the whole store refuse writes until a backup is restored. What is sound stays readable.
 
 mod checksum;
+mod copy;
 mod lock;
 mod read;
 mod retain;
@@ -33,6 +34,7 @@ use tokio::sync::oneshot;
 use crate::domain::{digest::Digest, id::Epoch};
 use crate::ports::journal::{Journal, JournalError, NewEvent, Record};
 
+pub use copy::{Place, copy};
 use lock::Lock;
 use state::State;
 use write::{Event, Request, Write};

@@ -1,0 +1,106 @@
+//! The archive inside a backup: `manifest.json`, `manifest.sha256`, `journal.db`, in this order and nothing else.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{BackupError, Manifest, copy_and_sum};
+
+/// The form that this build writes.
+pub const FORMAT: u32 = 1;
+
+const MANIFEST: &str = "manifest.json";
+const SUM: &str = "manifest.sha256";
+const JOURNAL: &str = "journal.db";
+
+/// The most bytes that the manifest may have.
+const MAX_MANIFEST: u64 = 1 << 20;
+
+/// What is wrong with an archive.
+pub(super) enum Unsound {
+    /// This.
+    Is(String),
+    /// It is of a later form.
+    Newer { found: u32, made_by: String },
+}
+
+impl From<io::Error> for Unsound {
+    fn from(error: io::Error) -> Self {
+        Unsound::Is(error.to_string())
+    }
+}
+
+impl Unsound {
+    pub fn told(self, path: &Path) -> BackupError {
+        match self {
+            Unsound::Is(reason) => BackupError::Unsound { path: path.to_owned(), reason },
+            Unsound::Newer { found, made_by } => BackupError::Newer { path: path.to_owned(), found, made_by },
+        }
+    }
+}
+
+pub(super) fn write(out: &mut impl Write, manifest: &Manifest, journal: &Path) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(manifest)?;
+    let sum = hex::encode(Sha256::digest(&text));
+    let mut archive = tar::Builder::new(out);
+    let mut journal = File::open(journal)?;
+    let size = journal.metadata()?.len();
+    append(&mut archive, MANIFEST, text.len() as u64, &mut text.as_slice())?;
+    append(&mut archive, SUM, sum.len() as u64, &mut sum.as_bytes())?;
+    append(&mut archive, JOURNAL, size, &mut journal)?;
+    archive.finish()
+}
+
+fn append(archive: &mut tar::Builder<impl Write>, name: &str, size: u64, from: &mut impl Read) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(0o600);
+    header.set_cksum();
+    archive.append_data(&mut header, name, from)
+}
+
+/// Proves an archive and writes its journal to a new file.
+pub(super) fn read(from: impl Read, journal: &Path) -> Result<Manifest, Unsound> {
+    let mut archive = tar::Archive::new(from);
+    let mut entries = archive.entries()?;
+    let mut next = |name: &str| -> Result<_, Unsound> {
+        let entry = entries.next().ok_or_else(|| Unsound::Is(format!("{name} is missing: it is cut short")))??;
+        if entry.path_bytes().as_ref() != name.as_bytes() {
+            return Err(Unsound::Is(format!("{name} is not where it should be")));
+        }
+        Ok(entry)
+    };
+    let mut text = Vec::new();
+    next(MANIFEST)?.take(MAX_MANIFEST + 1).read_to_end(&mut text)?;
+    let mut sum = String::new();
+    next(SUM)?.take(65).read_to_string(&mut sum)?;
+    if text.len() as u64 > MAX_MANIFEST || hex::encode(Sha256::digest(&text)) != sum {
+        return Err(Unsound::Is(format!("{MANIFEST} does not match its sum")));
+    }
+    let manifest = parse(&text)?;
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(journal)?;
+    let (size, found) = copy_and_sum(&mut next(JOURNAL)?.take(manifest.size + 1), &mut out)?;
+    out.sync_all()?;
+    if (size, &found) != (manifest.size, &manifest.sha256) {
+        return Err(Unsound::Is(format!("{JOURNAL} does not match its sum")));
+    }
+    Ok(manifest)
+}
+
+/// A later form is told from one that is not right.
+fn parse(text: &[u8]) -> Result<Manifest, Unsound> {
+    let not = |error: serde_json::Error| Unsound::Is(format!("{MANIFEST}: {error}"));
+    let value: Value = serde_json::from_slice(text).map_err(not)?;
+    let found = value.get("format").and_then(Value::as_u64).and_then(|found| u32::try_from(found).ok());
+    match found {
+        Some(found) if found > FORMAT => {
+            let made_by = value.get("trimtab").and_then(Value::as_str).unwrap_or("of an unknown version").to_owned();
+            Err(Unsound::Newer { found, made_by })
+        }
+        _ => serde_json::from_value(value).map_err(not),
+    }
+}
