@@ -37,8 +37,8 @@ impl World {
         for app in &apps {
             let least = match app.strategy.as_str() {
                 RECREATE => 0,
-                ROLLING => app.replicas - app.replicas / 4,
-                _ => app.replicas,
+                // A restart goes by batches whatever the strategy is.
+                _ => app.replicas - app.replicas / 4,
             };
             machine.judge.least.insert(app.unit(), least);
         }

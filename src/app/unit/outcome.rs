@@ -11,7 +11,7 @@ use crate::domain::plan::{PhaseId, Plan, PlanKind};
 use crate::domain::rollout::event::{Failure, Outcome, RolloutEvent, Why};
 use crate::domain::rollout::undo_of;
 use crate::domain::unit::event::UnitEvent;
-use crate::domain::unit::state::UnitState;
+use crate::domain::unit::state::{Effective, UnitState};
 
 impl Unit {
     /// Turns a rollout back. A failure quarantines the state and decides the rollback, in the same record: after a crash
@@ -84,10 +84,15 @@ impl Unit {
     }
 }
 
+/// What the rollout under way leads to: what is effective may already be something newer.
+fn leads_to(state: &UnitState) -> Option<&Effective> {
+    state.target.as_ref().map(|(target, _)| target).or(state.effective.as_ref())
+}
+
 /// What a failure means: the state is quarantined, and where something verified ran before, the way back is decided.
 fn decide(state: &UnitState, plan: &Plan, failure: &Failure) -> (Vec<UnitEvent>, Option<RollbackId>) {
     let Some(bad) = plan.to.clone() else { return (Vec::new(), None) };
-    let Some(effective) = &state.effective else { return (Vec::new(), None) };
+    let Some(effective) = leads_to(state) else { return (Vec::new(), None) };
     let quarantined = UnitEvent::Quarantined { rendered: bad.clone(), reason: failure.reason.clone() };
     let Some(good) = state.last_verified.as_ref().filter(|good| good.rendered != bad) else {
         // The first version ever, or one that was verified and fails now: there is nothing to go back to.
@@ -113,7 +118,7 @@ fn decide(state: &UnitState, plan: &Plan, failure: &Failure) -> (Vec<UnitEvent>,
 
 fn verified(state: &UnitState, plan: &Plan) -> Option<UnitEvent> {
     let Some(rendered) = plan.to.clone() else { return Some(UnitEvent::Removed {}) };
-    let revision = state.effective.as_ref().map(|effective| effective.revision.clone())?;
+    let revision = leads_to(state)?.revision.clone();
     let restarts = plan.target.as_ref().and_then(|target| plan.groups.get(target)).map_or(0, |source| source.restarts);
     let undo = state.running().map(|rollout| undo_of(plan, rollout)).unwrap_or_default();
     Some(UnitEvent::Verified { revision, rendered, restarts, undo })

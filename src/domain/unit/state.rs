@@ -30,6 +30,9 @@ pub struct UnitState {
     pub held: Vec<Held>,
     /// The rollout that is under way, or the last one.
     pub rollout: Option<RolloutState>,
+    /// What was effective when that rollout began, and the restarts counted then: what it leads to. What is effective now may
+    /// already be what comes after it.
+    pub target: Option<(Effective, u32)>,
     /// How the last ones ended, the newest last; at most [`HISTORY`].
     pub history: Vec<Past>,
     /// States that are not rolled out again by themselves.
@@ -231,6 +234,7 @@ impl UnitState {
                 rollout.revision = effective.map(|effective| effective.revision.clone());
                 rollout.fallback.clone_from(fallback);
                 self.rollout = Some(rollout);
+                self.target = self.effective.clone().map(|effective| (effective, self.restarts));
             }
             UnitEvent::Rollout(event) => {
                 let Some(rollout) = &mut self.rollout else {
@@ -327,19 +331,13 @@ impl UnitState {
     fn note_outcome(&mut self, at: Timestamp) {
         let Some(rollout) = &self.rollout else { return };
         let Some(outcome) = rollout.outcome().cloned() else { return };
+        let target = self.target.clone().or_else(|| Some((self.effective.clone()?, self.restarts)));
         if matches!(outcome, Outcome::Aborted { .. }) {
-            self.aborted = self.effective.as_ref().and_then(|effective| effective.rendered.clone());
+            self.aborted = target.as_ref().and_then(|(target, _)| target.rendered.clone());
         }
         let took_over = outcome == Outcome::Superseded && rollout.took_over;
-        if let (true, Some(Effective { revision, rendered: Some(rendered) })) = (took_over, &self.effective) {
-            self.serving = Some(Verified {
-                revision: revision.clone(),
-                rendered: rendered.clone(),
-                restarts: self.restarts,
-                at,
-                undo: Vec::new(),
-                before: None,
-            });
+        if let (true, Some((Effective { revision, rendered: Some(rendered) }, restarts))) = (took_over, target) {
+            self.serving = Some(Verified { revision, rendered, restarts, at, undo: Vec::new(), before: None });
         }
         push_bounded(
             &mut self.history,
