@@ -92,6 +92,9 @@ async fn survives(ops: &[Op], dice: &mut Dice) -> u64 {
     for op in ops {
         match op {
             Op::Acknowledged(count) => acknowledged = *count,
+            Op::Delete { file } => {
+                files.remove(file.as_str());
+            }
             Op::Sync { file } => {
                 let file = files.entry(file).or_default();
                 for op in std::mem::take(&mut file.loose) {
@@ -147,6 +150,6 @@ fn apply(content: &mut Vec<u8>, op: &Op, mut dice: Option<&mut Dice>) {
                 offset = end;
             }
         }
-        Op::Sync { .. } | Op::Acknowledged(_) => {}
+        Op::Sync { .. } | Op::Delete { .. } | Op::Acknowledged(_) => {}
     }
 }

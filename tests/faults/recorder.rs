@@ -28,6 +28,10 @@ pub enum Op {
     Sync {
         file: String,
     },
+    /// Also on the disk: SQLite syncs the folder.
+    Delete {
+        file: String,
+    },
     /// Whoever wrote was told that so many records are there.
     Acknowledged(u64),
 }
@@ -63,6 +67,7 @@ pub fn install(folder: &Path) {
         mine.zName = c"recorder".as_ptr();
         mine.pNext = ptr::null_mut();
         mine.xOpen = Some(open);
+        mine.xDelete = Some(delete);
         assert_eq!(sqlite3_vfs_register(Box::leak(Box::new(mine)), 1), SQLITE_OK);
     }
 }
@@ -124,6 +129,22 @@ unsafe extern "C" fn open(
             methods.xSync = Some(sync);
             methods.xClose = Some(close);
             (*file).pMethods = &raw const Box::leak(Box::new(Hooked { methods, real })).methods;
+        }
+        result
+    }
+}
+
+unsafe extern "C" fn delete(_vfs: *mut sqlite3_vfs, path: *const c_char, sync: c_int) -> c_int {
+    // SAFETY: see above; the path ends in a zero.
+    unsafe {
+        let real = REAL.load(Ordering::SeqCst);
+        let path_text = CStr::from_ptr(path).to_string_lossy().into_owned();
+        let result = (*real).xDelete.map_or(1, |delete| delete(real, path, sync));
+        let file = record().as_ref().and_then(|record| {
+            path_text.strip_prefix(&record.folder).map(|name| name.trim_start_matches('/').to_owned())
+        });
+        if let (SQLITE_OK, Some(file)) = (result, file) {
+            note(Op::Delete { file });
         }
         result
     }

@@ -20,6 +20,7 @@ use trimtab::app::installation::Installation;
 use trimtab::app::operations::Daemon;
 use trimtab::app::reconciler::Reconciler;
 use trimtab::app::registry::Registry;
+use trimtab::app::retention;
 use trimtab::app::rollback::recorder;
 use trimtab::app::telemetry::Telemetry;
 use trimtab::app::unit::glance::Glance;
@@ -40,6 +41,9 @@ const RESTART: SignedDuration = SignedDuration::from_secs(2);
 /// How often the source is asked by itself.
 const POLL: Duration = Duration::from_secs(30);
 
+/// How often what nobody needs any more is removed.
+const RETENTION: Duration = Duration::from_secs(77);
+
 /// One thing that can have its turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Task {
@@ -47,6 +51,7 @@ enum Task {
     Recorder,
     Reconciler,
     Look,
+    Retention,
 }
 
 /// When a unit has its next turn.
@@ -68,6 +73,7 @@ struct Life {
     slots: BTreeMap<UnitId, Slot>,
     recorder: Option<Timestamp>,
     reconcile: Timestamp,
+    retention: Timestamp,
     seen: u64,
 }
 
@@ -219,6 +225,9 @@ impl Machine {
         if life.reconcile <= now {
             tasks.push(Task::Reconciler);
         }
+        if life.retention <= now {
+            tasks.push(Task::Retention);
+        }
         if life.seen != changes {
             tasks.push(Task::Look);
         }
@@ -230,7 +239,7 @@ impl Machine {
         let outside = self.outside().next_change();
         let Some(life) = &self.life else { return outside.into_iter().chain([self.start_at]).min() };
         let slots = life.slots.values().filter_map(|slot| slot.due);
-        slots.chain(life.recorder).chain([life.reconcile]).chain(outside).min()
+        slots.chain(life.recorder).chain([life.reconcile, life.retention]).chain(outside).min()
     }
 
     async fn turn(&mut self, task: &Task) -> Result<(), Died> {
@@ -258,6 +267,11 @@ impl Machine {
                 life.reconcile = later(now, POLL);
                 // A source that does not answer is asked again; what it says is in the trace.
                 let _ = alive(&line, life.reconciler.pass()).await?;
+            }
+            Task::Retention => {
+                life.retention = later(now, RETENTION);
+                // What does not go now goes later.
+                let _ = alive(&line, retention::look(&life.world, &life.shared)).await?;
             }
             Task::Look => {
                 life.seen = self.outside.lock().unwrap().changes;
@@ -353,6 +367,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         registry: Arc::new(Registry::default()),
         installation,
         record_rollbacks: Notify::new(),
+        left_over: Notify::new(),
         permits,
         stop: CancellationToken::new(),
         stale: CancellationToken::new(),
@@ -370,6 +385,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         slots: BTreeMap::new(),
         recorder: Some(now),
         reconcile: now,
+        retention: later(now, RETENTION),
         seen: 0,
     })
 }

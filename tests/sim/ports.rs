@@ -240,6 +240,23 @@ impl Journal for Ports {
         Ok(self.0.look(|out| out.store.blobs.get(digest).cloned()).await)
     }
 
+    async fn remove_records(&self, _epoch: Epoch, _keep: u64, _since: Timestamp) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    async fn removed(&self) -> Result<u64, JournalError> {
+        Ok(0)
+    }
+
+    async fn blobs(&self) -> Result<Vec<Digest>, JournalError> {
+        Ok(self.0.look(|out| out.store.blobs.keys().cloned().collect()).await)
+    }
+
+    async fn remove_blobs(&self, _epoch: Epoch, digests: &[Digest]) -> Result<u64, JournalError> {
+        let act = |out: &mut Outside| digests.iter().filter(|digest| out.store.blobs.remove(digest).is_some()).count();
+        Ok(self.0.sure(&format!("{} blobs removed", digests.len()), act).await as u64)
+    }
+
     async fn verify(&self) -> Result<u64, JournalError> {
         Ok(self.0.look(|out| out.store.records).await)
     }

@@ -1,6 +1,7 @@
 //! A journal as a whole: copied while it is in use, and put in place of another while nobody uses that.
 
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::TransactionBehavior;
@@ -78,6 +79,11 @@ impl Place {
                 fs::create_dir_all(aside).map_err(|error| failed(aside, error))?;
                 fs::rename(&old, aside.join(name)).map_err(|error| failed(&old, error))?;
             }
+        }
+        // Whoever restores may be root: the daemon must be able to read it.
+        let owner = fs::metadata(folder).map_err(|error| failed(folder, error))?;
+        for file in [journal, &with(&self.path, ".lock")] {
+            chown(file, Some(owner.uid()), Some(owner.gid())).map_err(|error| failed(file, error))?;
         }
         sync(journal).map_err(|error| failed(journal, error))?;
         fs::rename(journal, &self.path).map_err(|error| failed(&self.path, error))?;
