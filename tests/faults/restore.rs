@@ -71,7 +71,6 @@ async fn what_runs_and_is_not_known_is_left_alone_until_somebody_says() {
     bed.push("bad", &[("release.yaml", &web("2.0.0", BROKEN))]);
     bed.wait(UNIT, "a rollback waits for Git", |status| status.rollback.is_some()).await;
     cli(&bed, &["backup", "yesterday"], 0);
-    std::fs::remove_file(&hook).unwrap();
     bed.push(
         "second",
         &[("release.yaml", &web("1.1.0", "")), ("other-release.yaml", &release("other", "dev", "1.0.0", ""))],
@@ -79,6 +78,7 @@ async fn what_runs_and_is_not_known_is_left_alone_until_somebody_says() {
     bed.verified(UNIT, "1.1.0").await;
     bed.verified("other/dev/default", "1.0.0").await;
     bed.kill_daemon();
+    std::fs::remove_file(&hook).unwrap();
     assert!(bed.log().iter().all(|commit| !commit.contains("Roll back")), "{:?}", bed.log());
     // What the backup does not know is removed from Git, what it knows moves on.
     bed.push("third", &[("release.yaml", &web("1.2.0", "")), ("other-release.yaml", "")]);

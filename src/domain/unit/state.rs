@@ -331,7 +331,7 @@ impl UnitState {
     fn note_outcome(&mut self, at: Timestamp) {
         let Some(rollout) = &self.rollout else { return };
         let Some(outcome) = rollout.outcome().cloned() else { return };
-        let target = self.target.clone().or_else(|| Some((self.effective.clone()?, self.restarts)));
+        let target = self.target.take().or_else(|| Some((self.effective.clone()?, self.restarts)));
         if matches!(outcome, Outcome::Aborted { .. }) {
             self.aborted = target.as_ref().and_then(|(target, _)| target.rendered.clone());
         }
