@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
@@ -18,14 +19,14 @@ use trimtab::domain::counters::Counters;
 use trimtab::domain::desired::DesiredUnit;
 use trimtab::domain::digest::Digest;
 use trimtab::domain::id::{Epoch, GroupId, Revision, RunId, UnitId};
-use trimtab::domain::observed::{ObservedBackend, ObservedGroup, ObservedRun, ObservedTraffic, Seen};
+use trimtab::domain::observed::{ObservedGroup, ObservedRun, ObservedTraffic, Seen};
 use trimtab::domain::plan::GroupSource;
 use trimtab::domain::route::RouteSettings;
 use trimtab::domain::workload::ArtifactRef;
 use trimtab::ports::artifacts::{ArtifactError, Artifacts};
 use trimtab::ports::journal::{Journal, JournalError, NewEvent, Record};
 use trimtab::ports::metrics::{MeasureRequest, Metrics};
-use trimtab::ports::platform::{EnsureGroup, Platform, PlatformError};
+use trimtab::ports::platform::{EnsureGroup, LogStream, Platform, PlatformError};
 use trimtab::ports::scripts::RunRequest;
 use trimtab::ports::source::{
     ChangedPath, CommitInfo, Edit, EntryKind, FileId, Head, Listing, PushOutcome, Signature, Source, SourceError,
@@ -402,6 +403,10 @@ impl Platform for Ports {
         Ok(String::new())
     }
 
+    async fn follow_logs(&self, _: &UnitId, _: &GroupId, _: Option<&str>, _: u32) -> Result<LogStream, PlatformError> {
+        Ok(futures_util::stream::empty().boxed())
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         watch::Sender::new(0).subscribe()
     }
@@ -441,13 +446,10 @@ impl Traffic for Ports {
 
     async fn set(&self, epoch: Epoch, request: &SetTraffic) -> Result<(), TrafficError> {
         let unit = &request.desired.unit;
-        let backends = request.backends.iter().map(|(group, (weight, endpoints))| {
-            (group.clone(), ObservedBackend { weight: *weight, endpoints: endpoints.clone() })
-        });
         let traffic = TrafficSet {
             route: request.rendered.clone(),
             settings: self.settings(&request.desired, request.kind),
-            backends: backends.collect(),
+            backends: request.backends.clone(),
             hold: request.hold,
         };
         let action = Action::SetTraffic { which: request.kind, traffic };
