@@ -34,6 +34,7 @@
 //! | [`cli`] | one file a verb | everything, through the API or the wiring |
 //! | [`load`] | an open-loop client that counts every request, for the demo, the tests and measurements | nothing |
 //! | [`demo`] | `trimtab demo`: all of it in one folder, by hand or played and checked | the binary, Git, the API |
+//! | [`secrets`] | age and SOPS files, keyed digests, the redactor: functions over bytes, for daemon, supervisor and verbs | the domain's plain types |
 //! | [`clock`] | the one place that reads the wall clock | nothing |
 //!
 //! # The way of a change
@@ -62,5 +63,6 @@ pub mod ports;
 pub mod process;
 pub mod protocol;
 pub mod router;
+pub mod secrets;
 pub mod supervisor;
 pub mod wiring;

@@ -11,6 +11,7 @@ use crate::adapters::clock::{Machine, SteadyClock};
 use crate::adapters::journal::sqlite::SqliteJournal;
 use crate::adapters::metrics::Meter;
 use crate::adapters::platform::host::HostPlatform;
+use crate::adapters::secrets::AgeSecrets;
 use crate::adapters::source::git::{Auth, GitConfig, GitSource, Token};
 use crate::adapters::traffic::router::RouterTraffic;
 use crate::api::types::CheckResult;
@@ -25,8 +26,10 @@ use crate::domain::id::Epoch;
 use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
 use crate::ports::platform::Platform;
+use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
+use crate::secrets::{find, harden};
 
 /// Runs the daemon until it is told to stop or is taken over.
 ///
@@ -79,7 +82,9 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
     let installation = config.installation.to_string();
     let traffic: Arc<dyn Traffic> = Arc::new(RouterTraffic::new(config.router.sockets.clone(), installation.clone()));
     let artifacts = ArtifactStore::open(config.state_dir.join("artifacts"), source.clone(), ArtifactLimits::default())?;
+    let secrets = secrets(config);
     Ok(World {
+        secrets,
         installation: config.installation.clone(),
         epoch,
         blobs: Blobs::new(journal.clone()),
@@ -93,6 +98,18 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
         hub: Hub::default(),
         telemetry: Telemetry::default(),
     })
+}
+
+/// What reads secrets. An identity that can't be used stops nothing but the apps that need it.
+fn secrets(config: &Config) -> Arc<dyn Secrets> {
+    let found = find::identities(&config.secrets.identity_files);
+    if !found.identities.is_empty() {
+        harden::no_core_dumps();
+    }
+    for problem in &found.problems {
+        tracing::error!("{problem}; apps with secrets that need it are held");
+    }
+    Arc::new(AgeSecrets::new(found.identities, found.problems, config.state_dir.join("secrets")))
 }
 
 /// Looks at everything the daemon will depend on, without one: for `trimtab check` before anything runs.
@@ -112,12 +129,13 @@ pub async fn check_without_daemon(config: &Config) -> Vec<CheckResult> {
     let (git, platform, traffic) =
         tokio::join!(git, crate::ports::platform::Platform::check(&platform), traffic.check());
     let path = config.state_dir.join("journal.db");
-    let state = state(path).await;
+    let (state, secrets) = (state(path).await, secrets(config).check().await);
     vec![
         check::result("git", git.map(|found| (found, Vec::new()))),
         check::result("supervisor", platform.map(|limitations| ("it answers".into(), limitations))),
         check::result("router", traffic.map(|limitations| ("it answers".into(), limitations))),
         check::result("state", state.map(|found| (found, Vec::new()))),
+        check::result("secrets", secrets.map(|found| (found, Vec::new()))),
     ]
 }
 

@@ -6,5 +6,6 @@ pub mod clock;
 pub mod journal;
 pub mod metrics;
 pub mod platform;
+pub mod secrets;
 pub mod source;
 pub mod traffic;

@@ -10,5 +10,6 @@ pub mod page;
 pub mod problem;
 pub mod resources;
 mod schema;
+pub mod redact;
 pub mod server;
 pub mod types;

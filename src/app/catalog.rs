@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use super::sealed::{self, SealedFiles};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Name, Revision, UnitId};
 use crate::domain::manifest::{self, DocumentSet, ParsedFile, Problem};
-use crate::domain::render::{RenderCache, Rendered, render_cached};
+use crate::domain::render::{Lookups, RenderCache, Rendered, render_again};
+use crate::domain::secret::SecretSource;
+use crate::ports::secrets::Secrets;
 use crate::ports::source::{RefusedEntry, Source, SourceError};
 
 /// One revision, rendered.
@@ -67,6 +70,7 @@ impl Snapshot {
 /// Renders revisions; keeps what was parsed and rendered before.
 pub struct Catalog {
     source: Arc<dyn Source>,
+    secrets: Arc<dyn Secrets>,
     caches: Mutex<Caches>,
 }
 
@@ -74,12 +78,13 @@ pub struct Catalog {
 struct Caches {
     parsed: HashMap<(String, String), Arc<ParsedFile>>,
     rendered: RenderCache,
+    sealed: SealedFiles,
 }
 
 impl Catalog {
     /// A catalog of a source.
-    pub fn new(source: Arc<dyn Source>) -> Self {
-        Catalog { source, caches: Mutex::default() }
+    pub fn new(source: Arc<dyn Source>, secrets: Arc<dyn Secrets>) -> Self {
+        Catalog { source, secrets, caches: Mutex::default() }
     }
 
     /// Renders a revision. With `base`, only what differs from it is read, parsed and rendered.
@@ -96,9 +101,19 @@ impl Catalog {
         let parsed = self.parse(&files).await?;
         let documents = DocumentSet::assemble(parsed);
         let trees = self.trees(revision, &documents, base, changed.as_ref()).await?;
+        let known = {
+            let mut caches = self.caches.lock().expect("the caches are only changed by total functions");
+            std::mem::take(&mut caches.sealed)
+        };
+        let sealed = sealed::read(self.source.as_ref(), revision, &documents, &known).await?;
         let rendered = {
             let mut caches = self.caches.lock().expect("the caches are only changed by total functions");
-            render_cached(&documents, &|path| trees.get(path).cloned().flatten(), &mut caches.rendered)
+            let artifacts = |path: &str| trees.get(path).cloned().flatten();
+            let secrets = |source: &SecretSource| sealed.look(self.secrets.as_ref(), source);
+            let rendered =
+                render_again(&documents, Lookups { artifacts: &artifacts, secrets: &secrets }, &mut caches.rendered);
+            caches.sealed = sealed;
+            rendered
         };
         Ok(assemble(revision.clone(), &documents, rendered, files, refused, trees))
     }

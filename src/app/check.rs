@@ -5,8 +5,13 @@ use crate::api::types::CheckResult;
 
 /// One result a part: Git, supervisor, routers, state.
 pub async fn check(world: &World) -> Vec<CheckResult> {
-    let (git, platform, traffic, state) =
-        tokio::join!(world.source.fetch(), world.platform.check(), world.traffic.check(), world.journal.verify(),);
+    let (git, platform, traffic, state, secrets) = tokio::join!(
+        world.source.fetch(),
+        world.platform.check(),
+        world.traffic.check(),
+        world.journal.verify(),
+        world.secrets.check(),
+    );
     vec![
         result(
             "git",
@@ -17,6 +22,7 @@ pub async fn check(world: &World) -> Vec<CheckResult> {
         result("supervisor", platform.map(|limitations| ("it answers".into(), limitations))),
         result("router", traffic.map(|limitations| ("it answers".into(), limitations))),
         result("state", state.map(|count| (format!("{count} records match their checksums"), room(world)))),
+        result("secrets", secrets.map(|found| (found, Vec::new()))),
     ]
 }
 

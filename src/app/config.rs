@@ -41,6 +41,9 @@ pub struct Config {
     /// What is remembered, and for how long.
     #[serde(default)]
     pub retention: RetentionSettings,
+    /// What secrets are read with.
+    #[serde(default)]
+    pub secrets: SecretSettings,
 }
 
 /// `[source]`
@@ -127,6 +130,16 @@ pub struct RollbackSettings {
     /// Whether rollbacks are recorded in Git; without, they hold until somebody commits.
     #[serde(default = "default_true")]
     pub push: bool,
+}
+
+/// `[secrets]`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSettings {
+    /// Files with age identities or ssh private keys, none behind a passphrase. Beside them `$TRIMTAB_IDENTITY` and the systemd
+    /// credential `trimtab-identity` are read.
+    #[serde(default)]
+    pub identity_files: Vec<PathBuf>,
 }
 
 /// `[removal]`
@@ -300,6 +313,7 @@ impl Config {
         let source = &mut self.source;
         let optional = [&mut source.token_file, &mut source.ca_file, &mut source.ssh_key, &mut source.known_hosts];
         let all = paths.into_iter().chain(optional.into_iter().flatten()).chain(&mut self.router.sockets);
+        let all = all.chain(&mut self.secrets.identity_files);
         for path in all {
             *path = folder.join(&*path);
         }

@@ -26,6 +26,7 @@ pub mod registry;
 pub mod restored;
 pub mod retention;
 pub mod rollback;
+pub mod sealed;
 pub mod telemetry;
 pub mod unit;
 pub mod unit_log;

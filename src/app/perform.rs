@@ -1,5 +1,6 @@
 //! Doing: one action of a plan, through the ports.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,12 +8,16 @@ use super::blobs::BlobError;
 use super::world::World;
 use crate::domain::action::{Action, TrafficSet, Which};
 use crate::domain::desired::DesiredUnit;
-use crate::domain::id::UnitId;
+use crate::domain::id::{GroupId, UnitId};
 use crate::domain::plan::GroupSource;
+use crate::domain::secret::SecretRef;
 use crate::domain::workload::{ArtifactRef, Workload};
 use crate::ports::artifacts::ArtifactError;
 use crate::ports::platform::{EnsureGroup, PlatformError};
+use crate::ports::secrets::SecretError;
 use crate::ports::traffic::{SetTraffic, TrafficError};
+use crate::secrets::SecretBytes;
+use crate::secrets::value::SecretValues;
 
 /// Why an action was not performed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +28,9 @@ pub enum PerformError {
     /// The artifact is not there.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    /// A secret can't be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The platform did not do it.
     #[error(transparent)]
     Platform(#[from] PlatformError),
@@ -47,7 +55,9 @@ impl PerformError {
             | PerformError::Traffic(TrafficError::Refused { .. })
             | PerformError::Artifact(ArtifactError::Mismatch { .. } | ArtifactError::Unusable { .. })
             | PerformError::Blob(BlobError::Missing { .. } | BlobError::Unreadable { .. }) => false,
-            PerformError::Platform(_)
+            // An identity that is missing is no fault of the version that needs it.
+            PerformError::Secret(_)
+            | PerformError::Platform(_)
             | PerformError::Traffic(_)
             | PerformError::Artifact(_)
             | PerformError::Blob(BlobError::Journal(_)) => true,
@@ -61,7 +71,13 @@ pub async fn perform(world: &World, unit: &UnitId, action: &Action) -> Result<()
         Action::EnsureGroup { group, source, replicas } => {
             let desired = world.blobs.desired(&source.rendered).await?;
             let artifact = artifact(world, &desired).await?;
+            let Workload::Process(process) = &desired.workload;
+            let secrets = match holds(world, unit, group).await {
+                true => SecretValues::new(),
+                false => open(world, &process.secrets).await?,
+            };
             let request = EnsureGroup {
+                secrets,
                 rendered: source.rendered.clone(),
                 group: group.clone(),
                 replicas: *replicas,
@@ -80,7 +96,33 @@ pub async fn perform(world: &World, unit: &UnitId, action: &Action) -> Result<()
 pub async fn prefetch(world: &World, source: &GroupSource) -> Result<(), PerformError> {
     let desired = world.blobs.desired(&source.rendered).await?;
     artifact(world, &desired).await?;
+    // Opened and dropped again: what can't be decrypted stops a rollout before its first step.
+    for (name, secret) in desired.secrets() {
+        open_one(world, name, secret).await?;
+    }
     Ok(())
+}
+
+/// Whether the platform has the group, and with it the values of its secrets.
+async fn holds(world: &World, unit: &UnitId, group: &GroupId) -> bool {
+    let observed = world.platform.observe(unit).await;
+    observed.known().is_some_and(|groups| groups.iter().any(|known| known.group == *group && !known.retiring))
+}
+
+/// The values of secrets, right before they go to a platform.
+pub async fn open(world: &World, secrets: &BTreeMap<String, SecretRef>) -> Result<SecretValues, SecretError> {
+    let mut values = SecretValues::new();
+    for (name, secret) in secrets {
+        values.insert(name.clone(), open_one(world, name, secret).await?);
+    }
+    Ok(values)
+}
+
+async fn open_one(world: &World, name: &str, secret: &SecretRef) -> Result<SecretBytes, SecretError> {
+    match &secret.digest {
+        Some(digest) => world.secrets.open(digest).await,
+        None => Err(SecretError::Unknown { name: name.to_owned() }),
+    }
 }
 
 async fn artifact(world: &World, desired: &Arc<DesiredUnit>) -> Result<Option<PathBuf>, ArtifactError> {

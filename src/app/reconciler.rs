@@ -13,12 +13,15 @@ use super::log::LogError;
 use super::unit::task::{self, Shared};
 use super::unit::{News, Unit};
 use super::unit_log;
+use super::view;
 use super::world::World;
+use crate::domain::digest::Digest;
 use crate::domain::id::{Name, Revision, UnitId};
 use crate::domain::installation::InstallationEvent;
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::held::HeldReason;
 use crate::domain::unit::state::{RollbackStatus, UnitState, Wants};
+use crate::ports::secrets::SecretError;
 use crate::ports::source::{SourceError, poll_delay};
 
 /// What is known of the source now, for whoever asks.
@@ -41,6 +44,9 @@ pub enum ReconcileError {
     /// The journal.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The ciphertexts can't be kept.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A stored input.
     #[error(transparent)]
     Blob(#[from] super::blobs::BlobError),
@@ -60,7 +66,7 @@ pub struct Reconciler {
 impl Reconciler {
     /// A reconciler that has not looked yet.
     pub fn new(world: Arc<World>, shared: Arc<Shared>) -> Self {
-        let catalog = Arc::new(Catalog::new(world.source.clone()));
+        let catalog = Arc::new(Catalog::new(world.source.clone(), world.secrets.clone()));
         Reconciler { world, shared, catalog, due: Notify::new(), pass: Mutex::default(), view: RwLock::default() }
     }
 
@@ -201,6 +207,10 @@ impl Reconciler {
         // What was removed long ago does not count again; what waits to be removed does.
         let going: BTreeSet<_> = removed.iter().filter(|id| self.is_there(id)).cloned().collect();
         let mass = mass_removals(&snapshot, &going, self.shared.settings.removal.percent);
+        // Before anything refers to them.
+        let mut secrets: BTreeSet<_> =
+            snapshot.units.values().flat_map(|entry| entry.desired.secret_digests()).collect();
+        self.world.secrets.keep(&secrets).await?;
         for (id, entry) in &snapshot.units {
             let digest = self.world.blobs.put_desired(self.world.epoch, &entry.desired).await?;
             let unit = self.unit(id.clone()).await?;
@@ -245,7 +255,32 @@ impl Reconciler {
         }
         self.change_view(|view| view.snapshot = Some(snapshot));
         self.world.hub.changed();
+        self.forget_secrets(&mut secrets).await;
         Ok(())
+    }
+
+    /// Forgets the ciphertexts that neither the head nor anything that runs or would be gone back to needs. What any unit
+    /// refers to and can't be read here forbids it.
+    async fn forget_secrets(&self, needed: &mut BTreeSet<Digest>) {
+        for unit in self.shared.registry.all() {
+            let glance = unit.glance();
+            let mut referred = view::referred(&glance.state);
+            if let Some(rollout) = glance.state.running() {
+                match self.world.blobs.plan(&rollout.plan).await {
+                    Ok(plan) => referred.extend(plan.groups.into_values().map(|group| group.rendered)),
+                    Err(_) => return,
+                }
+            }
+            for rendered in referred {
+                match self.world.blobs.desired(&rendered).await {
+                    Ok(desired) => needed.extend(desired.secret_digests()),
+                    Err(_) => return,
+                }
+            }
+        }
+        if let Err(error) = self.world.secrets.keep_only(needed).await {
+            tracing::warn!(%error, "ciphertexts that nothing needs are left behind");
+        }
     }
 
     /// The known units that the snapshot certainly does not ask for any more.

@@ -13,6 +13,7 @@ use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
 use crate::ports::metrics::Metrics;
 use crate::ports::platform::Platform;
+use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
 
@@ -34,6 +35,8 @@ pub struct World {
     pub traffic: Arc<dyn Traffic>,
     /// The files that workloads run from.
     pub artifacts: Arc<dyn Artifacts>,
+    /// What reads secrets.
+    pub secrets: Arc<dyn Secrets>,
     /// What analyses measure.
     pub metrics: Arc<dyn Metrics>,
     /// The time.

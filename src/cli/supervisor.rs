@@ -23,6 +23,10 @@ pub struct Args {
     /// The user of apps and scripts that name none; the supervisor's own if not given
     #[arg(long, value_name = "USER")]
     app_user: Option<String>,
+    /// A file with the key (64 hexadecimal digits) under which secrets are kept at rest, instead of one of its own; the
+    /// systemd credential `trimtab-supervisor-key` does the same
+    #[arg(long, value_name = "FILE")]
+    secrets_key: Option<PathBuf>,
     /// Another boot id than the kernel's, to rehearse a restart of the machine
     #[arg(long, env = "TRIMTAB_BOOT_ID", hide = true)]
     boot_id: Option<String>,
@@ -44,6 +48,7 @@ pub fn run(args: Args) -> ExitCode {
         socket_mode: args.socket_mode,
         ports: args.port_range,
         app_user: args.app_user,
+        secrets_key: args.secrets_key,
         boot_id: args.boot_id,
     };
     match super::block_on(supervisor::run(options)) {

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::analysis::Analysis;
+use super::analysis::{Analysis, Measure};
 use super::digest::Digest;
-use super::hook::Hooks;
+use super::hook::{Hooks, OnRollback};
 use super::id::{GroupId, Name, UnitId};
 use super::route::{Tester, Upstream};
+use super::secret::SecretRef;
 use super::span::Span;
 use super::strategy::Strategy;
 use super::tls::Tls;
@@ -68,13 +69,36 @@ impl DesiredUnit {
         Digest::of(RENDERED, self)
     }
 
+    /// The secrets of everything that it runs: processes, hooks, analyses.
+    pub fn secrets(&self) -> impl Iterator<Item = (&String, &SecretRef)> {
+        let Workload::Process(process) = &self.workload;
+        let hooks = self.hooks.before.iter().chain(&self.hooks.after).flat_map(|hook| {
+            let back = match &hook.on_rollback {
+                OnRollback::Script(script) => Some(script),
+                OnRollback::Nothing | OnRollback::ForwardOnly => None,
+            };
+            std::iter::once(&hook.script).chain(back)
+        });
+        let measures = self.analyses.values().filter_map(|analysis| match &analysis.measure {
+            Measure::Script(script) => Some(script),
+            Measure::Router(_) | Measure::Http { .. } => None,
+        });
+        process.secrets.iter().chain(hooks.chain(measures).flat_map(|script| &script.secrets))
+    }
+
+    /// The digests of their values, as far as they are known.
+    pub fn secret_digests(&self) -> BTreeSet<Digest> {
+        self.secrets().filter_map(|(_, secret)| secret.digest.clone()).collect()
+    }
+
     /// The group that its instances belong to. Instances of different groups are different processes; a change that
     /// leaves the group alone (replicas, strategy, hooks, route) never restarts one. `restarts` counts the restarts that
     /// an operator asked for: each makes a new group of the same desired state.
     pub fn group_id(&self, restarts: u32) -> GroupId {
+        let Workload::Process(process) = &self.workload;
         let identity = serde_json::json!({
             "version": self.version,
-            "workload": self.workload,
+            "workload": Workload::Process(process.without_places()),
             "readiness": self.health.readiness,
             "liveness": self.health.liveness,
             "minReady": self.health.min_ready,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::id::Name;
+use super::secret::SecretRef;
 use super::span::Span;
 use super::workload::{ArtifactRef, Limits};
 
@@ -62,6 +63,9 @@ pub struct ScriptSpec {
     /// The whole environment; nothing is inherited.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What it gets beside the environment and must not be said in clear, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretRef>,
     /// Files it runs from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactRef>,

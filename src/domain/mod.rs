@@ -24,6 +24,7 @@ pub mod revert;
 pub mod rollback;
 pub mod rollout;
 pub mod route;
+pub mod secret;
 pub mod span;
 pub mod strategy;
 pub mod tls;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::secret::SecretRef;
 use super::span::Span;
 
 /// The kinds of workload. Capabilities belong to (platform, workload kind, data plane) together.
@@ -30,6 +31,9 @@ pub struct ProcessSpec {
     /// The whole environment of the process; nothing is inherited but what the supervisor's documentation names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What it gets beside the environment and must not be said in clear, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretRef>,
     /// The user to run as; the supervisor's own where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -49,6 +53,16 @@ pub struct ProcessSpec {
 
 fn yes() -> bool {
     true
+}
+
+impl ProcessSpec {
+    /// The same, without what says where its secrets stand: what decides whether two processes are the same.
+    #[must_use]
+    pub fn without_places(&self) -> Self {
+        let mut process = self.clone();
+        process.secrets.values_mut().for_each(|secret| secret.from.clear());
+        process
+    }
 }
 
 /// Files that a process runs from, named by content.

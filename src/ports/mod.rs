@@ -11,5 +11,6 @@ pub mod journal;
 pub mod metrics;
 pub mod platform;
 pub mod scripts;
+pub mod secrets;
 pub mod source;
 pub mod traffic;

@@ -13,6 +13,7 @@ use crate::domain::{
     observed::{ObservedGroup, ObservedRun, Seen},
 };
 use crate::ports::scripts::RunRequest;
+use crate::secrets::value::SecretValues;
 
 /// Why a platform did not do what it was asked to.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -130,4 +131,6 @@ pub struct EnsureGroup {
     pub replicas: u32,
     /// The folder with the artifact, complete and unchanging.
     pub artifact: Option<PathBuf>,
+    /// The values of its secrets, by name; none where the group is there already and has them.
+    pub secrets: SecretValues,
 }

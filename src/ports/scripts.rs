@@ -7,6 +7,7 @@ use crate::domain::{
     hook::ScriptSpec,
     id::{RunId, UnitId},
 };
+use crate::secrets::value::SecretValues;
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -23,4 +24,6 @@ pub struct RunRequest {
     pub script: ScriptSpec,
     /// The folder with its artifact.
     pub artifact: Option<PathBuf>,
+    /// The values of its secrets, by name.
+    pub secrets: SecretValues,
 }

@@ -87,6 +87,9 @@ pub trait Source: Send + Sync {
     /// The object name of the folder at a path: equal names mean equal content. `None` where there is no folder.
     async fn tree_oid(&self, revision: &Revision, path: &str) -> Result<Option<String>, SourceError>;
 
+    /// The object name of the file at a path. `None` where there is no file, or something else, such as a link.
+    async fn file_oid(&self, revision: &Revision, path: &str) -> Result<Option<String>, SourceError>;
+
     /// Writes the folder with this object name to `into`, all at once: it appears complete and on disk, or not at
     /// all. An `into` that exists is taken as complete and left alone, so that the call may be repeated.
     ///

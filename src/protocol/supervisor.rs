@@ -23,9 +23,11 @@ use serde::{Deserialize, Serialize};
 use super::Markers;
 use crate::domain::{
     id::{Epoch, GroupId, RunId},
+    secret::SecretRef,
     span::Span,
     workload::{Health, Limits, ProcessSpec},
 };
+use crate::secrets::value::SecretValues;
 
 /// Sets one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct PutGroup {
     pub spec: GroupSpec,
     /// How many instances, in slots 0 to replicas-1. Fewer than before: the highest slots are stopped gracefully.
     pub replicas: u32,
+    /// The values of the process's secrets, by name. They are needed when the group is made, and passed over afterwards.
+    #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
+    pub secrets: SecretValues,
 }
 
 /// A versioned group of equal instances.
@@ -176,6 +181,9 @@ pub struct PutRun {
     pub epoch: Epoch,
     /// What runs.
     pub spec: RunSpec,
+    /// The values of its secrets, by name.
+    #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
+    pub secrets: SecretValues,
 }
 
 /// A hook or script that runs once.
@@ -191,6 +199,9 @@ pub struct RunSpec {
     /// The whole environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Its secrets, by name; their values come beside it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretRef>,
     /// Files to run from, copied into a private working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_dir: Option<PathBuf>,

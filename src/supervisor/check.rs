@@ -1,7 +1,7 @@
 //! A single health check: http, tcp or exec. Asynchronous, so that a thousand instances need no thread each.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ use super::environment;
 use super::identity::Identity;
 use super::sys::{self, Preparation};
 use crate::domain::workload::Check;
+use crate::secrets::{Redactor, SecretBytes};
 
 /// No more of an answer's body is read.
 const BODY_LIMIT: usize = 64 << 10;
@@ -28,7 +29,7 @@ const BODY_LIMIT: usize = 64 << 10;
 const WORDS_LIMIT: u64 = 400;
 
 /// What is checked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// The instance's port.
     pub port: Option<u16>,
@@ -36,6 +37,10 @@ pub struct Target {
     pub dir: PathBuf,
     /// Its environment, complete.
     pub env: BTreeMap<String, String>,
+    /// Variables of its environment that must not be said in clear.
+    pub secret: BTreeMap<String, SecretBytes>,
+    /// Knows its secrets, which a command may say.
+    pub redactor: Redactor,
     /// Who it runs as.
     pub identity: Identity,
     /// Where it is limited; what a check runs counts there, too.
@@ -120,7 +125,8 @@ async fn exec(command: &[String], target: &Target) -> Result<(), String> {
     let stderr = child.stderr.take();
     let (status, words) = tokio::join!(child.wait(), words(stderr));
     let status = status.map_err(failed)?;
-    let words = words.trim();
+    let words = target.redactor.text(words.trim());
+    let words = words.as_ref();
     match status.success() {
         true => Ok(()),
         false if words.is_empty() => Err(format!("the check {:?} ended with {status}", name())),
@@ -147,6 +153,7 @@ fn prepare(command: &[String], target: &Target) -> Result<Command, String> {
     let join = join.collect::<Result<_, _>>().map_err(|_| "a control group's path holds a NUL".to_owned())?;
     let mut plain = std::process::Command::new(target.dir.join(path));
     plain.args(&command[1..]).current_dir(&target.dir).env_clear().envs(&target.env);
+    plain.envs(target.secret.iter().map(|(name, value)| (name, OsStr::from_bytes(value.expose()))));
     plain.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     sys::before_exec(&mut plain, Preparation { join, identity: Some(target.identity.clone()), dies_with_parent: true });
     let mut command = Command::from(plain);

@@ -9,6 +9,8 @@ use super::board::Board;
 use super::cgroup::hierarchy::Hierarchies;
 use super::metrics::Metrics;
 use super::ports::Ports;
+use super::secrets::deliver::Places;
+use super::secrets::keep::Keeper;
 use crate::net::client::segment;
 
 /// What all parts share.
@@ -26,6 +28,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// Who has which port.
     pub ports: Mutex<Ports>,
+    /// Keeps the secrets of groups and runs.
+    pub keeper: Keeper,
+    /// Where secrets are laid out as files.
+    pub places: Places,
     /// The user of apps and scripts that name none; the supervisor's own where there is none here either.
     pub app_user: Option<String>,
 }
@@ -39,6 +45,16 @@ impl Context {
     /// The folder of all runs.
     pub fn runs(&self) -> PathBuf {
         self.state.join("runs")
+    }
+
+    /// The folders of all instances and runs that there are, each of which may have files of secrets.
+    pub fn with_secrets(&self) -> Vec<PathBuf> {
+        let below = |dir: PathBuf| {
+            let entries = std::fs::read_dir(dir).map(Iterator::flatten).into_iter().flatten();
+            entries.map(|entry| entry.path())
+        };
+        let slots = below(self.groups()).flat_map(|group| below(group.join("slots")));
+        slots.chain(below(self.runs())).collect()
     }
 
     /// The ports, for a moment.

@@ -15,10 +15,12 @@ use super::files::{self, CopyError};
 use super::instance::{Instance, slot_dir};
 use super::launch::blocking;
 use super::records::GroupRecord;
+use super::secrets::SecretsError;
 use super::store::{self, StoreError};
 use super::validate::{self, Refusal};
 use crate::domain::id::Epoch;
 use crate::protocol::supervisor::{GroupStatus, PutGroup};
+use crate::secrets::value::SecretValues;
 
 /// Why a change of a group failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,9 @@ pub enum GroupError {
         /// What failed.
         source: CopyError,
     },
+    /// The values of its secrets can't be kept.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// A record can't be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -185,7 +190,7 @@ impl Groups {
                 }
                 cell.record = Some(record);
             }
-            None => match self.create(key, &record, put.epoch).await {
+            None => match self.create(key, &record, put.epoch, put.secrets).await {
                 Ok(()) => cell.record = Some(record),
                 Err(error) => {
                     self.drop_cell(key, &mut cell);
@@ -197,10 +202,22 @@ impl Groups {
     }
 
     /// Makes the folder of a new group, whole or not at all.
-    async fn create(&self, key: &str, record: &GroupRecord, epoch: Epoch) -> Result<(), GroupError> {
+    async fn create(
+        &self,
+        key: &str,
+        record: &GroupRecord,
+        epoch: Epoch,
+        secrets: SecretValues,
+    ) -> Result<(), GroupError> {
+        let missing = record.spec.process.secrets.keys().filter(|name| !secrets.contains_key(*name));
+        let missing: Vec<&str> = missing.map(String::as_str).collect();
+        if !missing.is_empty() {
+            return Err(SecretsError::Missing(missing.join(", ")).into());
+        }
         let (all, target, record) = (self.ctx.groups(), self.dir(key), record.clone());
         let making = all.join(format!(".new-{}", uuid::Uuid::now_v7()));
         let made = making.clone();
+        let ctx = self.ctx.clone();
         let copied = blocking(move || -> Result<(), GroupError> {
             store::create_dir(&made)?;
             if let Some(source) = &record.spec.artifact_dir {
@@ -208,6 +225,7 @@ impl Groups {
                 files::copy_tree(source, &made.join("files"), None)
                     .map_err(|source| GroupError::Artifact { key, source })?;
             }
+            ctx.keeper.seal(&made, &record.spec.key, &secrets)?;
             Ok(store::write(&made, &record)?)
         })
         .await;

@@ -16,10 +16,13 @@ use super::launch::{Attempt, blocking, conclude};
 use super::live::{Event, Live};
 use super::ports;
 use super::records::SlotRecord;
+use super::secrets::SecretsError;
+use super::secrets::deliver::{self, Handed};
 use super::shim::records::{ExitRecord, Launch, Output, StopCause, StopRequest};
 use super::signal;
 use super::store::{self, StoreError};
 use crate::domain::span::Span;
+use crate::domain::workload::{Check, Probe};
 use crate::protocol::supervisor::{Exit, ExitHow, GroupSpec, InstanceState, InstanceStatus};
 
 /// How much of each stream is kept where the App does not say.
@@ -56,6 +59,8 @@ enum StartError {
     PortTaken(u16),
     #[error(transparent)]
     Identity(#[from] super::identity::IdentityError),
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     #[error("the control groups can't be set up: {0}")]
     Cgroup(std::io::Error),
 }
@@ -155,7 +160,8 @@ impl Instance {
         self.record.ready = None;
         self.save().await?;
         let launch = self.launch().await?;
-        let attempt = Attempt::begin(&self.attempt_dir(), &launch, &self.ctx.hierarchies).await?;
+        let handed = self.handed(&launch).await?;
+        let attempt = Attempt::begin(&self.attempt_dir(), &launch, &handed, &self.ctx.hierarchies).await?;
         self.watch(attempt);
         Ok(())
     }
@@ -182,11 +188,13 @@ impl Instance {
         let user = self.ctx.user(&self.spec.process.user);
         let (source, target) = (files_dir(&self.dir), self.dir.join("work"));
         let has_files = self.spec.artifact_dir.is_some();
+        let (ctx, dir, spec) = (self.ctx.clone(), self.dir.clone(), self.spec.clone());
         blocking(move || -> Result<(), StartError> {
             // Who is not known is told at the start, by the shim, as of every start.
             let owner = Identity::of(user.as_deref()).ok().and_then(|identity| identity.owner());
             store::remove_dir(&target)?;
-            Ok(files::make_dir(has_files.then_some(source.as_path()), &target, owner)?)
+            files::make_dir(has_files.then_some(source.as_path()), &target, owner)?;
+            Ok(deliver::link(&ctx.places, &dir, &target, &spec.process.secrets, owner)?)
         })
         .await?;
         self.record.prepared = true;
@@ -212,13 +220,44 @@ impl Instance {
             output: Output::Logs { dir: self.dir.clone(), limit: process.log_limit.unwrap_or(LOG_LIMIT) },
             stop: self.stop_request(StopCause::Shutdown),
             timeout: None,
+            secrets: !process.secrets.is_empty(),
+        })
+    }
+
+    /// Opens the secrets of the group for one start, and lays out those that are files.
+    async fn handed(&self, launch: &Launch) -> Result<Handed, StartError> {
+        if self.spec.process.secrets.is_empty() {
+            return Ok(Handed::default());
+        }
+        let (ctx, dir, spec, user) = (self.ctx.clone(), self.dir.clone(), self.spec.clone(), launch.user.clone());
+        blocking(move || {
+            let owner = Identity::of(user.as_deref()).ok().and_then(|identity| identity.owner());
+            let values = ctx.keeper.open(&group_dir(&dir), &spec.key)?;
+            Ok(deliver::lay_out(&ctx.places, &dir, &spec.process.secrets, &values, owner)?)
+        })
+        .await
+    }
+
+    /// What a check that runs a command is handed beside the launch: the same as the process that it checks.
+    fn handed_to_checks(&self) -> Handed {
+        let probes = [&self.spec.health.readiness, &self.spec.health.liveness];
+        let runs = |probe: &&Option<Probe>| matches!(probe, Some(Probe { check: Check::Exec { .. }, .. }));
+        if self.spec.process.secrets.is_empty() || !probes.iter().any(runs) {
+            return Handed::default();
+        }
+        let values = self.ctx.keeper.open(&group_dir(&self.dir), &self.spec.key);
+        let handed =
+            values.and_then(|values| deliver::handed(&self.ctx.places, &self.dir, &self.spec.process.secrets, &values));
+        handed.unwrap_or_else(|error| {
+            tracing::error!(group = %self.spec.key, slot = self.slot, %error, "checks run without the secrets");
+            Handed::default()
         })
     }
 
     /// Watches the process of a start, which may be an earlier supervisor's.
     fn watch(&mut self, attempt: Attempt) {
         let ready = self.record.ready == Some(self.record.attempt);
-        self.live = Some(Live::new(attempt, &self.spec, &self.built_ins(), ready));
+        self.live = Some(Live::new(attempt, &self.spec, &self.built_ins(), self.handed_to_checks(), ready));
         self.start_at = None;
     }
 
@@ -329,7 +368,12 @@ impl Instance {
             return;
         }
         let dir = self.attempt_dir();
-        if let Err(error) = blocking(move || store::discard_dir(&dir)).await {
+        let (ctx, slot) = (self.ctx.clone(), self.dir.clone());
+        let discarded = blocking(move || {
+            ctx.places.remove(&slot);
+            store::discard_dir(&dir)
+        });
+        if let Err(error) = discarded.await {
             tracing::warn!(group = %self.spec.key, slot = self.slot, %error, "the files of a start are left behind");
         }
     }
@@ -380,9 +424,14 @@ pub fn slot_dir(group_dir: &Path, slot: u32) -> PathBuf {
     group_dir.join("slots").join(slot.to_string())
 }
 
+/// The group's folder, seen from a slot.
+fn group_dir(slot_dir: &Path) -> PathBuf {
+    slot_dir.ancestors().nth(2).unwrap_or(slot_dir).to_owned()
+}
+
 /// The group's own copy of the artifact, seen from a slot.
 fn files_dir(slot_dir: &Path) -> PathBuf {
-    slot_dir.ancestors().nth(2).unwrap_or(slot_dir).join("files")
+    group_dir(slot_dir).join("files")
 }
 
 /// An end in words.

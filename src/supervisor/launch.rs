@@ -14,11 +14,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::libc;
-use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use zeroize::Zeroizing;
 
 use super::cgroup::hierarchy::Hierarchies;
+use super::secrets::deliver::Handed;
 use super::shim::records::{AppRecord, ExitRecord, LOCK, Launch, ShimRecord, StopRequest};
 use super::store::{self, Lock, StoreError};
 use super::sys::{self, Preparation};
@@ -41,8 +43,13 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Writes the launch and starts its shim. Returns when the program has begun, or when it is clear that it will not.
-    pub async fn begin(dir: &Path, launch: &Launch, hierarchies: &Hierarchies) -> Result<Attempt, StoreError> {
+    /// Writes the launch and starts its shim, which gets what is in no file through a pipe. Returns when the program has begun, or when it is clear that it will not.
+    pub async fn begin(
+        dir: &Path,
+        launch: &Launch,
+        handed: &Handed,
+        hierarchies: &Hierarchies,
+    ) -> Result<Attempt, StoreError> {
         let (folder, record) = (dir.to_owned(), launch.clone());
         let words = blocking(move || {
             store::create_dir(&folder)?;
@@ -55,10 +62,17 @@ impl Attempt {
         let mut plain = std::process::Command::new("/proc/self/exe");
         std::os::unix::process::CommandExt::arg0(&mut plain, "trimtab");
         plain.arg("shim").arg(dir).env_clear().current_dir("/");
-        plain.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(words);
+        let stdin = if launch.secrets { Stdio::piped() } else { Stdio::null() };
+        plain.stdin(stdin).stdout(Stdio::piped()).stderr(words);
         let shelter = hierarchies.shelter().filter_map(|file| CString::new(file.into_os_string().into_vec()).ok());
         sys::before_exec(&mut plain, Preparation { join: shelter.collect(), ..Preparation::default() });
         let mut child = Command::from(plain).spawn().map_err(StoreError::io(dir, "given a shim"))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            let text = serde_json::to_vec(handed).map(Zeroizing::new);
+            let text = text.map_err(|error| StoreError::io(dir, "given its secrets")(error.into()))?;
+            // A shim that leaves before it has read says why by itself.
+            let _ = stdin.write_all(&text).await;
+        }
         if let Some(mut stdout) = child.stdout.take() {
             // The shim closes it when the program has begun, or when it leaves.
             let _ = stdout.read_to_end(&mut Vec::new()).await;

@@ -12,10 +12,12 @@ use super::identity::Identity;
 use super::launch::Attempt;
 use super::probe::Verdict;
 use super::process;
+use super::secrets::deliver::Handed;
 use super::shim::records::{AppRecord, StopCause, StopRequest};
 use super::store::StoreError;
 use crate::domain::workload::{Check, Health, Probe};
 use crate::protocol::supervisor::GroupSpec;
+use crate::secrets::Redactor;
 
 /// Until the first success a check is repeated this soon, if its interval is longer: an app that starts quickly
 /// serves quickly.
@@ -74,7 +76,7 @@ pub struct Live {
 
 impl Live {
     /// Watches a process. One that was `ready` under an earlier supervisor stays so until its checks fail.
-    pub fn new(attempt: Attempt, spec: &GroupSpec, built_ins: &BuiltIns, ready: bool) -> Live {
+    pub fn new(attempt: Attempt, spec: &GroupSpec, built_ins: &BuiltIns, handed: Handed, ready: bool) -> Live {
         let stopping = attempt.stopping().map(|stop| stop.cause);
         if stopping.is_some()
             && let Err(error) = attempt.remind()
@@ -108,11 +110,16 @@ impl Live {
             checks,
             checkers: JoinSet::new(),
         };
-        live.start_checks(built_ins, &sender);
+        live.start_checks(built_ins, handed, &sender);
         live
     }
 
-    fn start_checks(&mut self, built_ins: &BuiltIns, sender: &mpsc::Sender<(ProbeKind, Result<(), String>)>) {
+    fn start_checks(
+        &mut self,
+        built_ins: &BuiltIns,
+        handed: Handed,
+        sender: &mpsc::Sender<(ProbeKind, Result<(), String>)>,
+    ) {
         // A launch that can't be read any more leaves the instance running and unready.
         let Some(launch) = self.attempt.launch().ok().flatten() else { return };
         let probes = [
@@ -122,7 +129,9 @@ impl Live {
         // Without its user it was not started either, and there is nothing to check.
         let Ok(identity) = Identity::of(launch.user.as_deref()) else { return };
         let env = environment::complete(launch.env, identity.home());
-        let target = Arc::new(Target { port: built_ins.port, dir: launch.dir, env, identity, cgroup: launch.cgroup });
+        let (port, redactor) = (built_ins.port, Redactor::knowing(&handed.hide));
+        let (dir, cgroup, secret) = (launch.dir, launch.cgroup, handed.env);
+        let target = Arc::new(Target { port, dir, env, secret, redactor, identity, cgroup });
         for (kind, probe) in probes {
             if let Some(mut probe) = probe {
                 if let Check::Exec { command } = &mut probe.check {

@@ -11,6 +11,7 @@
 //!   the health of its process
 //! - [`launch`]: one start, begun, found again, concluded; [`remains`]: what a dead shim left behind
 //! - [`shim`]: the small process between; [`cgroup`]: limits and tree kills; [`identity`], [`environment`]: who and with what
+//! - [`secrets`]: kept encrypted, handed over through pipes and folders in memory
 //! - [`store`], [`records`]: what is remembered, and how; [`files`]: copies of artifacts; [`ports`]; [`epoch`]
 //! - [`board`], [`logs`], [`metrics`]: what can be seen
 //!
@@ -38,6 +39,7 @@ pub mod process;
 pub mod records;
 pub mod remains;
 pub mod runs;
+pub mod secrets;
 pub mod server;
 pub mod shim;
 pub mod signal;
@@ -55,6 +57,8 @@ use self::groups::Groups;
 use self::metrics::Metrics;
 use self::ports::{PortRange, Ports};
 use self::runs::Runs;
+use self::secrets::deliver::Places;
+use self::secrets::keep::Keeper;
 use self::server::Service;
 use self::store::{Lock, StoreError};
 use crate::net::notify;
@@ -73,6 +77,8 @@ pub struct Options {
     pub ports: PortRange,
     /// The user of apps and scripts that name none, instead of the supervisor's own.
     pub app_user: Option<String>,
+    /// The key under which secrets are kept at rest, instead of one of its own.
+    pub secrets_key: Option<PathBuf>,
     /// Another boot id than the kernel's, to rehearse a restart of the machine.
     pub boot_id: Option<String>,
 }
@@ -122,7 +128,11 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
     } else if options.app_user.is_none() {
         limitations.push("apps that name no user run as root: give the supervisor an --app-user".into());
     }
+    let places = Places::find(&state);
+    limitations.extend(places.limitation.clone());
     let ctx = Arc::new(Context {
+        keeper: Keeper::new(&state, options.secrets_key),
+        places,
         state: state.clone(),
         boot,
         hierarchies,
@@ -134,6 +144,7 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
     let gate = Arc::new(EpochGate::open(state)?);
     let (groups, unreadable_groups) = Groups::load(ctx.clone(), gate.clone())?;
     let (runs, unreadable_runs) = Runs::load(ctx.clone(), gate.clone())?;
+    ctx.places.keep_only(&ctx.with_secrets());
     limitations.extend(unreadable_groups);
     limitations.extend(unreadable_runs);
     limitations.iter().for_each(|limitation| tracing::warn!("{limitation}"));

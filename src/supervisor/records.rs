@@ -4,12 +4,14 @@
 //! lock                          held by the one supervisor of this folder
 //! epoch.json                    the highest epoch seen
 //! groups/KEY/group.json         a group as it shall be
+//! groups/KEY/secrets.json       the values of its secrets, encrypted (see `secrets::keep`)
 //! groups/KEY/files/             its artifact, the supervisor's own copy
 //! groups/KEY/slots/N/slot.json  an instance: port, restarts, last exit
 //! groups/KEY/slots/N/work/      its working directory: a private copy of the files, kept over restarts
 //! groups/KEY/slots/N/*.log      its output, with one predecessor `.1` each
 //! groups/KEY/slots/N/aM/        its Mth start (see `shim::records`)
-//! runs/ID/run.json, work/, output, aM/
+//! secrets.key                   the key for secrets at rest, unless it is given otherwise
+//! runs/ID/run.json, secrets.json, work/, output, aM/
 //! ```
 //!
 //! KEY and ID are percent-encoded. Names that begin with `.` are being made or removed; they are cleared at the start.

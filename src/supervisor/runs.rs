@@ -16,6 +16,8 @@ use super::groups::GroupError;
 use super::identity::Identity;
 use super::launch::{Attempt, blocking, conclude};
 use super::records::{RunEnd, RunRecord};
+use super::secrets::SecretsError;
+use super::secrets::deliver::{self, Handed};
 use super::shim::capped;
 use super::shim::records::{ExitRecord, Launch, Output, StopCause, StopRequest};
 use super::store::{self, StoreError};
@@ -104,16 +106,24 @@ impl Runs {
         let all = self.ctx.runs();
         let target = all.join(file_name(id));
         let making = all.join(format!(".new-{}", uuid::Uuid::now_v7()));
+        let missing: Vec<&str> =
+            put.spec.secrets.keys().filter(|name| !put.secrets.contains_key(*name)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            return Err(SecretsError::Missing(missing.join(", ")).into());
+        }
         let record = RunRecord { spec: put.spec, started: clock::now(), attempt: 0, end: None };
         let written = record.clone();
         let made = making.clone();
         let user = self.ctx.user(&written.spec.user);
+        let (ctx, secrets, home) = (self.ctx.clone(), put.secrets, target.clone());
         let copied = blocking(move || -> Result<(), GroupError> {
             store::create_dir(&made)?;
             let spec = &written.spec;
             let owner = Identity::of(user.as_deref()).ok().and_then(|identity| identity.owner());
             files::make_dir(spec.artifact_dir.as_deref(), &made.join("work"), owner)
                 .map_err(|source| GroupError::Artifact { key: spec.id.to_string(), source })?;
+            deliver::link(&ctx.places, &home, &made.join("work"), &spec.secrets, owner)?;
+            ctx.keeper.seal(&made, spec.id.as_str(), &secrets)?;
             Ok(store::write(&made, &written)?)
         })
         .await;
@@ -231,6 +241,8 @@ async fn keep(ctx: Arc<Context>, run: Arc<Run>) {
     let attempt = attempt_dir(&run.dir, record.attempt);
     run.record.send_replace(record);
     let _ = blocking(move || {
+        ctx.places.remove(&dir);
+        ctx.keeper.forget(&dir);
         store::discard_dir(&attempt)?;
         store::remove_dir(&dir.join("work"))
     })
@@ -243,7 +255,7 @@ fn attempt_dir(dir: &Path, attempt: u64) -> PathBuf {
 
 /// One start of a run: found or begun, waited for, concluded. `None` when it is certain that it never began, so that it
 /// may be started again.
-async fn try_keep(ctx: &Context, run: &Run) -> Result<Option<RunEnd>, StoreError> {
+async fn try_keep(ctx: &Arc<Context>, run: &Run) -> Result<Option<RunEnd>, StoreError> {
     let mut kill = run.kill.subscribe();
     let killed = store::read::<StopRequest>(&run.dir)?.is_some();
     let number = run.record.borrow().attempt;
@@ -290,7 +302,7 @@ fn end_of(exit: ExitRecord) -> RunEnd {
     RunEnd { state, at: exit.at }
 }
 
-async fn begin(ctx: &Context, run: &Run) -> Result<Attempt, StoreError> {
+async fn begin(ctx: &Arc<Context>, run: &Run) -> Result<Attempt, StoreError> {
     let mut record = run.record.borrow().clone();
     record.attempt += 1;
     let (dir, written) = (run.dir.clone(), record.clone());
@@ -304,7 +316,9 @@ async fn begin(ctx: &Context, run: &Run) -> Result<Attempt, StoreError> {
     let limits = spec.limits.clone();
     blocking(move || hierarchies.hand_down(&limits)).await.map_err(StoreError::io(&dir, "given control groups"))?;
     let token = uuid::Uuid::now_v7().to_string();
+    let secrets = spec.secrets.clone();
     let launch = Launch {
+        secrets: !secrets.is_empty(),
         boot: ctx.boot.clone(),
         command: spec.command,
         env: environment::of_run(&spec.env, &spec.markers, spec.id.as_str(), &token),
@@ -316,5 +330,22 @@ async fn begin(ctx: &Context, run: &Run) -> Result<Attempt, StoreError> {
         stop: request(StopCause::Shutdown),
         timeout: Some(spec.timeout),
     };
-    Attempt::begin(&dir, &launch, &ctx.hierarchies).await
+    let (keeper, home, id) = (ctx.clone(), run.dir.clone(), spec.id);
+    let user = launch.user.clone();
+    let handed = blocking(move || -> Result<_, SecretsError> {
+        if secrets.is_empty() {
+            return Ok(Handed::default());
+        }
+        let values = keeper.keeper.open(&home, id.as_str())?;
+        let owner = Identity::of(user.as_deref()).ok().and_then(|identity| identity.owner());
+        deliver::lay_out(&keeper.places, &home, &secrets, &values, owner)
+    })
+    .await;
+    // A run must not end as if it had been made: what can't be handed over is tried again, and told meanwhile.
+    let handed = handed.map_err(|error| StoreError::Io {
+        path: dir.clone(),
+        what: "given its secrets",
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    Attempt::begin(&dir, &launch, &handed, &ctx.hierarchies).await
 }

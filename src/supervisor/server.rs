@@ -99,7 +99,7 @@ impl From<GroupError> for Failure {
                 (StatusCode::BAD_REQUEST, ErrorCode::Invalid)
             }
             GroupError::Epoch(EpochError::Stale { .. }) => (StatusCode::CONFLICT, ErrorCode::StaleEpoch),
-            GroupError::Epoch(EpochError::Store(_)) | GroupError::Store(_) => {
+            GroupError::Epoch(EpochError::Store(_)) | GroupError::Store(_) | GroupError::Secrets(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Failed)
             }
         };

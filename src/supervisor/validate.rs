@@ -1,13 +1,17 @@
 //! What is refused before anything is done: requests beyond the limits, and those that can't be carried out.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::context::file_name;
 use super::{environment, signal};
+use crate::domain::secret::{Delivery, SecretRef};
 use crate::domain::span::Span;
 use crate::domain::workload::{Check, Health, Probe};
 use crate::protocol::VERSION;
 use crate::protocol::supervisor::{GroupSpec, PutGroup, PutRun};
+use crate::secrets::value::SecretValues;
 
 const MOST_REPLICAS: u32 = 1000;
 const LONGEST_NAME: usize = 200;
@@ -45,6 +49,7 @@ pub fn group(key: &str, put: &PutGroup) -> Checked {
     let process = &spec.process;
     command("process.command", &process.command)?;
     environment_of(process.env.iter())?;
+    secrets(&process.secrets, &put.secrets)?;
     let stop = &process.stop.signal;
     require(signal::number(stop).is_some(), || {
         format!("process.stop.signal is {stop:?}: use TERM, INT, QUIT, HUP, USR1 or USR2")
@@ -72,10 +77,34 @@ pub fn run(id: &str, put: &PutRun) -> Checked {
     name("id", id)?;
     command("command", &spec.command)?;
     environment_of(spec.env.iter())?;
+    secrets(&spec.secrets, &put.secrets)?;
     require(spec.timeout > Span::ZERO, || "timeout is zero: say how long the run may take".into())?;
     require((1..=LARGEST_OUTPUT).contains(&spec.output_limit), || {
         format!("outputLimit is {}: choose 1 to {LARGEST_OUTPUT} bytes", spec.output_limit)
     })
+}
+
+/// The supervisor writes files for secrets, often as root: their places are checked again here.
+fn secrets(secrets: &BTreeMap<String, SecretRef>, values: &SecretValues) -> Checked {
+    require(secrets.len() <= MOST_WORDS, || format!("{} secrets are more than {MOST_WORDS}", secrets.len()))?;
+    for (name, secret) in secrets {
+        let part = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['/', '\0']);
+        let fine = match &secret.deliver {
+            Delivery::Env { name } => !name.is_empty() && !name.contains(['=', '\0']),
+            Delivery::Credential { name } => part(name) && name.len() <= LONGEST_NAME,
+            Delivery::File { path, mode } => path.len() <= 1024 && path.split('/').all(part) && mode & !0o777 == 0,
+        };
+        require(fine, || format!("the secret {name:?} is to be handed over at an impossible place"))?;
+        let variable = matches!(secret.deliver, Delivery::Env { .. });
+        let text = values.get(name).is_none_or(|value| value.as_variable().is_some());
+        require(!variable || text, || {
+            format!(
+                "the secret {name:?} is no text without NUL, and so no variable: hand it over as a file or a credential"
+            )
+        })?;
+    }
+    let total: usize = values.values().map(|value| value.expose().len()).sum();
+    require(total <= 32 * LARGEST_TEXT, || "the secrets are longer than any program takes".into())
 }
 
 fn version(version: u32) -> Checked {
@@ -131,7 +160,7 @@ pub fn same(old: &GroupSpec, new: &GroupSpec) -> Checked {
         let unnamed = spec.artifact_dir.as_ref().filter(|_| spec.process.artifact.is_none());
         // How long a start may take says nothing about what runs: the daemon counts a change of it to the same group.
         let health = Health { within: Span::ZERO, ..spec.health.clone() };
-        serde_json::json!({ "process": spec.process, "health": health, "artifactDir": unnamed, "group": spec.group })
+        serde_json::json!({ "process": spec.process.without_places(), "health": health, "artifactDir": unnamed, "group": spec.group })
     };
     let mut differences = Vec::new();
     compare("", &parts(old), &parts(new), &mut differences);

@@ -14,7 +14,14 @@ use crate::support::{PATIENCE, eventually_async};
 
 fn ensure(version: &str, replicas: u32) -> EnsureGroup {
     let desired = desired(version, &json!({}));
-    EnsureGroup { rendered: desired.digest(), group: desired.group_id(0), replicas, artifact: None, desired }
+    EnsureGroup {
+        rendered: desired.digest(),
+        group: desired.group_id(0),
+        replicas,
+        artifact: None,
+        secrets: Default::default(),
+        desired,
+    }
 }
 
 fn script(id: &str, command: &[&str]) -> RunRequest {
@@ -23,6 +30,7 @@ fn script(id: &str, command: &[&str]) -> RunRequest {
     }))
     .unwrap();
     RunRequest {
+        secrets: Default::default(),
         id: RunId::from(id),
         unit: unit(),
         rendered: desired("1", &json!({})).digest(),

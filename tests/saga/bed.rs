@@ -38,6 +38,7 @@ pub fn start() -> Timestamp {
 
 pub fn script() -> ScriptSpec {
     ScriptSpec {
+        secrets: Default::default(),
         command: vec!["true".into()],
         env: BTreeMap::new(),
         artifact: None,
@@ -63,6 +64,7 @@ pub fn desired(version: &str, replicas: u32, strategy: Strategy) -> DesiredUnit 
         unit: "hello/staging/default".parse().unwrap(),
         version: version.into(),
         workload: Workload::Process(ProcessSpec {
+            secrets: Default::default(),
             artifact: None,
             command: vec!["hello".into()],
             env: BTreeMap::new(),

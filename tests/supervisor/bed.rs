@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use http::Method;
 use http_body_util::BodyExt;
@@ -18,6 +19,7 @@ use trimtab::protocol::supervisor::{
     GroupList, GroupSpec, GroupStatus, InstanceState, InstanceStatus, PutGroup, PutRun, RunSpec, RunStatus,
 };
 use trimtab::protocol::{Hello, Markers};
+use trimtab::secrets::value::SecretValues;
 use trimtab::supervisor::shim::records::{AppRecord, Launch, ShimRecord};
 use trimtab::supervisor::{process, remains, store};
 
@@ -30,6 +32,8 @@ pub struct Bed {
     supervisor: Option<Running>,
     client: Client,
     runtime: Runtime,
+    /// The secrets that come with every request.
+    pub values: Mutex<SecretValues>,
 }
 
 impl Bed {
@@ -43,9 +47,13 @@ impl Bed {
         fs::set_permissions(&out, fs::Permissions::from_mode(0o777)).unwrap();
         let client = Client::new(dir.path().join("socket")).with_timeout(PATIENCE);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut bed = Bed { dir, ports: port_range(), supervisor: None, client, runtime };
+        let mut bed = Bed { dir, ports: port_range(), supervisor: None, client, runtime, values: Mutex::default() };
         bed.start_again(None);
         bed
+    }
+
+    fn secrets(&self) -> SecretValues {
+        self.values.lock().unwrap().clone()
     }
 
     /// The command that starts the supervisor.
@@ -115,6 +123,7 @@ impl Bed {
             group: "g1".into(),
             markers: markers(),
             process: ProcessSpec {
+                secrets: Default::default(),
                 artifact: None,
                 command: command.iter().map(|part| (*part).to_owned()).collect(),
                 env: [("OUT".to_owned(), self.dir.path().join("out").display().to_string())].into(),
@@ -132,6 +141,7 @@ impl Bed {
     /// A run of the shell script.
     pub fn run_spec(&self, id: &str, script: &str) -> RunSpec {
         RunSpec {
+            secrets: Default::default(),
             id: RunId(id.into()),
             markers: markers(),
             command: ["/bin/sh", "-c", script].map(str::to_owned).into(),
@@ -177,7 +187,7 @@ impl Bed {
     }
 
     pub fn try_put(&self, epoch: u64, spec: &GroupSpec, replicas: u32) -> Result<GroupStatus, ClientError> {
-        let put = PutGroup { version: 1, epoch: Epoch(epoch), spec: spec.clone(), replicas };
+        let put = PutGroup { version: 1, epoch: Epoch(epoch), spec: spec.clone(), replicas, secrets: self.secrets() };
         self.send(Method::PUT, &group_path(&spec.key), Some(&put))
     }
 
@@ -219,7 +229,7 @@ impl Bed {
     }
 
     pub fn try_run(&self, spec: &RunSpec) -> Result<RunStatus, ClientError> {
-        let put = PutRun { version: 1, epoch: Epoch(1), spec: spec.clone() };
+        let put = PutRun { version: 1, epoch: Epoch(1), spec: spec.clone(), secrets: self.secrets() };
         self.send(Method::PUT, &run_path(spec.id.as_str()), Some(&put))
     }
 

@@ -9,5 +9,6 @@ pub mod limits;
 mod logs;
 mod protocol;
 mod runs;
+mod secrets;
 mod stopping;
 mod torture;

@@ -60,7 +60,8 @@ fn what_can_not_be_carried_out_is_refused() {
     assert_eq!((status, body.code), (400, ErrorCode::Invalid));
     assert!(body.message.contains("/nowhere/at/all"), "{}", body.message);
     assert!(bed.groups().groups.is_empty());
-    let newer = PutGroup { version: 2, epoch: Epoch(1), spec: bed.group("x"), replicas: 1 };
+    let newer =
+        PutGroup { version: 2, epoch: Epoch(1), spec: bed.group("x"), replicas: 1, secrets: Default::default() };
     let (status, body) = refusal(bed.send::<GroupStatus>(Method::PUT, &group_path(&newer.spec.key), Some(&newer)));
     assert_eq!((status, body.code), (426, ErrorCode::Version));
     let (status, body) = refusal(bed.send::<GroupStatus>(Method::PUT, &group_path("a"), Some(&"no group")));

@@ -33,6 +33,7 @@ fn group() -> PutGroup {
             version: "1".into(),
         },
         process: ProcessSpec {
+            secrets: Default::default(),
             artifact: None,
             command: command.split(' ').map(str::to_owned).collect(),
             env: BTreeMap::new(),
@@ -45,7 +46,7 @@ fn group() -> PutGroup {
         artifact_dir: None,
         health: Health { readiness: Some(probe), liveness: None, within: Span::from_secs(60), min_ready: Span::ZERO },
     };
-    PutGroup { version: VERSION, epoch: Epoch(1), spec, replicas: 2 }
+    PutGroup { version: VERSION, epoch: Epoch(1), spec, replicas: 2, secrets: Default::default() }
 }
 
 /// The processes of the two instances, once both are ready.

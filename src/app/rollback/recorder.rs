@@ -126,7 +126,9 @@ async fn record(
         reconciler.pass().await.map_err(|error| match error {
             crate::app::reconciler::ReconcileError::Source(error) => RecordError::Source(error),
             crate::app::reconciler::ReconcileError::Log(error) => RecordError::Log(error),
-            crate::app::reconciler::ReconcileError::Blob(_) => RecordError::NoHead,
+            crate::app::reconciler::ReconcileError::Blob(_) | crate::app::reconciler::ReconcileError::Secret(_) => {
+                RecordError::NoHead
+            }
         })?;
         let still = unit.glance().state.rollback.as_ref().is_some_and(|open| open.id == rollback.id && is_open(open));
         if !still {

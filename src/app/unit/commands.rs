@@ -72,6 +72,8 @@ impl Unit {
         };
         let (good, good_revision, version) = match to {
             Some((revision, desired)) => {
+                let kept = self.world.secrets.keep(&desired.secret_digests()).await;
+                kept.map_err(|error| unavailable(&error))?;
                 let digest = self.world.blobs.put_desired(self.world.epoch, &desired).await;
                 (digest.map_err(|error| unavailable(&error))?, revision, desired.version.clone())
             }
@@ -221,7 +223,7 @@ fn illegal(message: impl Into<String>) -> Problem {
     problem(StatusCode::CONFLICT, "illegal", message)
 }
 
-fn unavailable(error: &crate::app::blobs::BlobError) -> Problem {
+fn unavailable(error: &impl std::fmt::Display) -> Problem {
     problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
 }
 

@@ -25,6 +25,9 @@ impl Unit {
         let artifact = perform::optional(&self.world, call.hook.script.artifact.as_ref())
             .await
             .map_err(|error| StepError::Perform(error.into()))?;
+        let secrets = perform::open(&self.world, &call.hook.script.secrets)
+            .await
+            .map_err(|error| StepError::Perform(error.into()))?;
         let started = RolloutEvent::HookStarted { call: call.at.clone(), run: run.clone(), attempt };
         self.append(inner, &[UnitEvent::Rollout(started)]).await?;
         tracing::info!(unit = %self.id, hook = %call.hook.name, %run, "starting a hook");
@@ -35,6 +38,7 @@ impl Unit {
             version: source.version,
             script: call.hook.script.clone(),
             artifact,
+            secrets,
         };
         self.world
             .platform

@@ -185,6 +185,10 @@ impl Work {
             Ok(artifact) => artifact,
             Err(error) => return inconclusive(error.to_string()),
         };
+        let secrets = match perform::open(&self.world, &script.secrets).await {
+            Ok(secrets) => secrets,
+            Err(error) => return inconclusive(error.to_string()),
+        };
         let mut script = script.clone();
         script.env.insert("TRIMTAB_GROUP".into(), self.subject.group.to_string());
         let limit = script.timeout.duration() + PATIENCE;
@@ -195,6 +199,7 @@ impl Work {
             version: source.version.clone(),
             script,
             artifact,
+            secrets,
         };
         if let Err(error) = self.world.platform.start_run(self.world.epoch, &request).await {
             return inconclusive(error.to_string());

@@ -9,6 +9,7 @@ use super::hooks::{self, Hooks};
 use super::node::{Located, Node, Value};
 use super::problem::Layer;
 use super::process::{self, Process};
+use super::secrets::{self, Secrets};
 use super::strategy;
 use super::values;
 use crate::domain::desired::RollbackRules;
@@ -23,6 +24,8 @@ use crate::domain::workload::Health;
 pub struct AppSpec {
     /// What runs.
     pub workload: Process,
+    /// What it must not say in clear.
+    pub secrets: Secrets,
     /// How many instances.
     pub replicas: u32,
     /// The requests it serves.
@@ -71,6 +74,10 @@ pub fn decode(cx: &Context, node: &Node) -> Option<AppSpec> {
     let fields = cx.fields(node, "an App's spec")?;
     let workload =
         fields.required("workload", "{ process: { command: [bin/app] } }", |node| process::workload(cx, node));
+    let secrets = fields.or_else("secrets", BTreeMap::new, |node| secrets::decode(cx, node));
+    if let (Some(workload), Some(secrets)) = (&workload, &secrets) {
+        secrets::check_environment(cx, secrets, &workload.env);
+    }
     let replicas = replicas(cx, &fields, workload.as_ref());
     let route = fields.optional("route", |node| route(cx, node));
     let port = workload.as_ref().map(|workload| workload.port);
@@ -88,6 +95,7 @@ pub fn decode(cx: &Context, node: &Node) -> Option<AppSpec> {
     fields.finish();
     Some(AppSpec {
         workload: workload?,
+        secrets: secrets?,
         replicas: replicas?,
         route: route?,
         health: health?,

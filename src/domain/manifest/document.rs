@@ -83,23 +83,27 @@ pub struct Document {
     /// space and the comments are, and whichever file of the folder it is in.
     pub content: [u8; 32],
     /// The folders that it names as artifacts, by their paths from the root.
-    pub artifacts: NamedArtifacts,
+    pub artifacts: NamedPaths,
+    /// The files that it names as secrets, by their paths from the root.
+    pub secrets: NamedPaths,
     /// All that is wrong with it on its own.
     pub problems: Vec<Problem>,
 }
 
-/// The folders that a document names as artifacts.
+/// The paths that a document names: of its artifacts, or of its secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NamedArtifacts {
+pub struct NamedPaths {
     /// Those whose path is written out.
     pub paths: Vec<String>,
     /// There is one whose path holds a placeholder.
     pub open: bool,
+    /// There is something of the kind at all, also without a path.
+    pub any: bool,
 }
 
-impl NamedArtifacts {
-    fn of(body: &Body) -> Self {
-        let mut named = NamedArtifacts::default();
+impl NamedPaths {
+    fn of_artifacts(body: &Body) -> Self {
+        let mut named = NamedPaths::default();
         let process = |spec: &Node| spec.get("workload")?.get("process")?.get("artifact").cloned();
         let artifact = match body {
             Body::Environment(_) => None,
@@ -108,11 +112,31 @@ impl NamedArtifacts {
             Body::Script(spec) => spec.get("artifact").cloned(),
         };
         let Some(artifact) = artifact else { return named };
+        named.any = true;
         let path = artifact.get("path").unwrap_or(&artifact);
         match path.as_text() {
             Some(text) if text.contains("{{") => named.open = true,
             Some(_) => named.paths.extend(values::tree_path(&Context::new(), path)),
             None => {}
+        }
+        named
+    }
+
+    fn of_secrets(body: &Body) -> Self {
+        let mut named = NamedPaths::default();
+        let secrets = match body {
+            Body::Environment(_) => None,
+            Body::App(spec) | Body::Script(spec) => spec.get("secrets"),
+            Body::Release(release) => release.as_ref().and_then(|release| release.set.as_ref()?.get("secrets")),
+        };
+        let entries = secrets.map(Node::entries).unwrap_or_default();
+        named.any = !entries.is_empty();
+        for file in entries.iter().filter_map(|entry| entry.value.get("file")) {
+            match file.as_text() {
+                Some(text) if text.contains("{{") => named.open = true,
+                Some(_) => named.paths.extend(values::file_path(&Context::new(), file)),
+                None => {}
+            }
         }
         named
     }
@@ -209,7 +233,8 @@ fn decode(cx: &Context, root: &Node, lines: Location) -> Option<Document> {
         name_at: metadata.name_at,
         environment_at: metadata.environment_at,
         moved_from: metadata.moved_from,
-        artifacts: NamedArtifacts::of(&body),
+        artifacts: NamedPaths::of_artifacts(&body),
+        secrets: NamedPaths::of_secrets(&body),
         body,
         content: hash.finalize().into(),
         problems: Vec::new(),

@@ -23,6 +23,7 @@ pub mod node;
 pub mod problem;
 pub mod process;
 pub mod script;
+pub mod secrets;
 pub mod set;
 pub mod source;
 pub mod strategy;

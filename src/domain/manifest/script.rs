@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::decode::Context;
 use super::node::Node;
 use super::process::{self, Artifact};
+use super::secrets::{self, Secrets};
 use super::values;
 use crate::domain::span::Span;
 use crate::domain::workload::Limits;
@@ -16,6 +17,8 @@ pub struct Script {
     pub command: Vec<String>,
     /// Its own environment variables.
     pub env: BTreeMap<String, String>,
+    /// What it must not say in clear.
+    pub secrets: Secrets,
     /// The files it runs from.
     pub artifact: Option<Artifact>,
     /// The user to run as.
@@ -58,6 +61,10 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Script> {
         }
     };
     let env = fields.or_else("env", BTreeMap::new, |node| values::environment(cx, node, false));
+    let secrets = fields.or_else("secrets", BTreeMap::new, |node| secrets::decode(cx, node));
+    if let (Some(env), Some(secrets)) = (&env, &secrets) {
+        secrets::check_environment(cx, secrets, env);
+    }
     let user = fields.optional("user", |node| process::user(cx, node));
     let limits = fields.or_else("limits", Limits::default, |node| process::limits(cx, node));
     let timeout = fields.or("timeout", Span::from_secs(300), |node| {
@@ -68,6 +75,7 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Script> {
     Some(Script {
         command: command?,
         env: env?,
+        secrets: secrets?,
         artifact: artifact?,
         user: user?,
         limits: limits?,

@@ -337,6 +337,30 @@ pub fn variable_name(cx: &Context, key: &str, at: &super::source::Location) -> b
 /// A folder in the repository, as its path from the root: relative to the folder of the file it is written in, or from the
 /// root of the repository with a leading slash.
 pub fn tree_path(cx: &Context, node: &Node) -> Option<String> {
+    let path = repository_path(cx, node, "an artifact is a folder of this repository, or a `url` with its `sha256`")?;
+    if path.is_empty() {
+        let message = format!(
+            "`{}` is the whole repository: every commit would be a new version",
+            cx.text(node).unwrap_or_default()
+        );
+        cx.report(Layer::Security, &node.at, message, "put what runs into a folder of its own");
+        return None;
+    }
+    Some(path)
+}
+
+/// A file in the repository, as its path from the root, written as folders are.
+pub fn file_path(cx: &Context, node: &Node) -> Option<String> {
+    let path = repository_path(cx, node, "name a file of this repository")?;
+    if path.is_empty() {
+        cx.schema(&node.at, "this is the root of the repository", "name a file of this repository");
+        return None;
+    }
+    Some(path)
+}
+
+/// A path in the repository from its root; empty for the root itself.
+fn repository_path(cx: &Context, node: &Node, outside: &str) -> Option<String> {
     let text = cx.text(node)?;
     let refuse = |message: String, remedy: &str| {
         cx.report(Layer::Security, &node.at, message, remedy);
@@ -354,10 +378,7 @@ pub fn tree_path(cx: &Context, node: &Node) -> Option<String> {
             "" | "." => {}
             ".." => {
                 if parts.pop().is_none() {
-                    return refuse(
-                        format!("`{text}` leaves the repository"),
-                        "an artifact is a folder of this repository, or a `url` with its `sha256`",
-                    );
+                    return refuse(format!("`{text}` leaves the repository"), outside);
                 }
             }
             _ if part.eq_ignore_ascii_case(".git") => {
@@ -365,12 +386,6 @@ pub fn tree_path(cx: &Context, node: &Node) -> Option<String> {
             }
             _ => parts.push(part),
         }
-    }
-    if parts.is_empty() {
-        return refuse(
-            format!("`{text}` is the whole repository: every commit would be a new version"),
-            "put what runs into a folder of its own",
-        );
     }
     Some(parts.join("/"))
 }

@@ -3,13 +3,15 @@
 use serde::Serialize;
 
 use super::unit::{merged, render, unit_id};
-use super::{Artifacts, Parts, parts};
+use super::{Artifacts, Lookups, Parts, parts};
 use crate::domain::id::UnitId;
 use crate::domain::manifest::decode::Context;
 use crate::domain::manifest::environment::Target;
 use crate::domain::manifest::node::{Node, Scalar, Value};
 use crate::domain::manifest::template::{self, Part};
 use crate::domain::manifest::{Document, DocumentSet, Identity, Location, Problem};
+use crate::domain::secret::show_digest;
+use crate::domain::workload::Workload;
 
 /// One value and its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,11 +31,20 @@ pub struct Explained {
     pub filled: Vec<String>,
 }
 
-/// Explains every value of a unit, by path; `None` where there is no such unit. The error is all that is wrong with it.
+/// [`explain_with`] without a look at secrets.
 pub fn explain(
     documents: &DocumentSet,
     unit: &UnitId,
     artifacts: Artifacts<'_>,
+) -> Option<Result<Vec<Explained>, Vec<Problem>>> {
+    explain_with(documents, unit, Lookups::without_secrets(artifacts))
+}
+
+/// Explains every value of a unit, by path; `None` where there is no such unit. The error is all that is wrong with it.
+pub fn explain_with(
+    documents: &DocumentSet,
+    unit: &UnitId,
+    lookups: Lookups<'_>,
 ) -> Option<Result<Vec<Explained>, Vec<Problem>>> {
     let identity = Identity::Release { app: unit.app.clone(), environment: unit.environment.clone() };
     let parts = match parts(documents, &unit.app, &unit.environment, documents.find(&identity)?) {
@@ -41,17 +52,17 @@ pub fn explain(
         Err(problems) => return Some(Err(problems)),
     };
     let target = parts.environment.targets.iter().find(|target| target.name.value == unit.target)?;
-    Some(explain_parts(documents, &parts, target, artifacts))
+    Some(explain_parts(documents, &parts, target, lookups))
 }
 
 fn explain_parts(
     documents: &DocumentSet,
     parts: &Parts<'_>,
     target: &Target,
-    artifacts: Artifacts<'_>,
+    lookups: Lookups<'_>,
 ) -> Result<Vec<Explained>, Vec<Problem>> {
     let cx = Context::explaining();
-    let (unit, _) = render(documents, parts, target, artifacts, &cx)?;
+    let (unit, _) = render(documents, parts, target, lookups, &cx)?;
     let mut out = Vec::new();
     if let Some(release) = parts.release.release() {
         out.push(plain("version", &release.version.value, "Release", Some(&release.version.at)));
@@ -65,6 +76,11 @@ fn explain_parts(
             target.listeners.values().map(|listener| &listener.address).find(|address| address.value == route.listen);
         let at = at.map(|address| &address.at);
         out.push(plain("route.listen", &route.listen.to_string(), "Environment", at));
+    }
+    let Workload::Process(process) = &unit.workload;
+    for (name, secret) in &process.secrets {
+        let digest = show_digest(secret.digest.as_ref());
+        out.push(plain(&format!("secrets.{name}"), &format!("secret {name} ({digest})"), &secret.from, None));
     }
     let quiet = Context::new();
     if let Some(node) = unit_id(parts, target).and_then(|id| merged(&quiet, parts, target, &id)) {

@@ -18,10 +18,30 @@ use super::id::{Name, UnitId};
 use super::manifest::decode::{Context, list_of, name_or_add};
 use super::manifest::environment::{EnvironmentSpec, Target};
 use super::manifest::{Document, DocumentSet, Identity, Layer, Problem};
+use super::secret::{SecretSource, SecretValue};
 use inputs::Inputs;
 
 /// Gives the object name of the tree at a path of the revision, if there is a folder.
 pub type Artifacts<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Gives what is known of a secret's value.
+pub type Secrets<'a> = &'a dyn Fn(&SecretSource) -> SecretValue;
+
+/// What rendering asks for outside of the documents.
+#[derive(Clone, Copy)]
+pub struct Lookups<'a> {
+    /// Folders.
+    pub artifacts: Artifacts<'a>,
+    /// Secrets.
+    pub secrets: Secrets<'a>,
+}
+
+impl<'a> Lookups<'a> {
+    /// For whoever can read no secret.
+    pub fn without_secrets(artifacts: Artifacts<'a>) -> Self {
+        Lookups { artifacts, secrets: &|_| SecretValue::Unknown }
+    }
+}
 
 /// What a Release asks for on one target, or why that cannot be told.
 #[derive(Clone, Debug)]
@@ -48,14 +68,24 @@ pub struct RenderCache {
     pub rendered: usize,
 }
 
-/// Renders all units.
+/// Renders all units, without a look at secrets.
 pub fn render(documents: &DocumentSet, artifacts: Artifacts<'_>) -> Vec<Rendered> {
-    render_cached(documents, artifacts, &mut RenderCache::default())
+    render_with(documents, Lookups::without_secrets(artifacts))
 }
 
-/// Renders again only the units whose inputs (their documents' content and their artifacts' trees) are not those in the
-/// cache. The result is the same as without a cache.
+/// Renders all units.
+pub fn render_with(documents: &DocumentSet, lookups: Lookups<'_>) -> Vec<Rendered> {
+    render_again(documents, lookups, &mut RenderCache::default())
+}
+
+/// [`render_again`] without a look at secrets.
 pub fn render_cached(documents: &DocumentSet, artifacts: Artifacts<'_>, cache: &mut RenderCache) -> Vec<Rendered> {
+    render_again(documents, Lookups::without_secrets(artifacts), cache)
+}
+
+/// Renders again only the units whose inputs (their documents' content, their artifacts' trees, their secrets) are not those in the
+/// cache. The result is the same as without a cache.
+pub fn render_again(documents: &DocumentSet, lookups: Lookups<'_>, cache: &mut RenderCache) -> Vec<Rendered> {
     let mut before = std::mem::take(&mut cache.units);
     cache.rendered = 0;
     let mut results = Vec::new();
@@ -77,7 +107,7 @@ pub fn render_cached(documents: &DocumentSet, artifacts: Artifacts<'_>, cache: &
         };
         for target in &parts.environment.targets {
             let id = UnitId { app: app.clone(), environment: environment.clone(), target: target.name.value.clone() };
-            let known = before.remove(&id).filter(|(inputs, _)| inputs.are_current(documents, &parts, artifacts));
+            let known = before.remove(&id).filter(|(inputs, _)| inputs.are_current(documents, &parts, lookups));
             let outcome = match known {
                 Some((inputs, unit)) => {
                     cache.units.insert(id.clone(), (inputs, unit.clone()));
@@ -85,7 +115,7 @@ pub fn render_cached(documents: &DocumentSet, artifacts: Artifacts<'_>, cache: &
                 }
                 None => {
                     cache.rendered += 1;
-                    unit::render(documents, &parts, target, artifacts, &Context::new()).map(|(unit, inputs)| {
+                    unit::render(documents, &parts, target, lookups, &Context::new()).map(|(unit, inputs)| {
                         let unit = Arc::new(unit);
                         cache.units.insert(id.clone(), (inputs, unit.clone()));
                         unit

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::inputs::Inputs;
-use super::{Artifacts, Parts, compatibility};
+use super::{Lookups, Parts, compatibility};
 use crate::domain::analysis::{Analysis, Measure};
 use crate::domain::desired::{DesiredUnit, Route};
 use crate::domain::hook::{Hook, Hooks, OnRollback, ScriptSpec};
@@ -17,8 +17,10 @@ use crate::domain::manifest::hooks;
 use crate::domain::manifest::merge::merge;
 use crate::domain::manifest::node::{Located, Node};
 use crate::domain::manifest::process::Artifact;
+use crate::domain::manifest::secrets::{Secret, Secrets, Source};
 use crate::domain::manifest::template::{self, Values};
 use crate::domain::manifest::{DocumentSet, Layer, Problem, script};
+use crate::domain::secret::{SecretRef, SecretSource, SecretValue};
 use crate::domain::workload::{ArtifactRef, ProcessSpec, Workload};
 
 /// The values of the placeholders of one unit.
@@ -52,11 +54,11 @@ pub fn render(
     documents: &DocumentSet,
     parts: &Parts<'_>,
     target: &Target,
-    artifacts: Artifacts<'_>,
+    lookups: Lookups<'_>,
     cx: &Context,
 ) -> Result<(DesiredUnit, Inputs), Vec<Problem>> {
     let mut inputs = Inputs::of(parts);
-    let unit = unit(documents, parts, target, artifacts, cx, &mut inputs);
+    let unit = unit(documents, parts, target, lookups, cx, &mut inputs);
     let problems = cx.take_problems();
     match unit {
         Some(unit) if problems.is_empty() => Ok((unit, inputs)),
@@ -85,7 +87,7 @@ fn unit(
     documents: &DocumentSet,
     parts: &Parts<'_>,
     target: &Target,
-    artifacts: Artifacts<'_>,
+    lookups: Lookups<'_>,
     cx: &Context,
     inputs: &mut Inputs,
 ) -> Option<DesiredUnit> {
@@ -95,7 +97,7 @@ fn unit(
     compatibility::check(cx, &node, &spec, target);
     let version = parts.release.release()?.version.value.clone();
     let values = UnitValues { config: &target.config, unit: &id, version: &version };
-    let mut lookup = Lookup { documents, artifacts, cx, inputs, values: &values };
+    let mut lookup = Lookup { documents, lookups, cx, inputs, values: &values };
     let workload = lookup.process(&spec);
     let route = match &spec.route {
         Some(route) => listen(cx, route, parts, target).map(Some),
@@ -184,7 +186,7 @@ fn listen(cx: &Context, route: &RouteSpec, parts: &Parts<'_>, target: &Target) -
 /// Looks up what a spec refers to, and notes it as an input.
 struct Lookup<'a> {
     documents: &'a DocumentSet,
-    artifacts: Artifacts<'a>,
+    lookups: Lookups<'a>,
     cx: &'a Context,
     inputs: &'a mut Inputs,
     values: &'a UnitValues<'a>,
@@ -197,6 +199,7 @@ impl Lookup<'_> {
             artifact: self.artifact(process.artifact.as_ref())?,
             command: process.command.clone(),
             env: self.environment(&process.env),
+            secrets: self.secrets(&spec.secrets, &format!("App `{}`", self.values.unit.app))?,
             user: process.user.clone(),
             limits: process.limits.clone(),
             stop: process.stop.clone(),
@@ -213,13 +216,39 @@ impl Lookup<'_> {
         all
     }
 
+    /// The secrets of a document, each with the digest of its value where that is known.
+    fn secrets(&mut self, written: &Secrets, document: &str) -> Option<BTreeMap<String, SecretRef>> {
+        let found: Vec<_> = written.iter().map(|(name, secret)| (name, self.secret(secret, document))).collect();
+        found.into_iter().map(|(name, secret)| Some((name.clone(), secret?))).collect()
+    }
+
+    fn secret(&mut self, written: &Secret, document: &str) -> Option<SecretRef> {
+        let (at, source) = match &written.source {
+            Source::File(path, key) => (&path.at, SecretSource::File { path: path.value.clone(), key: key.clone() }),
+            Source::Inline(text) => {
+                (&text.at, SecretSource::Inline { document: document.to_owned(), text: text.value.clone() })
+            }
+        };
+        let value = (self.lookups.secrets)(&source);
+        self.inputs.used_secret(source.clone(), value.clone());
+        let digest = match value {
+            SecretValue::Known(digest) => Some(digest),
+            SecretValue::Unknown => None,
+            SecretValue::Unusable { message, remedy } => {
+                self.cx.report(Layer::Dependency, at, message, remedy);
+                return None;
+            }
+        };
+        Some(SecretRef { from: source.to_string(), digest, deliver: written.deliver.clone() })
+    }
+
     fn artifact(&mut self, artifact: Option<&Artifact>) -> Option<Option<ArtifactRef>> {
         match artifact {
             None => Some(None),
             Some(Artifact::Url { url, sha256 }) => {
                 Some(Some(ArtifactRef::Url { url: url.clone(), sha256: sha256.clone() }))
             }
-            Some(Artifact::Tree(path)) => match (self.artifacts)(&path.value) {
+            Some(Artifact::Tree(path)) => match (self.lookups.artifacts)(&path.value) {
                 Some(oid) => {
                     self.inputs.used_artifact(&path.value, &oid);
                     Some(Some(ArtifactRef::Tree { oid }))
@@ -304,6 +333,7 @@ impl Lookup<'_> {
         Some(ScriptSpec {
             command: script.command,
             env: self.environment(&script.env),
+            secrets: self.secrets(&script.secrets, &identity.to_string())?,
             artifact: self.artifact(script.artifact.as_ref())?,
             user: script.user,
             limits: script.limits,

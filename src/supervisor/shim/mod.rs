@@ -16,6 +16,7 @@ pub mod records;
 mod spawn;
 mod tree;
 
+use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,18 +26,24 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use zeroize::Zeroizing;
 
 use self::pump::Pump;
 use self::records::{AppRecord, ExitRecord, LOCK, Launch, ShimRecord, StopCause, StopRequest};
 use super::identity::Identity;
 use super::process;
+use super::secrets::deliver::Handed;
 use super::store::{self, Lock, StoreError};
 use super::sys;
 use crate::domain::span::Span;
 use crate::protocol::supervisor::ExitHow;
+use crate::secrets::Redactor;
 
 /// How long the kill of a tree may take. Only a process stuck in the kernel withstands SIGKILL.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A shim is handed at most this many bytes beside its launch.
+const LARGEST_HANDED: u64 = 64 << 20;
 
 /// Why a shim left without a record of its program's end.
 #[derive(Debug, thiserror::Error)]
@@ -84,9 +91,26 @@ pub fn run(dir: &Path) -> Result<(), ShimError> {
             ExitRecord { stopped: Some(stop.cause), ..ExitRecord::not_started("it was stopped before it began") };
         return record_exit(dir, &exit);
     }
-    let exit = serve(dir, &launch, &signals)?;
+    let exit = match handed(&launch) {
+        Ok(handed) => serve(dir, &launch, handed, &signals)?,
+        // The supervisor was gone before it had handed everything over: nobody is to blame, and nothing was begun.
+        Err(reason) => ExitRecord { blameless: true, ..ExitRecord::not_started(reason) },
+    };
     launch.cgroup.remove();
     record_exit(dir, &exit)
+}
+
+/// Reads what comes with a launch and is in no file.
+fn handed(launch: &Launch) -> Result<Handed, &'static str> {
+    if !launch.secrets {
+        return Ok(Handed::default());
+    }
+    crate::secrets::harden::no_core_dumps();
+    // As large as it may become, so that growing leaves no copy behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(64 << 10));
+    let read = std::io::stdin().lock().take(LARGEST_HANDED).read_to_end(&mut text);
+    read.map_err(|_| "its secrets were not handed over")?;
+    serde_json::from_slice(&text).map_err(|_| "its secrets were not handed over whole")
 }
 
 /// Blocks all signals that are handled, or must not end the shim; they arrive through the descriptor.
@@ -100,7 +124,7 @@ fn block_signals() -> Result<SignalFd, ShimError> {
 }
 
 /// Starts the program and stays until it is gone.
-fn serve(dir: &Path, launch: &Launch, signals: &SignalFd) -> Result<ExitRecord, ShimError> {
+fn serve(dir: &Path, launch: &Launch, handed: Handed, signals: &SignalFd) -> Result<ExitRecord, ShimError> {
     let identity = match Identity::of(launch.user.as_deref()) {
         Ok(identity) => identity,
         Err(error) => return Ok(ExitRecord::not_started(error.to_string())),
@@ -108,12 +132,14 @@ fn serve(dir: &Path, launch: &Launch, signals: &SignalFd) -> Result<ExitRecord, 
     if let Err(error) = launch.cgroup.create() {
         return Ok(ExitRecord::not_started(format!("its limits can't be set: {error}")));
     }
-    let mut pump = match Pump::open(&launch.output) {
+    let mut pump = match Pump::open(&launch.output, &Redactor::knowing(&handed.hide)) {
         Ok(pump) => pump,
         Err(error) => return Ok(ExitRecord::not_started(format!("its output can't be kept: {error}"))),
     };
     let begun = Instant::now();
-    let started = spawn::start(launch, &identity, pump.take_writers(), |app: &AppRecord| store::write(dir, app));
+    let started =
+        spawn::start(launch, &handed.env, &identity, pump.take_writers(), |app: &AppRecord| store::write(dir, app));
+    drop(handed);
     announce();
     let main = match started {
         Ok(main) => main,

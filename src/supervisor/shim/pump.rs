@@ -13,6 +13,7 @@ use nix::unistd::pipe2;
 use super::capped::CappedLog;
 use super::logs::RotatingLog;
 use super::records::Output;
+use crate::secrets::redact::{self, Redactor};
 
 const CHUNK: usize = 64 << 10;
 const REMEMBERED_BYTES: usize = 2048;
@@ -27,6 +28,8 @@ struct Stream {
     reader: Option<OwnedFd>,
     sink: Sink,
     last: VecDeque<u8>,
+    /// The program's secrets are replaced before anything is kept.
+    redact: redact::Stream,
 }
 
 /// The streams of one program.
@@ -37,8 +40,8 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Opens pipes and files.
-    pub fn open(output: &Output) -> io::Result<Pump> {
+    /// Opens pipes and files. What the redactor knows is kept nowhere.
+    pub fn open(output: &Output, redactor: &Redactor) -> io::Result<Pump> {
         let sinks = match output {
             Output::Logs { dir, limit } => vec![
                 Sink::Log(RotatingLog::open(&dir.join("stdout.log"), *limit)?),
@@ -51,7 +54,7 @@ impl Pump {
         for sink in sinks {
             let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
             fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            streams.push(Stream { reader: Some(reader), sink, last: VecDeque::new() });
+            streams.push(Stream { reader: Some(reader), sink, last: VecDeque::new(), redact: redactor.stream() });
             writers.push(writer);
         }
         let stdout = writers.remove(0);
@@ -93,6 +96,8 @@ impl Pump {
     pub fn drain(&mut self) {
         for stream in &mut self.streams {
             while stream.carry() {}
+            let rest = stream.redact.finish();
+            stream.write(&rest);
         }
     }
 
@@ -125,6 +130,11 @@ impl Stream {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
+        let bytes = self.redact.push(bytes);
+        self.write(&bytes);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
         match &mut self.sink {
             Sink::Log(log) => log.write(bytes),
             Sink::Capped(log) => log.write(bytes),

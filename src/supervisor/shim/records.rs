@@ -52,6 +52,9 @@ pub struct Launch {
     /// After this its whole tree is killed.
     #[serde(default)]
     pub timeout: Option<Span>,
+    /// Whether there is more to it, which comes through the shim's standard input and is in no file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secrets: bool,
 }
 
 /// The environment variable that carries [`Launch::token`].

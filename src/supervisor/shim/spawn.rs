@@ -1,6 +1,7 @@
 //! The fork and the exec. The program's process id is durable before its first instruction runs: the child waits for
 //! a byte from the shim, and leaves when the shim is gone before it came.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -9,10 +10,13 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
+use zeroize::Zeroize as _;
+
 use nix::unistd::{ForkResult, Pid, pipe2, read, setsid, write};
 
 use super::records::{AppRecord, Launch};
 use crate::clock;
+use crate::secrets::SecretBytes;
 use crate::supervisor::environment;
 use crate::supervisor::identity::Identity;
 use crate::supervisor::process;
@@ -51,14 +55,15 @@ struct Prepared<'a> {
     shim: Pid,
 }
 
-/// Starts the program of a launch; `record` makes its process durable.
+/// Starts the program of a launch, with variables that are not in it; `record` makes its process durable.
 pub fn start(
     launch: &Launch,
+    secret: &BTreeMap<String, SecretBytes>,
     identity: &Identity,
     (stdout, stderr): (OwnedFd, OwnedFd),
     record: impl FnOnce(&AppRecord) -> Result<(), StoreError>,
 ) -> Result<Pid, SpawnError> {
-    let prepared = prepare(launch, identity).map_err(SpawnError::NotStarted)?;
+    let mut prepared = prepare(launch, secret, identity).map_err(SpawnError::NotStarted)?;
     let failed = |errno: Errno| SpawnError::NotStarted(format!("no process can be made for it: {errno}"));
     let (go_reader, go_writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
     let (fault_reader, fault_writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
@@ -74,6 +79,8 @@ pub fn start(
         ForkResult::Parent { child } => child,
     };
     drop((go_reader, fault_writer, stdout, stderr));
+    // The child has its own copy; this one would stay in memory for as long as the program runs.
+    prepared.variables.drain(..).for_each(|variable| variable.into_bytes().zeroize());
     let Some(stat) = process::stat(main.as_raw()) else {
         return Err(failed(Errno::ESRCH));
     };
@@ -106,15 +113,28 @@ fn explain(launch: &Launch, step: u8, errno: Errno) -> String {
     format!("{program:?} can't {what}: {}{remedy}", errno.desc())
 }
 
-fn prepare<'a>(launch: &Launch, identity: &'a Identity) -> Result<Prepared<'a>, String> {
+fn prepare<'a>(
+    launch: &Launch,
+    secret: &BTreeMap<String, SecretBytes>,
+    identity: &'a Identity,
+) -> Result<Prepared<'a>, String> {
     let text = |text: String| CString::new(text).map_err(|_| "the command or its environment holds a NUL".to_owned());
     let program = launch.command.first().ok_or("the command is empty: name a program")?;
     let env = environment::complete(launch.env.clone(), identity.home());
+    let plain = env.iter().filter(|(name, _)| !secret.contains_key(*name));
+    let mut variables: Vec<CString> =
+        plain.map(|(name, value)| text(format!("{name}={value}"))).collect::<Result<_, _>>()?;
+    for (name, value) in secret {
+        let mut line = Vec::with_capacity(name.len() + value.expose().len() + 2);
+        line.extend_from_slice(format!("{name}=").as_bytes());
+        line.extend_from_slice(value.expose());
+        variables.push(CString::new(line).map_err(|_| format!("the secret variable {name} holds a NUL"))?);
+    }
     let programs = environment::programs(program, &env);
     Ok(Prepared {
         programs: programs.into_iter().map(text).collect::<Result<_, _>>()?,
         arguments: launch.command.iter().cloned().map(text).collect::<Result<_, _>>()?,
-        variables: env.into_iter().map(|(name, value)| text(format!("{name}={value}"))).collect::<Result<_, _>>()?,
+        variables,
         dir: text(launch.dir.to_string_lossy().into_owned())?,
         join: launch.cgroup.join_files().collect(),
         identity,

@@ -196,7 +196,7 @@ impl Platform for HostPlatform {
     }
 
     async fn ensure_group(&self, epoch: Epoch, request: &EnsureGroup) -> Result<(), PlatformError> {
-        let EnsureGroup { desired, rendered, group, replicas, artifact } = request;
+        let EnsureGroup { desired, rendered, group, replicas, artifact, secrets } = request;
         let Workload::Process(process) = &desired.workload;
         let spec = GroupSpec {
             key: group_key(&desired.unit, group),
@@ -206,7 +206,7 @@ impl Platform for HostPlatform {
             artifact_dir: artifact.clone(),
             health: desired.health.clone(),
         };
-        let body = PutGroup { version: VERSION, epoch, spec, replicas: *replicas };
+        let body = PutGroup { version: VERSION, epoch, spec, replicas: *replicas, secrets: secrets.clone() };
         self.perform(epoch, Method::PUT, &group_path(&desired.unit, group), Some(&body)).await
     }
 
@@ -216,19 +216,20 @@ impl Platform for HostPlatform {
     }
 
     async fn start_run(&self, epoch: Epoch, request: &RunRequest) -> Result<(), PlatformError> {
-        let RunRequest { id, unit, rendered, version, script, artifact } = request;
+        let RunRequest { id, unit, rendered, version, script, artifact, secrets } = request;
         let spec = RunSpec {
             id: id.clone(),
             markers: self.markers(unit, rendered, version),
             command: script.command.clone(),
             env: script.env.clone(),
+            secrets: script.secrets.clone(),
             artifact_dir: artifact.clone(),
             user: script.user.clone(),
             limits: script.limits.clone(),
             timeout: script.timeout,
             output_limit: script.output_limit,
         };
-        let body = PutRun { version: VERSION, epoch, spec };
+        let body = PutRun { version: VERSION, epoch, spec, secrets: secrets.clone() };
         let result = self.client.bytes(Method::PUT, &run_path(id), Some(&body)).await;
         self.await_run(id);
         result.map(|_| ()).map_err(|error| self.error(&error, epoch))

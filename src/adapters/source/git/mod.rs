@@ -159,6 +159,11 @@ impl Source for GitSource {
         self.blocking(move |store| tree::tree_oid(store, &revision, &path)).await
     }
 
+    async fn file_oid(&self, revision: &Revision, path: &str) -> Result<Option<String>, SourceError> {
+        let (revision, path) = (revision.clone(), path.to_owned());
+        self.blocking(move |store| tree::file_oid(store, &revision, &path)).await
+    }
+
     async fn export_tree(&self, oid: &str, into: &Path) -> Result<(), SourceError> {
         let (oid, into): (_, PathBuf) = (oid.to_owned(), into.to_owned());
         self.blocking(move |store| export::export_tree(store, &oid, &into)).await

@@ -247,6 +247,21 @@ pub(super) fn tree_oid(store: &Store, revision: &Revision, path: &str) -> Result
     })
 }
 
+/// See [`crate::ports::source::Source::file_oid`].
+pub(super) fn file_oid(store: &Store, revision: &Revision, path: &str) -> Result<Option<String>, SourceError> {
+    let path = names::normal_path(path)?;
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    store.with(|repository| {
+        let Some(root) = store.root(repository, revision)? else {
+            return Ok(None);
+        };
+        let Some(tree) = store.subtree(repository, root, folder)? else { return Ok(None) };
+        let entry = tree.get_name(name);
+        let file = entry.filter(|entry| matches!(Mode::of(entry.filemode_raw()), Ok(Mode::File | Mode::Executable)));
+        Ok(file.map(|entry| entry.id().to_string()))
+    })
+}
+
 /// The object database of a repository.
 pub(super) fn odb<'r>(store: &Store, repository: &'r Repository) -> Result<Odb<'r>, SourceError> {
     repository.odb().map_err(|error| store.failed(&error))
