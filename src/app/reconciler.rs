@@ -13,9 +13,7 @@ use super::log::LogError;
 use super::unit::task::{self, Shared};
 use super::unit::{News, Unit};
 use super::unit_log;
-use super::view;
 use super::world::World;
-use crate::domain::digest::Digest;
 use crate::domain::id::{Name, Revision, UnitId};
 use crate::domain::installation::InstallationEvent;
 use crate::domain::unit::event::UnitEvent;
@@ -208,8 +206,7 @@ impl Reconciler {
         let going: BTreeSet<_> = removed.iter().filter(|id| self.is_there(id)).cloned().collect();
         let mass = mass_removals(&snapshot, &going, self.shared.settings.removal.percent);
         // Before anything refers to them.
-        let mut secrets: BTreeSet<_> =
-            snapshot.units.values().flat_map(|entry| entry.desired.secret_digests()).collect();
+        let secrets: BTreeSet<_> = snapshot.units.values().flat_map(|entry| entry.desired.secret_digests()).collect();
         self.world.secrets.keep(&secrets).await?;
         for (id, entry) in &snapshot.units {
             let digest = self.world.blobs.put_desired(self.world.epoch, &entry.desired).await?;
@@ -255,32 +252,7 @@ impl Reconciler {
         }
         self.change_view(|view| view.snapshot = Some(snapshot));
         self.world.hub.changed();
-        self.forget_secrets(&mut secrets).await;
         Ok(())
-    }
-
-    /// Forgets the ciphertexts that neither the head nor anything that runs or would be gone back to needs. What any unit
-    /// refers to and can't be read here forbids it.
-    async fn forget_secrets(&self, needed: &mut BTreeSet<Digest>) {
-        for unit in self.shared.registry.all() {
-            let glance = unit.glance();
-            let mut referred = view::referred(&glance.state);
-            if let Some(rollout) = glance.state.running() {
-                match self.world.blobs.plan(&rollout.plan).await {
-                    Ok(plan) => referred.extend(plan.groups.into_values().map(|group| group.rendered)),
-                    Err(_) => return,
-                }
-            }
-            for rendered in referred {
-                match self.world.blobs.desired(&rendered).await {
-                    Ok(desired) => needed.extend(desired.secret_digests()),
-                    Err(_) => return,
-                }
-            }
-        }
-        if let Err(error) = self.world.secrets.keep_only(needed).await {
-            tracing::warn!(%error, "ciphertexts that nothing needs are left behind");
-        }
     }
 
     /// The known units that the snapshot certainly does not ask for any more.

@@ -15,10 +15,12 @@ use super::log::LogError;
 use super::unit::task::Shared;
 use super::unit_log;
 use super::world::World;
+use crate::domain::desired::RENDERED;
 use crate::domain::digest::Digest;
 use crate::domain::observed::Seen;
 use crate::domain::unit::pins::{pins, pins_of_plan};
 use crate::ports::journal::JournalError;
+use crate::ports::secrets::SecretError;
 
 /// From the start to the first look: a start has better things to do.
 const FIRST: Duration = Duration::from_secs(60);
@@ -43,6 +45,9 @@ pub enum RetentionError {
     /// The stored inputs.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The ciphertexts.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A snapshot.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -77,10 +82,26 @@ pub async fn look(world: &World, shared: &Shared) -> Result<Removed, RetentionEr
     shared.installation.snapshot().await;
     let events = remove_events(world, &shared.settings.retention).await?;
     let blobs = match needed(world, shared).await? {
-        Some(needed) => world.blobs.sweep(world.epoch, &needed).await?,
+        Some(needed) => {
+            forget_secrets(world, &needed).await?;
+            world.blobs.sweep(world.epoch, &needed).await?
+        }
         None => 0,
     };
     Ok(Removed { events, blobs })
+}
+
+/// Forgets the ciphertexts that no desired state needs. One that can't be read may need any.
+async fn forget_secrets(world: &World, needed: &BTreeSet<Digest>) -> Result<(), RetentionError> {
+    let mut secrets = BTreeSet::new();
+    for digest in needed.iter().filter(|digest| digest.as_str().starts_with(&format!("{RENDERED}:"))) {
+        match world.blobs.desired(digest).await {
+            Ok(desired) => secrets.extend(desired.secret_digests()),
+            Err(BlobError::Missing { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(world.secrets.keep_only(&secrets).await?)
 }
 
 /// Removes the events that are neither new nor among the newest.

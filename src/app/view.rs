@@ -36,13 +36,6 @@ pub fn wanted(state: &UnitState) -> Vec<Digest> {
     candidate.into_iter().chain(effective).chain(verified).chain(rollback.into_iter().flatten()).collect()
 }
 
-/// The desired states that a unit may still come to without Git, but for those of a rollout under way.
-pub fn referred(state: &UnitState) -> Vec<Digest> {
-    let mut all = wanted(state);
-    all.extend(state.serving.iter().map(|serving| serving.rendered.clone()));
-    all
-}
-
 /// One unit, for people and programs.
 pub fn status(unit: &UnitId, glance: &Glance, known: &Known, environment_suspended: bool) -> UnitStatus {
     let state = &glance.state;

@@ -54,7 +54,7 @@ pub enum Tree {
 pub struct Scalar {
     /// The text.
     pub text: Zeroizing<String>,
-    /// Whether it was written as a text, not as a number or a boolean.
+    /// Whether it is a text for certain: written in quotes, or in a format that knows only texts.
     pub quoted: bool,
 }
 
@@ -160,7 +160,7 @@ fn read_yaml(text: &str) -> Result<Tree, String> {
 fn from_node(found: &node::Node) -> Tree {
     match &found.value {
         node::Value::Null => Tree::Null,
-        node::Value::Scalar(scalar) if scalar.plain && found.kind() != "a text" => Tree::plain(scalar.text.clone()),
+        node::Value::Scalar(scalar) if scalar.plain => Tree::plain(scalar.text.clone()),
         node::Value::Scalar(scalar) => Tree::text(scalar.text.clone()),
         node::Value::List(items) => Tree::List(items.iter().map(from_node).collect()),
         node::Value::Map(entries) => {

@@ -145,8 +145,12 @@ impl Secrets for AgeSecrets {
         hash.update(identity_of(look.sealed));
         hash.update(look.key.map(identity_of).unwrap_or_default());
         let id: [u8; 32] = hash.finalize().into();
-        if let Some(known) = self.known().looked.get(&id) {
-            return known.clone();
+        let looked = self.known().looked.get(&id).cloned();
+        if let Some(value) = looked {
+            if let SecretValue::Known(digest) = &value {
+                self.known().sealed.insert(digest.clone(), look.sealed.clone());
+            }
+            return value;
         }
         let value = match open(look.sealed, &self.identities) {
             Ok(value) => {

@@ -18,8 +18,15 @@ pub(super) fn canonical(scalar: &Scalar, numbers_are_floats: bool) -> String {
     }
     match text.replace('_', "").parse::<f64>() {
         Ok(number) if number.is_finite() => decimal(number),
+        _ if !numbers_are_floats && is_date(text) => format!("{text}T00:00:00Z"),
         _ => text.to_owned(),
     }
+}
+
+/// YAML's dates count as the time that they stand for.
+fn is_date(text: &str) -> bool {
+    let fits = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() == 10 && text.bytes().enumerate().all(fits)
 }
 
 fn integer(text: &str) -> Option<String> {
@@ -63,6 +70,8 @@ mod tests {
             ("true", "True", "True"),
             ("\"12\"", "12", "12"),
             ("text", "text", "text"),
+            ("2020-01-02", "2020-01-02T00:00:00Z", "2020-01-02"),
+            ("\"2020-01-02\"", "2020-01-02", "2020-01-02"),
         ];
         for (written, yaml, json) in cases {
             let tree = read(&format!("a: {written}\n"), Format::Yaml).unwrap();
