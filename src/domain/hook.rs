@@ -45,6 +45,10 @@ pub struct Hook {
 /// What a rollback does about a hook that has started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are a few of them in a plan, and a script is what most of them are"
+)]
 pub enum OnRollback {
     /// Nothing: its effect may stay.
     Nothing,

@@ -206,7 +206,7 @@ fn forms(value: &[u8], all: &mut BTreeSet<Form>) {
     let value = value.trim_ascii_end();
     one(value, all);
     if value.contains(&b'\n') {
-        let lines = value.split(|byte| *byte == b'\n').map(|line| line.trim_ascii());
+        let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with(b"-----")).for_each(|line| one(line, all));
     }
 }
@@ -239,7 +239,7 @@ fn one(value: &[u8], all: &mut BTreeSet<Form>) {
         add(inner.into_bytes());
         // As Rust and others show texts in quotes.
         let debug = format!("{text:?}");
-        add(debug[1..debug.len() - 1].as_bytes().to_vec());
+        add(debug.as_bytes()[1..debug.len() - 1].to_vec());
     }
 }
 

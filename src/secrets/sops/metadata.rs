@@ -64,7 +64,7 @@ fn flatten(path: &str, tree: &Tree, flat: &mut BTreeMap<String, String>) {
             flat.insert(path.to_owned(), scalar.text.to_string());
         }
         Tree::List(items) => {
-            items.iter().enumerate().for_each(|(index, item)| flatten(&below(&index.to_string()), item, flat))
+            items.iter().enumerate().for_each(|(index, item)| flatten(&below(&index.to_string()), item, flat));
         }
         Tree::Map(entries) => entries.iter().for_each(|(name, value)| flatten(&below(name), value, flat)),
     }
