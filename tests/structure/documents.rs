@@ -110,3 +110,25 @@ fn documented_manifests_are_valid() {
     }
     assert!(seen > 0, "no document shows a whole manifest");
 }
+
+/// All forty cases are listed once, in order, and every test that is named is there.
+#[test]
+fn the_list_of_faults_names_tests_that_exist() {
+    let text = read(Path::new("docs/faults.md"));
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
+    let numbers: Vec<u32> = rows.iter().filter_map(|row| row.split('|').nth(1)?.trim().parse().ok()).collect();
+    assert_eq!(numbers, (1..=40).collect::<Vec<u32>>());
+    let tests: String = files("tests", ".rs").iter().map(|file| read(file)).collect();
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c));
+    // `area::file`; not the `ext::` of an address.
+    let is_module = |word: &str| word.split_once("::").is_some_and(|(_, file)| !file.is_empty());
+    let named: BTreeSet<&str> = words.filter(|word| is_module(word) || word.starts_with("fault_")).collect();
+    assert!(named.len() > 15, "{named:?}");
+    for name in named {
+        let there = match name.split_once("::") {
+            Some((area, file)) => root().join("tests").join(area).join(format!("{file}.rs")).is_file(),
+            None => name == "fault_NN_" || tests.contains(&format!("fn {name}")),
+        };
+        assert!(there, "docs/faults.md names {name}, which is not there");
+    }
+}
