@@ -15,7 +15,7 @@ use crate::e2e::bed::Bed;
 use crate::e2e::documents::{UNIT, app, bed, environment, web};
 use crate::journal::damage::{fill, flip};
 use crate::journal::{append, at, event, open};
-use crate::support::{PATIENCE, eventually, read};
+use crate::support::{PATIENCE, eventually, eventually_async, read};
 
 #[tokio::test]
 async fn fault_04_a_flipped_bit_is_named_and_stops_all_writes() {
@@ -157,7 +157,7 @@ async fn fault_05_nothing_is_begun_on_a_full_disk_and_everything_goes_on_when_th
     let bed = Bed::new(&[("env.yaml", &environment), ("app.yaml", &app), ("release.yaml", &web("1.0.0", ""))]);
     std::fs::create_dir_all(bed.path("state/daemon")).unwrap();
     let Some(disk) = Disk::mount(&bed.path("state/daemon"), "48m") else { return };
-    let bed = bed.start();
+    let mut bed = bed.start();
     bed.verified(UNIT, "1.0.0").await;
     assert!(healthz(&bed).starts_with("HTTP/1.1 200"));
 
@@ -171,6 +171,16 @@ async fn fault_05_nothing_is_begun_on_a_full_disk_and_everything_goes_on_when_th
     assert!(health.starts_with("HTTP/1.1 503") && health.contains("make room"), "{health}");
     assert!(bed.told(&["status"]).contains("make room"));
     assert!(bed.told(&["check"]).contains("make room"));
+    disk.clear();
+    bed.verified(UNIT, "1.1.0").await;
+    disk.fill_but(6 << 20);
+    bed.kill_router();
+    std::fs::remove_dir_all(bed.path("state/router")).unwrap();
+    bed.start_router();
+    eventually_async(PATIENCE, "what is lost is healed on the last of the room", async || {
+        bed.get("web.dev.localhost").await
+    })
+    .await;
     disk.clear();
     bed.verified(UNIT, "1.1.0").await;
 

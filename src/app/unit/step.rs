@@ -17,7 +17,7 @@ use crate::domain::digest::Digest;
 use crate::domain::gate::{self, gate};
 use crate::domain::id::{RolloutId, RunId};
 use crate::domain::observed::{ObservedUnit, Seen};
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Plan, PlanKind};
 use crate::domain::planner::{self, Blocked, Intent, PlanInput, Stable};
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::state::{Effective, UnitState, Wants};
@@ -244,8 +244,9 @@ impl Unit {
         if plan.is_empty() {
             return self.converged(inner, &effective).await;
         }
-        // What is begun must be able to end, so nothing is begun on the last of the room.
-        if let Some(reason) = self.world.journal.short_of_room() {
+        // What is begun must be able to end, so nothing new is begun on the last of the room; that is left for what mends.
+        let new = matches!(plan.kind, PlanKind::Install | PlanKind::Rollout | PlanKind::Adjust);
+        if let Some(reason) = self.world.journal.short_of_room().filter(|_| new) {
             self.publish(inner, |glance| glance.blocked = Some(reason));
             return Ok(Next::Sleep(Some(BLOCKED_RETRY)));
         }

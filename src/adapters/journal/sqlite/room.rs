@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-/// With less than this nothing new is begun: it is kept for ending what goes on, for rollbacks and for the audit.
+/// With less than this nothing new is begun: it is kept for ending what goes on, for healing, for rollbacks and for the audit.
 const RESERVE: u64 = 16 << 20;
 
 /// Why the file system under a file has too little room, and what to do; `None`: it has enough, or can't be asked.
