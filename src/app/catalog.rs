@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub units: BTreeMap<UnitId, Entry>,
     /// What can't be rendered: the problems, by app and environment.
     pub broken: BTreeMap<(Name, Name), Vec<Problem>>,
+    /// What was renamed to something that can't be rendered: the old App and Environment, and the new.
+    pub stalled_moves: BTreeMap<(Name, Name), (Name, Name)>,
     /// The problems of single documents.
     pub problems: Vec<Problem>,
     /// The entries of the tree that are never looked at.
@@ -40,8 +42,8 @@ pub struct Entry {
     pub desired: Arc<DesiredUnit>,
     /// The file of its Release.
     pub release_file: String,
-    /// The unit that it was renamed from.
-    pub moved_from: Option<UnitId>,
+    /// The units that it may have been before it was renamed, the likeliest first.
+    pub moved_from: Vec<UnitId>,
 }
 
 #[derive(Clone, Debug)]
@@ -257,13 +259,18 @@ fn assemble(
     let environments = documents.environments().into_iter().cloned().collect();
     let mut units = BTreeMap::new();
     let mut broken: BTreeMap<_, Vec<Problem>> = BTreeMap::new();
+    let mut stalled_moves = BTreeMap::new();
     for item in rendered {
         match item.outcome {
             Ok(desired) => {
                 let entry = Entry { release_file: item.release_file, moved_from: item.moved_from, desired };
                 units.insert(entry.desired.unit.clone(), entry);
             }
-            Err(problems) => broken.entry((item.app, item.environment)).or_default().extend(problems),
+            Err(problems) => {
+                let now = (item.app, item.environment);
+                stalled_moves.extend(item.renamed_from.into_iter().map(|before| (before, now.clone())));
+                broken.entry(now).or_default().extend(problems);
+            }
         }
     }
     Snapshot {
@@ -273,6 +280,7 @@ fn assemble(
         problems: documents.problems(),
         units,
         broken,
+        stalled_moves,
         refused,
         files,
         trees,

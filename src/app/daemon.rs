@@ -66,6 +66,7 @@ pub async fn run(
         installation,
         record_rollbacks: Notify::new(),
         left_over: Notify::new(),
+        hand_over: Notify::new(),
         permits: Semaphore::new(AT_WORK),
         stop: token.clone(),
         stale: stale.clone(),

@@ -28,6 +28,7 @@ use crate::domain::digest::Digest;
 use crate::domain::id::{Name, RolloutId, UnitId};
 use crate::domain::installation::InstallationEvent;
 use crate::domain::plan::Plan;
+use crate::domain::unit::moving;
 use crate::domain::unit::state::UnitState;
 
 /// The daemon, as its API sees it.
@@ -73,6 +74,10 @@ impl Daemon {
 
 /// What was removed and is no longer there is not shown.
 pub(super) fn is_shown(state: &UnitState) -> bool {
+    // Known by its name alone: it was renamed.
+    if moving::is_blank(state) {
+        return false;
+    }
     let to_go = state.effective.as_ref().is_some_and(|effective| effective.rendered.is_none());
     // Until `Removed` is recorded, what was verified last is still there.
     let gone = to_go && state.last_verified.is_none();

@@ -10,6 +10,8 @@ use tokio::sync::{Mutex, Notify};
 
 use super::catalog::{Catalog, Snapshot};
 use super::log::LogError;
+use super::moves::Waiting;
+use super::pins;
 use super::unit::task::{self, Shared};
 use super::unit::{News, Unit};
 use super::unit_log;
@@ -18,6 +20,7 @@ use crate::domain::id::{Name, Revision, UnitId};
 use crate::domain::installation::InstallationEvent;
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::held::HeldReason;
+use crate::domain::unit::moving;
 use crate::domain::unit::state::{RollbackStatus, UnitState, Wants};
 use crate::ports::secrets::SecretError;
 use crate::ports::source::{SourceError, poll_delay};
@@ -52,8 +55,8 @@ pub enum ReconcileError {
 
 /// Keeps the units' candidates up to date.
 pub struct Reconciler {
-    world: Arc<World>,
-    shared: Arc<Shared>,
+    pub(super) world: Arc<World>,
+    pub(super) shared: Arc<Shared>,
     catalog: Arc<Catalog>,
     due: Notify,
     /// One pass at a time.
@@ -91,7 +94,16 @@ impl Reconciler {
     pub async fn restore(&self) -> Result<(), ReconcileError> {
         let streams = self.world.journal.streams(unit_log::PREFIX).await.map_err(LogError::from)?;
         for id in streams.keys().filter_map(|stream| unit_log::unit_of(stream)) {
-            self.unit(id).await?;
+            self.known(id).await?;
+        }
+        // Before anything runs: whatever is between two names belongs to the new one.
+        for unit in self.shared.registry.all() {
+            if let Err(error) = self.complete_move(&unit).await {
+                tracing::error!(unit = %unit.id(), %error, "it was renamed, and is not taken over");
+            }
+        }
+        for unit in self.shared.registry.all() {
+            self.start(unit);
         }
         // What was read last is known again without asking the source, so that a daemon starts with Git down.
         // A backup's head is not believed in before the source was asked: units may have come and gone since.
@@ -102,6 +114,7 @@ impl Reconciler {
                 Err(error) => tracing::warn!(%head, %error, "the last head can't be read from the mirror"),
             }
         }
+        self.sweep_pins().await;
         Ok(())
     }
 
@@ -128,6 +141,11 @@ impl Reconciler {
             tokio::select! {
                 () = self.shared.stop.cancelled() => return,
                 () = self.due.notified() => {}
+                () = self.shared.hand_over.notified() => {
+                    if let Err(error) = self.accept().await {
+                        tracing::warn!(%error, "what was renamed is not taken over yet");
+                    }
+                }
                 () = pushed => {}
                 () = tokio::time::sleep(delay) => {}
             }
@@ -172,7 +190,15 @@ impl Reconciler {
         let snapshot = Arc::new(self.catalog.load(&head.revision, known.as_deref()).await?);
         self.note_head(&head.revision).await?;
         self.take_in(snapshot).await?;
+        self.sweep_pins().await;
         Ok(true)
+    }
+
+    /// Keeps in the mirror what is needed, and no more. What fails is made good at the next head.
+    async fn sweep_pins(&self) {
+        if let Err(error) = pins::sweep(&self.world, &self.shared.registry).await {
+            tracing::warn!(%error, "the pins can't be brought up to date");
+        }
     }
 
     /// Writes the new head down, and whether it is no successor of the last one.
@@ -201,7 +227,10 @@ impl Reconciler {
     /// Tells every unit what a snapshot says of it.
     pub(super) async fn take_in(&self, snapshot: Arc<Snapshot>) -> Result<(), ReconcileError> {
         let rewritten = self.shared.installation.state().rewritten.is_some();
-        let removed = self.removed(&snapshot);
+        let waiting = self.hand_over(&snapshot).await?;
+        let mut taken = self.being_left();
+        taken.extend(waiting.values().map(|(to, _)| to.clone()));
+        let removed = self.removed(&snapshot, &waiting);
         // What was removed long ago does not count again; what waits to be removed does.
         let going: BTreeSet<_> = removed.iter().filter(|id| self.is_there(id)).cloned().collect();
         let mass = mass_removals(&snapshot, &going, self.shared.settings.removal.percent);
@@ -209,6 +238,10 @@ impl Reconciler {
         let secrets: BTreeSet<_> = snapshot.units.values().flat_map(|entry| entry.desired.secret_digests()).collect();
         self.world.secrets.keep(&secrets).await?;
         for (id, entry) in &snapshot.units {
+            // A name that is not free yet is told nothing, so that nothing is begun under it.
+            if taken.contains(id) {
+                continue;
+            }
             let digest = self.world.blobs.put_desired(self.world.epoch, &entry.desired).await?;
             let unit = self.unit(id.clone()).await?;
             let state = unit.glance().state.clone();
@@ -218,19 +251,31 @@ impl Reconciler {
                 rendered: digest,
                 version: entry.desired.version.clone(),
             });
-            let news = News { candidate, broken: None, needs_ack: rewritten.then_some(HeldReason::HistoryRewritten) };
+            let news = News {
+                candidate,
+                broken: None,
+                needs_ack: rewritten.then_some(HeldReason::HistoryRewritten),
+                moving: None,
+            };
             unit.see(news, &self.shared.registry).await?;
             self.settle_rollback(&unit, &snapshot.revision).await?;
         }
         for unit in self.shared.registry.all() {
             let id = unit.id();
-            if snapshot.units.contains_key(id) {
+            if snapshot.units.contains_key(id) || moving::is_blank(&unit.glance().state) {
                 continue;
             }
             let key = (id.app.clone(), id.environment.clone());
             let mut news = News::default();
             if let Some(problems) = snapshot.broken.get(&key) {
                 news.broken = problems.first().map(ToString::to_string);
+            } else if let Some((to, reason)) = waiting.get(id) {
+                news.moving = Some((to.clone(), reason.clone()));
+            } else if let Some(to) = snapshot.stalled_moves.get(&key) {
+                let problem = snapshot.broken.get(to).and_then(|problems| problems.first());
+                let problem = problem.map(ToString::to_string).unwrap_or_default();
+                news.broken =
+                    Some(format!("it was renamed to {} in {}, which can't be rendered: {problem}", to.0, to.1));
             } else if removed.contains(id) {
                 let prune = self.prunes(&unit, &snapshot).await?;
                 let wants = Wants::Gone { prune };
@@ -256,13 +301,15 @@ impl Reconciler {
     }
 
     /// The known units that the snapshot certainly does not ask for any more.
-    fn removed(&self, snapshot: &Snapshot) -> BTreeSet<UnitId> {
+    fn removed(&self, snapshot: &Snapshot, waiting: &Waiting) -> BTreeSet<UnitId> {
         if !snapshot.complete {
             return BTreeSet::new();
         }
         let all = self.shared.registry.all();
         let gone = all.iter().map(|unit| unit.id()).filter(|id| {
-            !snapshot.units.contains_key(id) && !snapshot.broken.contains_key(&(id.app.clone(), id.environment.clone()))
+            let key = (id.app.clone(), id.environment.clone());
+            let asked_for = snapshot.units.contains_key(id) || snapshot.broken.contains_key(&key);
+            !asked_for && !snapshot.stalled_moves.contains_key(&key) && !waiting.contains_key(id)
         });
         gone.cloned().collect()
     }
@@ -308,14 +355,26 @@ impl Reconciler {
     }
 
     /// A unit by its id, read and started when it is met first.
-    async fn unit(&self, id: UnitId) -> Result<Arc<Unit>, LogError> {
+    pub(super) async fn unit(&self, id: UnitId) -> Result<Arc<Unit>, LogError> {
+        if let Some(unit) = self.shared.registry.get(&id) {
+            return Ok(unit);
+        }
+        let unit = self.known(id).await?;
+        self.start(unit.clone());
+        Ok(unit)
+    }
+
+    /// A unit by its id, read when it is met first, and not started.
+    pub(super) async fn known(&self, id: UnitId) -> Result<Arc<Unit>, LogError> {
         if let Some(unit) = self.shared.registry.get(&id) {
             return Ok(unit);
         }
         let unit = Unit::open(self.world.clone(), id).await?;
-        let unit = self.shared.registry.add(unit);
-        tokio::spawn(task::run(unit.clone(), self.shared.clone()));
-        Ok(unit)
+        Ok(self.shared.registry.add(unit))
+    }
+
+    fn start(&self, unit: Arc<Unit>) {
+        tokio::spawn(task::run(unit, self.shared.clone()));
     }
 
     fn change_view(&self, change: impl FnOnce(&mut SourceView)) {

@@ -122,6 +122,10 @@ async fn needed(world: &World, shared: &Shared) -> Result<Option<BTreeSet<Digest
     let units = shared.registry.all();
     for unit in &units {
         let glance = unit.glance();
+        if glance.state.moving.is_some() || glance.state.taking.is_some() {
+            // What runs still names what the old name was made from.
+            return Ok(None);
+        }
         needed.extend(pins(&glance.state));
         if let Some(rollout) = glance.state.running() {
             needed.extend(pins_of_plan(&world.blobs.plan(&rollout.plan).await?));

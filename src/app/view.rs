@@ -94,6 +94,7 @@ pub fn held_view(held: &Held) -> HeldView {
     let reason = match &held.reason {
         HeldReason::DependsOn { .. } => "dependsOn".into(),
         HeldReason::Wave { .. } => "wave".into(),
+        HeldReason::Moving { .. } => "moving".into(),
         plain => match serde_json::to_value(plain) {
             Ok(serde_json::Value::String(name)) => name,
             _ => format!("{plain:?}"),

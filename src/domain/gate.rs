@@ -1,6 +1,6 @@
 //! The gate: why what Git's head asks for is not made true, the root cause first. Nothing held: it becomes effective.
 
-use super::id::Name;
+use super::id::{Name, UnitId};
 use super::unit::held::{Held, HeldReason};
 use super::unit::state::{Effective, RollbackStatus, UnitState, Wants};
 
@@ -17,6 +17,8 @@ pub struct Surroundings {
     pub dependencies: Vec<(Name, Option<String>)>,
     /// The lowest wave below its own that is not verified, and why.
     pub lower_wave: Option<(u32, String)>,
+    /// Its new name, and why it can't be taken over yet.
+    pub moving: Option<(UnitId, String)>,
     /// What runs can't be matched with anything known: the state was lost and the markers are of another version.
     pub unknown: Option<String>,
 }
@@ -38,6 +40,13 @@ pub fn gate(state: &UnitState, around: &Surroundings) -> Vec<Held> {
             reason: HeldReason::ConfigError,
             message: reason.clone(),
             remedy: "mend the documents and push; `trimtab validate` shows everything that is wrong".into(),
+        });
+    }
+    if let Some((to, reason)) = &around.moving {
+        held.push(Held {
+            reason: HeldReason::Moving { to: to.clone() },
+            message: format!("it was renamed to {to}, which takes it over later: {reason}"),
+            remedy: "what runs is kept as it is until then".into(),
         });
     }
     if !is_new(state) {

@@ -180,6 +180,10 @@ text_id! {
     RolloutId
 }
 text_id! {
+    /// One renaming of a unit, unique over time.
+    MoveId
+}
+text_id! {
     /// One rollback; it stands in the trailer of the commit that records it.
     RollbackId
 }

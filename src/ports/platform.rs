@@ -75,6 +75,14 @@ pub trait Platform: Send + Sync {
     /// Makes a group have so many instances. `artifact` is the complete folder that the workload's artifact names.
     async fn ensure_group(&self, epoch: Epoch, request: &EnsureGroup) -> Result<(), PlatformError>;
 
+    /// Makes a group of a unit that was renamed one of the unit that it is called now, its instances untouched. One that is
+    /// that already is no error.
+    async fn take_over(&self, epoch: Epoch, from: &UnitId, request: &EnsureGroup) -> Result<(), PlatformError> {
+        let _ = epoch;
+        let reason = format!("it can't rename {from} to {}", request.desired.unit);
+        Err(PlatformError::Refused { platform: "this platform".into(), reason })
+    }
+
     /// Removes a group: its instances are stopped gracefully. Does not wait for them.
     async fn retire_group(&self, epoch: Epoch, unit: &UnitId, group: &GroupId) -> Result<(), PlatformError>;
 

@@ -82,6 +82,14 @@ pub trait Traffic: Send + Sync {
     /// Sets a route.
     async fn set(&self, epoch: Epoch, request: &SetTraffic) -> Result<(), TrafficError>;
 
+    /// Makes a route of a unit that was renamed that of the unit that it is called now, its endpoints and connections
+    /// untouched. It need not be there.
+    async fn take_over(&self, epoch: Epoch, from: &UnitId, to: &UnitId, kind: RouteKind) -> Result<(), TrafficError> {
+        let _ = epoch;
+        let reason = format!("it can't rename the {kind} of {from} to {to}");
+        Err(TrafficError::Refused { plane: "this data plane".into(), reason })
+    }
+
     /// Removes a route; it need not be there.
     async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: RouteKind) -> Result<(), TrafficError>;
 

@@ -50,7 +50,7 @@ pub struct PutGroup {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupSpec {
-    /// Its identity: the unit and the group, `app/environment/target/group`.
+    /// Its identity: the unit, by the name that it had when the group was made, and the group, `app/environment/target/group`.
     pub key: String,
     /// The group within the unit.
     pub group: GroupId,

@@ -13,6 +13,7 @@ mod paused;
 mod planes;
 mod recovery;
 mod remotes;
+mod rename;
 mod rollout;
 mod source;
 pub mod strategies;

@@ -63,8 +63,35 @@ fn a_unit_tells_what_it_was_before() {
     let app = other(HELLO).replace("{ name: other }", "{ name: other, moved: { from: hello } }");
     let release = other(&release("{ version: 1 }")).replace("environment: staging", "environment: stage");
     let units = rendered(&[("env.yaml", &env), ("app.yaml", &app), ("r.yaml", &release)]);
-    assert_eq!(units[0].moved_from.as_ref().unwrap().to_string(), "hello/staging/default");
+    assert_eq!(names(&units[0]), ["other/staging/default", "hello/stage/default", "hello/staging/default"]);
     assert_eq!(units[0].outcome.as_ref().unwrap().unit.to_string(), "other/stage/default");
+}
+
+fn names(rendered: &trimtab::domain::render::Rendered) -> Vec<String> {
+    rendered.moved_from.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn former_names_are_listed_the_newest_first_and_targets_have_them_too() {
+    let env = STAGING.replace("platform: host", "targets: [{ name: eu, moved: { from: default }, platform: host }]");
+    let app = other(HELLO).replace("{ name: other }", "{ name: other, moved: { from: [middle, hello] } }");
+    let units = rendered(&[("env.yaml", &env), ("app.yaml", &app), ("r.yaml", &other(&release("{ version: 1 }")))]);
+    let expected = ["other/staging/default", "middle/staging/eu", "middle/staging/default", "hello/staging/eu"];
+    assert_eq!(names(&units[0])[..4], expected);
+}
+
+#[test]
+fn one_state_is_claimed_once() {
+    let moved = |name: &str| HELLO.replace("{ name: hello }", &format!("{{ name: {name}, moved: {{ from: hello }} }}"));
+    let release = |name: &str| release("{ version: 1 }").replace("name: hello", &format!("name: {name}"));
+    let out = tell(&[
+        ("env.yaml", STAGING),
+        ("a.yaml", &moved("a")),
+        ("ar.yaml", &release("a")),
+        ("b.yaml", &moved("b")),
+        ("br.yaml", &release("b")),
+    ]);
+    insta::assert_snapshot!(out);
 }
 
 #[test]

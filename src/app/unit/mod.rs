@@ -7,6 +7,7 @@ pub mod commands;
 pub mod glance;
 pub mod hooks;
 pub mod measure;
+pub mod moving;
 pub mod outcome;
 pub mod step;
 pub mod task;
@@ -17,6 +18,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::log::{Log, LogError};
+use super::pins;
 use super::registry::Registry;
 use super::unit_log;
 use super::world::World;
@@ -49,6 +51,8 @@ struct Inner {
     broken: Option<String>,
     /// Whether it may be gone only because history was rewritten or too much went at once; until somebody says.
     needs_ack: Option<crate::domain::unit::held::HeldReason>,
+    /// Its new name, and why it can't be taken over yet; from the catalog.
+    moving: Option<(UnitId, String)>,
 }
 
 impl Unit {
@@ -61,7 +65,8 @@ impl Unit {
         let stream = unit_log::stream(&id);
         let log = Log::open(world.journal.clone(), world.epoch, stream, UnitState::default()).await?;
         let glance = RwLock::new(Arc::new(Glance::of(log.state().clone())));
-        let inner = Inner { log, observed: None, plan: None, pending: None, broken: None, needs_ack: None };
+        let inner =
+            Inner { log, observed: None, plan: None, pending: None, broken: None, needs_ack: None, moving: None };
         Ok(Arc::new(Unit { id, world, inner: Mutex::new(inner), wake: Arc::new(Notify::new()), glance }))
     }
 
@@ -91,8 +96,10 @@ impl Unit {
 
     /// Appends events and shows the new state.
     async fn append(&self, inner: &mut Inner, events: &[UnitEvent]) -> Result<(), LogError> {
+        let needed = pins::needed(inner.log.state());
         inner.log.append(self.world.now(), events).await?;
         self.publish(inner, |_| {});
+        pins::keep(&self.world, &needed, &pins::needed(inner.log.state())).await;
         Ok(())
     }
 
@@ -154,11 +161,13 @@ impl Unit {
     /// Those of the journal.
     pub async fn see(&self, news: News, registry: &Registry) -> Result<(), LogError> {
         let mut inner = self.lock().await;
-        let before = (inner.broken.clone(), inner.needs_ack.clone());
+        let around = |inner: &Inner| (inner.broken.clone(), inner.needs_ack.clone(), inner.moving.clone());
+        let before = around(&inner);
         inner.broken = news.broken;
         inner.needs_ack = news.needs_ack;
+        inner.moving = news.moving;
         let events: Vec<UnitEvent> = news.candidate.into_iter().collect();
-        let changed = !events.is_empty() || before != (inner.broken.clone(), inner.needs_ack.clone());
+        let changed = !events.is_empty() || before != around(&inner);
         self.append(&mut inner, &events).await?;
         if changed {
             self.wake();
@@ -177,4 +186,6 @@ pub struct News {
     pub broken: Option<String>,
     /// Why somebody must look before the candidate becomes effective.
     pub needs_ack: Option<crate::domain::unit::held::HeldReason>,
+    /// Its new name, and why it can't be taken over yet.
+    pub moving: Option<(UnitId, String)>,
 }

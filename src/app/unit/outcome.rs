@@ -67,20 +67,8 @@ impl Unit {
         self.world.telemetry.rollouts.with_label_values(&[kind_label(plan.kind), label]).inc();
         inner.pending = None;
         shared.left_over.notify_one();
-        if outcome == Outcome::Verified {
-            self.pin(inner).await;
-        }
         shared.registry.wake_dependents(&self.id);
         Ok(Next::Again)
-    }
-
-    /// Keeps the commit of what is verified in the mirror, so that a rollback works when history was rewritten.
-    async fn pin(&self, inner: &Inner) {
-        let Some(verified) = &inner.log.state().last_verified else { return };
-        let name = format!("verified/{}", self.id);
-        if let Err(error) = self.world.source.pin(&name, &verified.revision).await {
-            tracing::warn!(unit = %self.id, %error, "the verified commit is not pinned");
-        }
     }
 }
 

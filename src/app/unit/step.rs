@@ -20,6 +20,7 @@ use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::plan::{Plan, PlanKind};
 use crate::domain::planner::{self, Blocked, Intent, PlanInput, Stable};
 use crate::domain::unit::event::UnitEvent;
+use crate::domain::unit::moving;
 use crate::domain::unit::state::{Effective, UnitState, Wants};
 use crate::ports::journal::JournalError;
 
@@ -66,7 +67,7 @@ impl StepError {
 }
 
 /// After this, what was blocked is tried again even if nobody told of a change.
-const BLOCKED_RETRY: Duration = Duration::from_secs(5);
+pub(super) const BLOCKED_RETRY: Duration = Duration::from_secs(5);
 
 /// So many restarts by an operator are recognised in the id of a group that is taken over.
 const MOST_RESTARTS: u32 = 1_000;
@@ -83,6 +84,19 @@ impl Unit {
     pub async fn step(&self, shared: &Shared) -> Result<Next, StepError> {
         let mut inner = self.lock().await;
         let inner = &mut *inner;
+        if inner.log.state().moving.is_some() {
+            // Another name has what was this one's.
+            return Ok(Next::Sleep(None));
+        }
+        if let Some(from) = inner.log.state().taking.clone() {
+            let next = self.take_workload(inner, &from).await?;
+            // The old name is free for something else.
+            shared.hand_over.notify_one();
+            return Ok(next);
+        }
+        if inner.moving.is_some() && moving::hindrance(inner.log.state()).is_none() {
+            shared.hand_over.notify_one();
+        }
         let runs = hook_runs(inner.log.state());
         let observed = observe(&self.world, &self.id, runs).await;
         inner.observed = Some(observed.clone());
@@ -176,6 +190,7 @@ impl Unit {
             environment_suspended: shared.installation.environment_suspended(&self.id.environment),
             broken: inner.broken.clone(),
             needs_ack: inner.needs_ack.clone(),
+            moving: inner.moving.clone(),
             unknown: unknown_origin(state, observed),
             ..gate::Surroundings::default()
         };

@@ -26,6 +26,8 @@ pub struct Shared {
     pub record_rollbacks: Notify,
     /// A rollout has ended: there may be artifacts that nobody needs any more.
     pub left_over: Notify,
+    /// A unit that was renamed may be ready to be taken over.
+    pub hand_over: Notify,
     /// How many units may be at work at once: waiting costs nothing, and a thousand units do not start a thousand requests.
     pub permits: Semaphore,
     /// Ends all units after the step that they are in.

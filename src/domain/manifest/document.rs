@@ -10,7 +10,7 @@ use super::node::{Located, Node, Value};
 use super::problem::Problem;
 use super::source::Location;
 use super::yaml::RawDocument;
-use super::{API_VERSION, app, script, template, values};
+use super::{API_VERSION, app, moved, script, template, values};
 use crate::domain::id::Name;
 
 /// What a document is: kind and name, and for a Release its environment. Never its path.
@@ -75,8 +75,8 @@ pub struct Document {
     pub name_at: Location,
     /// Where its environment stands, for a Release.
     pub environment_at: Option<Location>,
-    /// The name it had before.
-    pub moved_from: Option<Located<Name>>,
+    /// The names it had before, the newest first.
+    pub moved_from: Vec<Located<Name>>,
     /// What it says.
     pub body: Body,
     /// A hash of what it says and of the folder that its paths begin at: the same whatever the order of keys, the white
@@ -265,7 +265,7 @@ struct Metadata {
     identity: Identity,
     name_at: Location,
     environment_at: Option<Location>,
-    moved_from: Option<Located<Name>>,
+    moved_from: Vec<Located<Name>>,
 }
 
 fn read_metadata(cx: &Context, node: &Node, kind: &str) -> Option<Metadata> {
@@ -275,8 +275,11 @@ fn read_metadata(cx: &Context, node: &Node, kind: &str) -> Option<Metadata> {
     let environment =
         if kind == "Release" { fields.required("environment", "staging", located).map(Some) } else { Some(None) };
     // A Script has no state that a new name could lose.
-    let moved_from =
-        if kind == "Script" { Some(None) } else { fields.optional("moved", |node| moved(cx, node, name.as_ref())) };
+    let moved_from = if kind == "Script" {
+        Some(None)
+    } else {
+        fields.optional("moved", |node| moved::decode(cx, node, name.as_ref()))
+    };
     fields.finish();
     let (name, environment) = (name?, environment?);
     let (environment_at, environment) = environment.map(|found| (found.at, found.value)).unzip();
@@ -286,19 +289,7 @@ fn read_metadata(cx: &Context, node: &Node, kind: &str) -> Option<Metadata> {
         ("Release", Some(environment)) => Identity::Release { app: name.value, environment },
         _ => Identity::Script(name.value),
     };
-    Some(Metadata { identity, name_at: name.at, environment_at, moved_from: moved_from? })
-}
-
-fn moved(cx: &Context, node: &Node, name: Option<&Located<Name>>) -> Option<Located<Name>> {
-    let fields = cx.fields(node, "moved")?;
-    let from = fields.required("from", "old-name", |node| Some(Located::new(&node.at, values::name(cx, node)?)));
-    fields.finish();
-    let from = from?;
-    if name.is_some_and(|name| name.value == from.value) {
-        cx.schema(&from.at, "this is the name that it has now", "write the old name, or delete `moved`");
-        return None;
-    }
-    Some(from)
+    Some(Metadata { identity, name_at: name.at, environment_at, moved_from: moved_from?.unwrap_or_default() })
 }
 
 fn read_body(cx: &Context, kind: &str, spec: &Node) -> Body {

@@ -22,6 +22,8 @@ pub struct EnvironmentSpec {
 pub struct Target {
     /// Its name; `default` where the environment has a `platform` only.
     pub name: Located<Name>,
+    /// The names it had before, the newest first.
+    pub moved_from: Vec<Located<Name>>,
     /// Its wave: it starts when all lower ones are verified.
     pub wave: u32,
     /// What it is.
@@ -91,7 +93,7 @@ fn targets(cx: &Context, fields: &Fields<'_>, shared: &Shared) -> Option<Vec<Tar
             let platform = cx.within("platform", || platform(cx, node));
             let name = Located::new(&node.at, Name::try_from("default").ok()?);
             let (listeners, config) = shared.with(Some(BTreeMap::new()), Some(BTreeMap::new()))?;
-            Some(vec![Target { name, wave: 0, platform: platform?, listeners, config }])
+            Some(vec![Target { name, moved_from: Vec::new(), wave: 0, platform: platform?, listeners, config }])
         }
         (None, Some(node)) => {
             let mut targets = cx.within("targets", || cx.list(node, |item| target(cx, item, shared)))?;
@@ -108,6 +110,13 @@ fn targets(cx: &Context, fields: &Fields<'_>, shared: &Shared) -> Option<Vec<Tar
                 if targets[..index].iter().any(|other| other.name.value == target.name.value) {
                     let message = format!("target `{}` is given twice", target.name.value);
                     cx.schema(&target.name.at, message, "give each target a name of its own");
+                    unique = false;
+                }
+            }
+            for from in targets.iter().flat_map(|target| &target.moved_from) {
+                if targets.iter().any(|other| other.name.value == from.value) {
+                    let message = format!("target `{}` still exists, so nothing can have moved from it", from.value);
+                    cx.report(Layer::Dependency, &from.at, message, "rename the old target, or delete `moved`");
                     unique = false;
                 }
             }
@@ -130,13 +139,15 @@ fn targets(cx: &Context, fields: &Fields<'_>, shared: &Shared) -> Option<Vec<Tar
 fn target(cx: &Context, node: &Node, shared: &Shared) -> Option<Target> {
     let fields = cx.fields(node, "a target")?;
     let name = fields.required("name", "first", |node| Some(Located::new(&node.at, values::name(cx, node)?)));
+    let moved_from = fields.optional("moved", |node| super::moved::decode(cx, node, name.as_ref()));
     let wave = fields.or("wave", 0, |node| cx.number(node, 0, 1000));
     let platform = fields.required("platform", "{ host: {} }", |node| platform(cx, node));
     let own_listeners = fields.or_else("listeners", BTreeMap::new, |node| listeners(cx, node));
     let own_config = fields.or_else("config", BTreeMap::new, |node| config(cx, node));
     fields.finish();
     let (listeners, config) = shared.with(own_listeners, own_config)?;
-    Some(Target { name: name?, wave: wave?, platform: platform?, listeners, config })
+    let moved_from = moved_from?.unwrap_or_default();
+    Some(Target { name: name?, moved_from, wave: wave?, platform: platform?, listeners, config })
 }
 
 fn platform(cx: &Context, node: &Node) -> Option<Platform> {

@@ -19,6 +19,7 @@ pub mod environment;
 pub mod health;
 pub mod hooks;
 pub mod merge;
+pub mod moved;
 pub mod node;
 pub mod problem;
 pub mod process;

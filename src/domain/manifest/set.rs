@@ -100,28 +100,8 @@ impl DocumentSet {
                 "keep one of them, or give one another name",
             ));
         }
-        problems.extend(documents.iter().filter_map(|document| self.moved_problem(document)));
+        problems.extend(documents.iter().flat_map(|document| super::moved::problems(self, document)));
         problems
-    }
-
-    /// A name that something was renamed from must be free.
-    fn moved_problem(&self, document: &Document) -> Option<Problem> {
-        let from = document.moved_from.as_ref()?;
-        let before = match &document.identity {
-            Identity::Environment(_) => Identity::Environment(from.value.clone()),
-            Identity::App(_) => Identity::App(from.value.clone()),
-            Identity::Script(_) => return None,
-            Identity::Release { environment, .. } => {
-                Identity::Release { app: from.value.clone(), environment: environment.clone() }
-            }
-        };
-        let other = self.find(&before)?;
-        Some(Problem::new(
-            Layer::Dependency,
-            &from.at,
-            format!("{before} still exists, at {}, so nothing can have moved from it", other.name_at.short()),
-            "delete the old document, or `moved`",
-        ))
     }
 
     /// Everything that is wrong with files, documents and identities, by place. What is wrong with the units that they

@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub mod compatibility;
 pub mod dependency;
 pub mod explain;
+pub mod former;
 pub mod inputs;
 pub mod unit;
 
@@ -52,8 +53,11 @@ pub struct Rendered {
     pub environment: Name,
     /// The target; `None` where the Environment is missing or wrong, which stalls every unit of the app there.
     pub target: Option<Name>,
-    /// The unit that this one was renamed from (`moved`), whose state it takes over.
-    pub moved_from: Option<UnitId>,
+    /// The units that this one may have been before it was renamed (`moved`), the likeliest first: it takes over the state
+    /// of the first that is there.
+    pub moved_from: Vec<UnitId>,
+    /// The same where the target can't be told: what App and Environment were called.
+    pub renamed_from: Vec<(Name, Name)>,
     /// The path of the Release's file.
     pub release_file: String,
     /// The desired state, or all that is wrong.
@@ -94,7 +98,8 @@ pub fn render_again(documents: &DocumentSet, lookups: Lookups<'_>, cache: &mut R
             app: app.clone(),
             environment: environment.clone(),
             target: None,
-            moved_from: None,
+            moved_from: Vec::new(),
+            renamed_from: former::pairs(documents, app, environment, release),
             release_file: release.lines.file.path.clone(),
             outcome: Err(Vec::new()),
         };
@@ -122,10 +127,11 @@ pub fn render_again(documents: &DocumentSet, lookups: Lookups<'_>, cache: &mut R
                     })
                 }
             };
-            let moved_from = moved_from(&parts, &id);
+            let moved_from = former::units(&base.renamed_from, &id, target);
             results.push(Rendered { target: Some(id.target), moved_from, outcome, ..base.clone() });
         }
     }
+    former::check(documents, &mut results);
     dependency::check(documents, &mut results);
     results
 }
@@ -210,19 +216,4 @@ fn stalled(documents: &DocumentSet, base: Rendered, problems: Vec<Problem>) -> V
             .collect(),
         None => vec![Rendered { outcome, ..base }],
     }
-}
-
-/// The unit's identity before its App, Release or Environment was renamed.
-fn moved_from(parts: &Parts<'_>, id: &UnitId) -> Option<UnitId> {
-    let from = |document: &Document| document.moved_from.as_ref().map(|from| from.value.clone());
-    let app = from(parts.release).or_else(|| from(parts.app));
-    let environment = from(parts.environment_document);
-    if app.is_none() && environment.is_none() {
-        return None;
-    }
-    Some(UnitId {
-        app: app.unwrap_or_else(|| id.app.clone()),
-        environment: environment.unwrap_or_else(|| id.environment.clone()),
-        target: id.target.clone(),
-    })
 }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::held::Held;
+use super::state::UnitState;
 use crate::domain::desired::Trigger;
 use crate::domain::digest::Digest;
-use crate::domain::id::{GroupId, Revision, RollbackId, RolloutId};
+use crate::domain::id::{GroupId, MoveId, Revision, RollbackId, RolloutId, UnitId};
 use crate::domain::plan::{HookCall, PlanKind};
 use crate::domain::rollout::event::RolloutEvent;
 
@@ -187,6 +188,30 @@ pub enum UnitEvent {
     Retried {
         /// By whom.
         by: String,
+    },
+    /// It was renamed: everything goes over to another unit, and from here on nothing is done for this one.
+    MoveBegun {
+        /// Which renaming.
+        id: MoveId,
+        /// Its new name.
+        to: UnitId,
+    },
+    /// Everything of a unit that was renamed is this unit's from here on. Its workload and its routes still carry the old
+    /// name.
+    TakenOver {
+        /// Which renaming.
+        id: MoveId,
+        /// The old name.
+        from: UnitId,
+        /// What was remembered under the old name, in the words of the new one.
+        state: Box<UnitState>,
+    },
+    /// Workload and routes carry this unit's name.
+    WorkloadTaken {},
+    /// The other unit has everything: nothing is remembered here any more.
+    MovedAway {
+        /// Which renaming.
+        id: MoveId,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::Name;
+use crate::domain::id::{Name, UnitId};
 
 /// One thing that holds a unit, and what ends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,11 @@ pub enum HeldReason {
     Unknown,
     /// The document or what it names can't be read or rendered.
     ConfigError,
+    /// It was renamed, and can't be taken over yet.
+    Moving {
+        /// Its new name.
+        to: UnitId,
+    },
     /// The source could not be read for too long.
     SourceStale,
     /// The branch's history was rewritten.

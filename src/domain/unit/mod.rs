@@ -2,5 +2,6 @@
 
 pub mod event;
 pub mod held;
+pub mod moving;
 pub mod pins;
 pub mod state;

@@ -9,7 +9,7 @@ use super::event::UnitEvent;
 use super::held::Held;
 use crate::domain::desired::Trigger;
 use crate::domain::digest::Digest;
-use crate::domain::id::{Revision, RollbackId, RolloutId};
+use crate::domain::id::{MoveId, Revision, RollbackId, RolloutId, UnitId};
 use crate::domain::plan::HookCall;
 use crate::domain::rollout::event::Outcome;
 use crate::domain::rollout::state::{IllegalTransition, RolloutState};
@@ -53,6 +53,25 @@ pub struct UnitState {
     pub adopted: Option<Digest>,
     /// It comes from a backup made then, and nothing was made true since.
     pub restored: Option<Timestamp>,
+    /// It was renamed: nothing is done for it any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
+    /// The last renaming by which it got what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<MoveId>,
+    /// The old name that its workload and its routes still carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taking: Option<UnitId>,
+}
+
+/// A renaming that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Moving {
+    /// Which.
+    pub id: MoveId,
+    /// The new name.
+    pub to: UnitId,
 }
 
 /// How many past rollouts and rollbacks are remembered.
@@ -291,6 +310,38 @@ impl UnitState {
             UnitEvent::Restored { backup } => self.restore(*backup),
             UnitEvent::RestartRequested { .. } => self.restarts = self.restarts.saturating_add(1),
             UnitEvent::Retried { .. } => self.aborted = None,
+            UnitEvent::MoveBegun { .. }
+            | UnitEvent::TakenOver { .. }
+            | UnitEvent::WorkloadTaken {}
+            | UnitEvent::MovedAway { .. } => self.apply_move(event)?,
+        }
+        Ok(())
+    }
+
+    fn apply_move(&mut self, event: &UnitEvent) -> Result<(), IllegalTransition> {
+        match event {
+            UnitEvent::MoveBegun { id, to } => {
+                if let Some(reason) = super::moving::hindrance(self) {
+                    return illegal("moveBegun", reason);
+                }
+                self.moving = Some(Moving { id: id.clone(), to: to.clone() });
+            }
+            UnitEvent::TakenOver { id, from, state } => {
+                if super::moving::is_alive(self) {
+                    return illegal("takenOver", "something runs under the new name already".into());
+                }
+                *self = state.as_ref().clone();
+                self.moving = None;
+                self.taken = Some(id.clone());
+                self.taking = Some(from.clone());
+            }
+            UnitEvent::MovedAway { id } => {
+                if self.moving.as_ref().is_none_or(|moving| moving.id != *id) {
+                    return illegal("movedAway", format!("the renaming {id} has not begun"));
+                }
+                *self = UnitState::default();
+            }
+            _ => self.taking = None,
         }
         Ok(())
     }

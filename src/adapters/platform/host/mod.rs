@@ -104,6 +104,37 @@ impl HostPlatform {
         }
     }
 
+    /// What the supervisor calls a group: the name that its unit had when it was made. A unit that was renamed keeps its groups'
+    /// keys, so a key may be taken by another unit's group.
+    async fn key_of(&self, unit: &UnitId, group: &GroupId) -> String {
+        let plain = format!("{unit}/{group}");
+        let Seen::Known(list) = self.cache.groups().await else { return plain };
+        let mine = |status: &GroupStatus| {
+            status.markers.installation == self.installation && status.markers.unit == *unit && status.group == *group
+        };
+        if let Some(status) = list.groups.iter().find(|status| mine(status)) {
+            return status.key.clone();
+        }
+        let taken = |key: &String| list.groups.iter().any(|status| status.key == *key);
+        let others = (2_u32..).map(|number| format!("{plain}~{number}"));
+        [plain.clone()].into_iter().chain(others).find(|key| !taken(key)).unwrap_or(plain)
+    }
+
+    async fn put(&self, epoch: Epoch, key: String, request: &EnsureGroup) -> Result<(), PlatformError> {
+        let EnsureGroup { desired, rendered, group, replicas, artifact, secrets } = request;
+        let Workload::Process(process) = &desired.workload;
+        let spec = GroupSpec {
+            key: key.clone(),
+            group: group.clone(),
+            markers: self.markers(&desired.unit, rendered, &desired.version),
+            process: process.clone(),
+            artifact_dir: artifact.clone(),
+            health: desired.health.clone(),
+        };
+        let body = PutGroup { version: VERSION, epoch, spec, replicas: *replicas, secrets: secrets.clone() };
+        self.perform(epoch, Method::PUT, &group_path(&key), Some(&body)).await
+    }
+
     fn markers(&self, unit: &UnitId, rendered: &crate::domain::digest::Digest, version: &str) -> Markers {
         Markers {
             installation: self.installation.clone(),
@@ -142,17 +173,13 @@ fn is_not_found(error: &ClientError) -> bool {
     error.refusal::<ErrorBody>().is_some_and(|body| body.code == ErrorCode::NotFound)
 }
 
-fn group_path(unit: &UnitId, group: &GroupId) -> String {
-    format!("/v1/groups/{}", segment(&group_key(unit, group)))
+fn group_path(key: &str) -> String {
+    format!("/v1/groups/{}", segment(key))
 }
 
-fn logs_path(unit: &UnitId, group: &GroupId, instance: Option<&str>, tail: u32) -> String {
+fn logs_path(key: &str, instance: Option<&str>, tail: u32) -> String {
     let instance = instance.map(|id| format!("&instance={}", segment(id))).unwrap_or_default();
-    format!("{}/logs?tail={tail}{instance}", group_path(unit, group))
-}
-
-fn group_key(unit: &UnitId, group: &GroupId) -> String {
-    format!("{unit}/{group}")
+    format!("{}/logs?tail={tail}{instance}", group_path(key))
 }
 
 fn run_path(id: &RunId) -> String {
@@ -196,22 +223,17 @@ impl Platform for HostPlatform {
     }
 
     async fn ensure_group(&self, epoch: Epoch, request: &EnsureGroup) -> Result<(), PlatformError> {
-        let EnsureGroup { desired, rendered, group, replicas, artifact, secrets } = request;
-        let Workload::Process(process) = &desired.workload;
-        let spec = GroupSpec {
-            key: group_key(&desired.unit, group),
-            group: group.clone(),
-            markers: self.markers(&desired.unit, rendered, &desired.version),
-            process: process.clone(),
-            artifact_dir: artifact.clone(),
-            health: desired.health.clone(),
-        };
-        let body = PutGroup { version: VERSION, epoch, spec, replicas: *replicas, secrets: secrets.clone() };
-        self.perform(epoch, Method::PUT, &group_path(&desired.unit, group), Some(&body)).await
+        let key = self.key_of(&request.desired.unit, &request.group).await;
+        self.put(epoch, key, request).await
+    }
+
+    async fn take_over(&self, epoch: Epoch, from: &UnitId, request: &EnsureGroup) -> Result<(), PlatformError> {
+        let key = self.key_of(from, &request.group).await;
+        self.put(epoch, key, request).await
     }
 
     async fn retire_group(&self, epoch: Epoch, unit: &UnitId, group: &GroupId) -> Result<(), PlatformError> {
-        let path = format!("{}?epoch={epoch}", group_path(unit, group));
+        let path = format!("{}?epoch={epoch}", group_path(&self.key_of(unit, group).await));
         self.perform(epoch, Method::DELETE, &path, None::<&()>).await
     }
 
@@ -264,7 +286,8 @@ impl Platform for HostPlatform {
         instance: Option<&str>,
         tail: u32,
     ) -> Result<String, PlatformError> {
-        let bytes = self.client.bytes(Method::GET, &logs_path(unit, group, instance, tail), None::<&()>).await;
+        let path = logs_path(&self.key_of(unit, group).await, instance, tail);
+        let bytes = self.client.bytes(Method::GET, &path, None::<&()>).await;
         let bytes = bytes.map_err(|error| self.error(&error, Epoch(0)))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -276,7 +299,7 @@ impl Platform for HostPlatform {
         instance: Option<&str>,
         tail: u32,
     ) -> Result<LogStream, PlatformError> {
-        let path = format!("{}&follow=true", logs_path(unit, group, instance, tail));
+        let path = format!("{}&follow=true", logs_path(&self.key_of(unit, group).await, instance, tail));
         let answer = self.client.open(Method::GET, &path, None::<&()>).await;
         let answer = answer.map_err(|error| self.error(&error, Epoch(0)))?;
         let platform = self.platform();

@@ -122,6 +122,11 @@ impl Mirror {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => io("remove", &incoming, Err(error))?,
             _ => {}
         }
+        // Whoever cleaned the mirror up has packed it: git would leave it there, and write no file, where it is up to date.
+        let packed = std::fs::read_to_string(repository.join("packed-refs")).unwrap_or_default();
+        if packed.lines().any(|line| line.ends_with(&format!(" {INCOMING}"))) {
+            self.git.run(repository, &["update-ref", "-d", INCOMING], None).await?;
+        }
         let refspec = format!("+refs/heads/{}:{INCOMING}", self.branch);
         let args = [
             "fetch",

@@ -58,6 +58,31 @@ impl RouterTraffic {
         Seen::Known(statuses)
     }
 
+    /// The key of a unit's route, the same on all planes: the one that it has, under whatever name it was made, or a free one.
+    async fn key_of(&self, unit: &UnitId, kind: RouteKind) -> String {
+        let plain = route::key(unit, kind);
+        for plane in &self.planes {
+            if let Seen::Known(Some(status)) = plane.route(&plain).await
+                && route::is_of(&status.route, unit, kind)
+            {
+                return plain;
+            }
+        }
+        for plane in &self.planes {
+            if let Some(status) = plane.find(|config| route::is_of(config, unit, kind)).await.first() {
+                return status.route.key.clone();
+            }
+        }
+        let mut taken = Vec::new();
+        for plane in &self.planes {
+            taken.extend(plane.find(|config| config.key.starts_with(&unit.to_string())).await);
+        }
+        if taken.is_empty() {
+            return plain;
+        }
+        route::free_key(unit, kind, |key| taken.iter().any(|status| status.route.key == key))
+    }
+
     fn no_planes(&self) -> TrafficError {
         TrafficError::Refused {
             plane: "(none)".into(),
@@ -77,7 +102,7 @@ impl Drop for RouterTraffic {
 #[async_trait]
 impl Traffic for RouterTraffic {
     async fn observe(&self, unit: &UnitId, kind: RouteKind) -> Seen<Option<ObservedTraffic>> {
-        let statuses = match self.statuses(&route::key(unit, kind)).await {
+        let statuses = match self.statuses(&self.key_of(unit, kind).await).await {
             Seen::Known(statuses) => statuses,
             Seen::Unknown(reason) => return Seen::Unknown(reason),
         };
@@ -114,20 +139,37 @@ impl Traffic for RouterTraffic {
         if self.planes.is_empty() {
             return Err(self.no_planes());
         }
-        let config = route::config(request, &self.installation)
+        let key = self.key_of(&request.desired.unit, request.kind).await;
+        let config = route::config(request, key, &self.installation)
             .map_err(|reason| TrafficError::Refused { plane: self.planes[0].name(), reason })?;
         let results = join_all(self.planes.iter().map(|plane| plane.set(epoch, &config))).await;
         results.into_iter().collect()
     }
 
+    async fn take_over(&self, epoch: Epoch, from: &UnitId, to: &UnitId, kind: RouteKind) -> Result<(), TrafficError> {
+        for plane in &self.planes {
+            if let Seen::Unknown(reason) = plane.route(&route::key(from, kind)).await {
+                return Err(TrafficError::Unreachable { plane: plane.name(), reason });
+            }
+            for status in plane.find(|config| route::is_of(config, from, kind)).await {
+                if status.route.markers.installation == self.installation {
+                    let mut config = status.route.clone();
+                    config.markers.unit = to.clone();
+                    plane.set(epoch, &config).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: RouteKind) -> Result<(), TrafficError> {
-        let key = route::key(unit, kind);
+        let key = self.key_of(unit, kind).await;
         let results = join_all(self.planes.iter().map(|plane| plane.remove(epoch, &key))).await;
         results.into_iter().collect()
     }
 
     async fn counters(&self, unit: &UnitId) -> Seen<Counters> {
-        let key = route::key(unit, RouteKind::Main);
+        let key = self.key_of(unit, RouteKind::Main).await;
         let answers = join_all(self.planes.iter().map(|plane| plane.fresh(&key))).await;
         let mut statuses = BTreeMap::new();
         for (plane, answer) in self.planes.iter().zip(answers) {

@@ -72,6 +72,17 @@ impl Plane {
         })
     }
 
+    /// The routes that are known for which something holds; asks only when nothing was ever known.
+    pub async fn find(&self, holds: impl Fn(&RouteConfig) -> bool) -> Vec<Arc<RouteStatus>> {
+        if self.known(Option::is_none) {
+            self.refresh().await;
+        }
+        self.known(|routes| match routes {
+            Some(Seen::Known(routes)) => routes.values().filter(|status| holds(&status.route)).cloned().collect(),
+            _ => Vec::new(),
+        })
+    }
+
     /// A route as it is now, with its counters.
     pub async fn fresh(&self, key: &str) -> Seen<Option<Arc<RouteStatus>>> {
         match self.client.get::<RouteStatus>(&path(key)).await {

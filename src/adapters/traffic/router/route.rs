@@ -19,22 +19,40 @@ use crate::protocol::{
 /// So many requests wait at once while a route holds; one more is refused at once, so that waiting ones can't use up all memory.
 const MAX_HELD: u32 = 10_000;
 
-/// The identity of a unit's route.
+/// What ends the key of a preview route.
+const PREVIEW: &str = "#preview";
+
+/// The identity of a unit's route, as long as no unit that was renamed still has it.
 pub(super) fn key(unit: &UnitId, kind: RouteKind) -> String {
+    numbered(unit, kind, 1)
+}
+
+/// The first key that is free for a unit's route: a unit that was renamed keeps the keys of its old name.
+pub(super) fn free_key(unit: &UnitId, kind: RouteKind, taken: impl Fn(&str) -> bool) -> String {
+    let mut keys = (1..).map(|number| numbered(unit, kind, number));
+    keys.find(|key| !taken(key)).unwrap_or_else(|| key(unit, kind))
+}
+
+fn numbered(unit: &UnitId, kind: RouteKind, number: u32) -> String {
+    let number = if number > 1 { format!("~{number}") } else { String::new() };
     match kind {
-        RouteKind::Main => unit.to_string(),
-        RouteKind::Preview => format!("{unit}#preview"),
+        RouteKind::Main => format!("{unit}{number}"),
+        RouteKind::Preview => format!("{unit}{number}{PREVIEW}"),
     }
 }
 
+/// Whether a route is a unit's, whatever the unit was called when the route was made.
+pub(super) fn is_of(config: &RouteConfig, unit: &UnitId, kind: RouteKind) -> bool {
+    config.markers.unit == *unit && config.key.ends_with(PREVIEW) == (kind == RouteKind::Preview)
+}
+
 /// The route that is asked for, as the router is told; why not, where the desired state has none.
-pub(super) fn config(request: &SetTraffic, installation: &str) -> Result<RouteConfig, String> {
+pub(super) fn config(request: &SetTraffic, key: String, installation: &str) -> Result<RouteConfig, String> {
     let SetTraffic { desired, rendered, kind, backends, hold } = request;
     let Some(settings) = RouteSettings::of(desired, which(*kind)) else {
         let what = if *kind == RouteKind::Preview { "preview route" } else { "route" };
         return Err(format!("the desired state of {} has no {what}", desired.unit));
     };
-    let key = key(&desired.unit, *kind);
     // Cookies are shared by all ports of a host: the name tells routes apart.
     let cookie = format!("trimtab-{}", Digest::of_bytes("cookie", key.as_bytes()).short());
     Ok(RouteConfig {
