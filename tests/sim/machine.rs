@@ -51,6 +51,7 @@ enum Task {
     Recorder,
     Reconciler,
     Look,
+    HandOver,
     Retention,
 }
 
@@ -74,6 +75,7 @@ struct Life {
     recorder: Option<Timestamp>,
     reconcile: Timestamp,
     retention: Timestamp,
+    hand_over: bool,
     seen: u64,
 }
 
@@ -222,6 +224,10 @@ impl Machine {
         if life.reconciler.take_due() {
             life.reconcile = now;
         }
+        life.hand_over |= life.shared.hand_over.notified().now_or_never().is_some();
+        if life.hand_over {
+            tasks.push(Task::HandOver);
+        }
         if life.reconcile <= now {
             tasks.push(Task::Reconciler);
         }
@@ -267,6 +273,10 @@ impl Machine {
                 life.reconcile = later(now, POLL);
                 // A source that does not answer is asked again; what it says is in the trace.
                 let _ = alive(&line, life.reconciler.pass()).await?;
+            }
+            Task::HandOver => {
+                life.hand_over = false;
+                let _ = alive(&line, life.reconciler.accept()).await?;
             }
             Task::Retention => {
                 life.retention = later(now, RETENTION);
@@ -352,6 +362,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         platform: ports.clone(),
         traffic: ports.clone(),
         artifacts: ports.clone(),
+        secrets: ports.clone(),
         metrics: ports.clone(),
         clock: Arc::new(SteadyClock::new(ports.as_ref().clone())),
         hub: Hub::default(),
@@ -368,6 +379,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         installation,
         record_rollbacks: Notify::new(),
         left_over: Notify::new(),
+        hand_over: Notify::new(),
         permits,
         stop: CancellationToken::new(),
         stale: CancellationToken::new(),
@@ -386,6 +398,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         recorder: Some(now),
         reconcile: now,
         retention: later(now, RETENTION),
+        hand_over: false,
         seen: 0,
     })
 }

@@ -1,7 +1,7 @@
 //! The daemon's ports on the [`Outside`]. What belongs to one life of the daemon is its [`Line`]: when it dies, no call through it
 //! comes back any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,17 +22,20 @@ use trimtab::domain::id::{Epoch, GroupId, Revision, RunId, UnitId};
 use trimtab::domain::observed::{ObservedGroup, ObservedRun, ObservedTraffic, Seen};
 use trimtab::domain::plan::GroupSource;
 use trimtab::domain::route::RouteSettings;
+use trimtab::domain::secret::SecretValue;
 use trimtab::domain::workload::ArtifactRef;
 use trimtab::ports::artifacts::{ArtifactError, Artifacts};
 use trimtab::ports::journal::{Journal, JournalError, NewEvent, Record};
 use trimtab::ports::metrics::{MeasureRequest, Metrics};
 use trimtab::ports::platform::{EnsureGroup, LogStream, Platform, PlatformError};
 use trimtab::ports::scripts::RunRequest;
+use trimtab::ports::secrets::{Look, SecretError, Secrets};
 use trimtab::ports::source::{
     ChangedPath, CommitInfo, Edit, EntryKind, FileId, Head, Listing, PushOutcome, Signature, Source, SourceError,
     TreeEntry, Walk,
 };
 use trimtab::ports::traffic::{RouteKind, SetTraffic, Traffic, TrafficError};
+use trimtab::secrets::SecretBytes;
 
 use super::repository;
 use super::world::{Moment, Outside, kind};
@@ -488,6 +491,30 @@ impl Artifacts for Ports {
 
     async fn keep_only(&self, _in_use: &[ArtifactRef]) -> Result<(), ArtifactError> {
         Ok(())
+    }
+}
+
+/// The simulated documents have no secrets.
+#[async_trait]
+impl Secrets for Ports {
+    fn look(&self, _look: &Look<'_>) -> SecretValue {
+        SecretValue::Unknown
+    }
+
+    async fn keep(&self, _digests: &BTreeSet<Digest>) -> Result<(), SecretError> {
+        Ok(())
+    }
+
+    async fn open(&self, digest: &Digest) -> Result<SecretBytes, SecretError> {
+        Err(SecretError::Missing { digest: digest.clone() })
+    }
+
+    async fn keep_only(&self, _digests: &BTreeSet<Digest>) -> Result<(), SecretError> {
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        Ok("there are none".into())
     }
 }
 
