@@ -626,6 +626,10 @@ impl Source for Ports {
         Ok(self.0.look(|out| repository::tree(&out.git.commits[revision].files, path)).await)
     }
 
+    async fn file_oid(&self, revision: &Revision, path: &str) -> Result<Option<String>, SourceError> {
+        Ok(self.0.look(|out| out.git.commits[revision].files.get(path).map(|text| repository::oid(text))).await)
+    }
+
     async fn export_tree(&self, _oid: &str, _into: &Path) -> Result<(), SourceError> {
         Ok(())
     }
