@@ -127,7 +127,7 @@ fn the_list_of_faults_names_tests_that_exist() {
     for name in named {
         let there = match name.split_once("::") {
             Some((area, file)) => root().join("tests").join(area).join(format!("{file}.rs")).is_file(),
-            None => name == "fault_NN_" || tests.contains(&format!("fn {name}")),
+            None => name == "fault_NN_" || tests.contains(&format!(" {name}")),
         };
         assert!(there, "docs/faults.md names {name}, which is not there");
     }
