@@ -48,7 +48,6 @@
 //!    every effect is idempotent and carries the holder's [`Epoch`](domain::id::Epoch).
 //! 6. A phase is kept true for as long as the rollout stays in it. A failure or an abort leads to another absolute phase; a rollback is
 //!    then recorded in Git as a revert.
-#![allow(missing_docs)]
 
 pub mod adapters;
 pub mod api;

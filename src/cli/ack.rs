@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Steering, finish};
 use super::exit::Exit;
 use super::rollout::print_done;
 use crate::api::types::AckRequest;
@@ -17,17 +17,15 @@ pub struct Args {
     #[arg(short = 'e', long, value_name = "ENV")]
     environment: Option<Name>,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Steering,
 }
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     let acknowledged = async {
         let request = AckRequest { environment: args.environment.clone(), app: args.app.clone() };
-        print_done(&args.reach.api()?.ack(&request).await?, &view);
+        print_done(&args.common.reach.api()?.ack(&request).await?, &view);
         Ok(Exit::Ok)
     };
     finish(&view, super::block_on(acknowledged))

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::context::{Printing, Reach, finish, read_config};
+use super::context::{Looking, finish, read_config};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::style::Tone;
@@ -16,29 +16,28 @@ use crate::api::types::CheckResult;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Looking,
 }
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     finish(&view, super::block_on(check(&args, &view)))
 }
 
 async fn check(args: &Args, view: &View) -> Result<Exit, CliError> {
     let results = results(args).await?;
-    view.print(&results, |view| text(&results, view));
+    let names = || results.iter().map(|result| result.part.clone()).collect();
+    view.show(&results, names, |view| text(&results, view));
     Ok(if results.iter().all(|result| result.ok) { Exit::Ok } else { Exit::Failed })
 }
 
 async fn results(args: &Args) -> Result<Vec<CheckResult>, CliError> {
-    let unreachable = match args.reach.api()?.check().await.map_err(CliError::from) {
+    let unreachable = match args.common.reach.api()?.check().await.map_err(CliError::from) {
         Err(error) if error.exit == Exit::Unreachable => error,
         answered => return answered,
     };
-    let Some(file) = args.reach.config_file() else { return Err(unreachable) };
+    let Some(file) = args.common.reach.config_file() else { return Err(unreachable) };
     let config = read_config(&file)?;
     let view = View::of_stderr();
     let note = format!("no daemon answers ({}); looking with {}", unreachable.message, file.display());

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, View, write_err, write_json};
+use super::output::{Format, View, write_err, write_json, write_yaml};
 use crate::api::client::Api;
 use crate::app::config::{Config, ConfigError};
 
@@ -15,17 +18,55 @@ pub const CONFIG_FILES: [&str; 2] = ["trimtab.toml", "/etc/trimtab/trimtab.toml"
 /// Where the daemon listens where nothing says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/trimtab/daemon.sock";
 
-/// How a verb prints.
+/// How a verb prints that does something.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Printing {
     /// For people or for programs
-    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    #[arg(
+        short = 'o', long = "output", default_value = "table", value_name = "FORMAT", help_heading = "Output",
+        value_parser = PossibleValuesParser::new(["table", "json", "yaml"]).try_map(|name| Format::from_str(&name, false)),
+    )]
     pub output: Format,
 }
 
 impl Printing {
     /// The view of standard output.
     pub fn view(self) -> View {
+        View::of_stdout(self.output)
+    }
+}
+
+/// What all verbs take that steer something through the daemon.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Steering {
+    #[command(flatten)]
+    printing: Printing,
+    /// How the daemon is found.
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+impl Steering {
+    /// The view of standard output.
+    pub fn view(&self) -> View {
+        self.printing.view()
+    }
+}
+
+/// What all verbs take that only look.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Looking {
+    /// For people (`wide`: with more columns), for programs, or only the names
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    output: Format,
+    /// How the daemon is found.
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+impl Looking {
+    /// The view of standard output.
+    pub fn view(&self) -> View {
         View::of_stdout(self.output)
     }
 }
@@ -81,7 +122,8 @@ pub fn finish(view: &View, outcome: Result<Exit, CliError>) -> ExitCode {
         Err(error) => {
             match view.format {
                 Format::Json => write_json(&error.json()),
-                Format::Table => write_err(&error.text(&View::of_stderr())),
+                Format::Yaml => write_yaml(&error.json()),
+                Format::Table | Format::Wide | Format::Name => write_err(&error.text(&View::of_stderr())),
             }
             error.exit.into()
         }

@@ -7,7 +7,7 @@ use super::context::{Printing, finish};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::style::Tone;
-use super::output::{Format, View, write_err, write_out};
+use super::output::{View, write_err, write_out};
 use crate::demo::error::DemoError;
 use crate::demo::play::{Outcome, play};
 use crate::demo::run::{Demo, Options, interrupted};
@@ -39,7 +39,7 @@ pub struct Args {
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     let view = args.printing.view();
-    if view.format == Format::Json && !args.play {
+    if !view.format.is_text() && !args.play {
         let error = CliError::invalid("-o json tells how the story came out: it needs --play");
         return finish(&view, Err(error));
     }
@@ -59,7 +59,7 @@ async fn demo(options: Options, plays: bool, view: &View) -> Result<Exit, CliErr
     if !demo.traffic.is_empty() {
         write_out(&format!("\n{}\n", demo.traffic));
     }
-    if view.format == Format::Table {
+    if view.format.is_text() {
         write_out("\nending: the daemon, the apps, the router, the supervisor ...\n");
     }
     let down = demo.down(keep).await;
@@ -72,7 +72,7 @@ async fn demo(options: Options, plays: bool, view: &View) -> Result<Exit, CliErr
         Ok(Some((outcome, error))) => {
             view.print(&outcome, |view| summary(&outcome, view));
             match (error, outcome.ok) {
-                (Some(error), _) if view.format == Format::Table => Err(failed(error)),
+                (Some(error), _) if view.format.is_text() => Err(failed(error)),
                 (None, true) => Ok(Exit::Ok),
                 _ => Ok(Exit::Failed),
             }
@@ -88,7 +88,7 @@ type Told = Option<(Outcome, Option<DemoError>)>;
 
 async fn tell(demo: &mut Demo, plays: bool, view: &View) -> Result<Told, DemoError> {
     if plays {
-        let reads_along = (view.format == Format::Table).then(|| view.clone());
+        let reads_along = view.format.is_text().then(|| view.clone());
         Ok(Some(play(demo, reads_along).await))
     } else {
         guide(demo, view).await.map(|()| None)

@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_stream::StreamExt;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Looking, finish};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::style::Tone;
-use super::output::{Format, View, write_out};
+use super::output::{Format, View, write_out, yaml};
 use super::rollout::watch::Absence;
 use super::select::UnitArgs;
 use crate::api::client::Api;
@@ -38,9 +38,7 @@ pub struct Args {
     #[command(flatten)]
     unit: UnitArgs,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Looking,
 }
 
 /// One line of a log.
@@ -57,16 +55,17 @@ pub struct Line<'a> {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     let shown = async {
-        let api = args.reach.api()?;
+        let api = args.common.reach.api()?;
         let unit = args.unit.resolve(&api).await?;
         if args.follow {
             return follow(&args, &api, &unit.unit, &view).await;
         }
         let logs = api.logs(&unit.unit, args.instance.as_deref(), args.tail).await?;
         let lines: Vec<_> = logs.lines().map(parse).collect();
-        view.print(&lines, |view| text(&lines, view));
+        let names = || lines.iter().map(|line| line.instance).collect::<BTreeSet<_>>();
+        view.show(&lines, || names().into_iter().map(str::to_owned).collect(), |view| text(&lines, view));
         Ok(Exit::Ok)
     };
     finish(&view, super::block_on(shown))
@@ -99,13 +98,16 @@ async fn show(api: &Api, unit: &UnitId, follow: &mut Follow, view: &View) -> Res
     while let Some(Ok(piece)) = pieces.next().await {
         let lines: Vec<_> = piece.lines().map(parse).collect();
         for line in &lines {
-            if !follow.known.contains(line.instance) {
-                follow.known.insert(line.instance.to_owned());
+            let new = !follow.known.contains(line.instance) && follow.known.insert(line.instance.to_owned());
+            match view.format {
+                Format::Name if new => write_out(&format!("{}\n", line.instance)),
+                Format::Table | Format::Wide | Format::Name => {}
+                Format::Json => write_out(&format!("{}\n", json!(line))),
+                Format::Yaml => write_out(&format!("---\n{}", yaml::text(&json!(line)))),
             }
         }
-        match view.format {
-            Format::Table => write_out(&text(&lines, view)),
-            Format::Json => lines.iter().for_each(|line| write_out(&format!("{}\n", json!(line)))),
+        if view.format.is_text() {
+            write_out(&text(&lines, view));
         }
     }
     Ok(())
@@ -128,7 +130,8 @@ pub fn text(lines: &[Line<'_>], view: &View) -> String {
     for line in lines {
         let tone = if line.stream == "stderr" { Tone::Warn } else { Tone::Dim };
         let instance = view.paint(tone, &view.clean(line.instance));
-        text.push_str(&format!("{instance} {}\n", view.clean(line.text)));
+        let stream = if view.wide() { format!("{} ", view.clean(line.stream)) } else { String::new() };
+        text.push_str(&format!("{instance} {stream}{}\n", view.clean(line.text)));
     }
     text
 }

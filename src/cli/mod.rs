@@ -29,6 +29,7 @@ pub mod supervisor;
 pub mod suspend;
 pub mod units;
 pub mod validate;
+pub mod watching;
 pub mod why;
 
 use std::process::ExitCode;

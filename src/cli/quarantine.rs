@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Looking, Steering, finish};
 use super::exit::Exit;
 use super::output::View;
 use super::output::table::Table;
 use super::rollout::print_done;
 use super::units::first_line;
+use super::watching::{Shown, Watching};
 use crate::api::types::{QuarantineClear, QuarantineEntry};
 use crate::domain::id::Name;
 
@@ -31,9 +32,9 @@ enum Verb {
 #[derive(Clone, Debug, clap::Args)]
 struct List {
     #[command(flatten)]
-    printing: Printing,
+    watching: Watching,
     #[command(flatten)]
-    reach: Reach,
+    common: Looking,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -47,28 +48,29 @@ struct Clear {
     #[arg(long, value_name = "DIGEST")]
     rendered: Option<String>,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Steering,
 }
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     match args.verb {
         Verb::List(args) => {
-            let view = args.printing.view();
+            let view = args.common.view();
             let listed = async {
-                let entries = args.reach.api()?.quarantine().await?;
-                view.print(&entries, |view| text(&entries, view));
-                Ok(Exit::Ok)
+                let api = args.common.reach.api()?;
+                let shown = Shown {
+                    names: &|all: &Vec<QuarantineEntry>| all.iter().map(|entry| entry.unit.to_string()).collect(),
+                    text: &|all: &Vec<QuarantineEntry>, view: &View| text(all, view),
+                };
+                args.watching.show(&api, &view, shown, async || Ok(api.quarantine().await?)).await
             };
             finish(&view, super::block_on(listed))
         }
         Verb::Clear(args) => {
-            let view = args.printing.view();
+            let view = args.common.view();
             let request = QuarantineClear { app: args.app, environment: args.environment, rendered: args.rendered };
             let cleared = async {
-                print_done(&args.reach.api()?.quarantine_clear(&request).await?, &view);
+                print_done(&args.common.reach.api()?.quarantine_clear(&request).await?, &view);
                 Ok(Exit::Ok)
             };
             finish(&view, super::block_on(cleared))
@@ -86,7 +88,7 @@ pub fn text(entries: &[QuarantineEntry], view: &View) -> String {
         table.row(vec![
             entry.unit.to_string().into(),
             entry.version.as_deref().unwrap_or("-").into(),
-            entry.rendered.short().into(),
+            if view.wide() { entry.rendered.as_str() } else { entry.rendered.short() }.into(),
             view.ago(entry.since).into(),
             first_line(&entry.reason).into(),
         ]);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Steering, finish};
 use super::exit::Exit;
 use super::rollout::print_done;
 
@@ -10,16 +10,14 @@ use super::rollout::print_done;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Steering,
 }
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     let reconciled = async {
-        print_done(&args.reach.api()?.reconcile().await?, &view);
+        print_done(&args.common.reach.api()?.reconcile().await?, &view);
         Ok(Exit::Ok)
     };
     finish(&view, super::block_on(reconciled))

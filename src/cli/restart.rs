@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Steering, finish};
 use super::rollback::command_all;
 use super::rollout::watch::Goal;
 use super::select::UnitArgs;
@@ -17,16 +17,14 @@ pub struct Args {
     #[command(flatten)]
     unit: UnitArgs,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Steering,
 }
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     let restarted = async {
-        let api = args.reach.api()?;
+        let api = args.common.reach.api()?;
         let units = args.unit.resolve_environment(&api).await?;
         command_all(&api, &units, &UnitCommand::Restart, args.watch.then_some(Goal::Verified), &view).await
     };

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Steering, finish};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::View;
@@ -31,9 +31,7 @@ pub struct Args {
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Steering,
 }
 
 fn revision(text: &str) -> Result<Revision, String> {
@@ -47,12 +45,12 @@ fn revision(text: &str) -> Result<Revision, String> {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     finish(&view, super::block_on(rollback(&args, &view)))
 }
 
 async fn rollback(args: &Args, view: &View) -> Result<Exit, CliError> {
-    let api = args.reach.api()?;
+    let api = args.common.reach.api()?;
     let selected =
         UnitArgs { app: args.app.clone(), environment: Some(args.environment.clone()), target: args.target.clone() };
     let units = selected.resolve_environment(&api).await?;

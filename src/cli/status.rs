@@ -1,19 +1,18 @@
 //! `trimtab status`: how everything stands, or one unit in full.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Looking, finish};
 use super::error::CliError;
 use super::exit::Exit;
+use super::output::View;
 use super::output::style::Tone;
 use super::output::table::{Cell, Table};
-use super::output::{Format, View, write_json, write_out};
 use super::rollout::phases;
-use super::rollout::watch::Absence;
 use super::units;
+use super::watching::{Shown, Watching};
 use crate::api::client::Api;
 use crate::api::operations::UnitFilter;
 use crate::api::types::{DaemonStatus, RollbackView, UnitStatus};
@@ -30,13 +29,10 @@ pub struct Args {
     /// Only this target
     #[arg(long)]
     target: Option<Name>,
-    /// Show it again whenever something changes, until interrupted
-    #[arg(short, long)]
-    watch: bool,
     #[command(flatten)]
-    printing: Printing,
+    watching: Watching,
     #[command(flatten)]
-    reach: Reach,
+    common: Looking,
 }
 
 /// Everything that the verb shows.
@@ -51,55 +47,23 @@ pub struct Status {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     finish(&view, super::block_on(status(&args, &view)))
 }
 
 async fn status(args: &Args, view: &View) -> Result<Exit, CliError> {
-    let api = args.reach.api()?;
-    let mut status = ask(&api, args).await?;
+    let api = args.common.reach.api()?;
+    let status = ask(&api, args).await?;
     let asked = [&args.app, &args.environment, &args.target].into_iter().flatten().next();
-    if let (true, Some(name)) = (status.units.is_empty() && !args.watch, asked) {
+    if let (true, Some(name)) = (status.units.is_empty() && !args.watching.watch, asked) {
         return Err(CliError::not_found(format!("nothing that the daemon knows fits {name}"))
             .remedy("`trimtab status` without arguments lists everything"));
     }
-    view.print(&status, |view| text(&status, args.app.is_some(), view));
-    if !args.watch {
-        return Ok(Exit::Ok);
-    }
-    let (mut seq, mut absence) = (0, Absence::default());
-    loop {
-        match next(&api, args, &mut seq).await {
-            Ok(next) => {
-                absence = Absence::default();
-                if next != status {
-                    status = next;
-                    redraw(&status, args, &view.refreshed());
-                }
-            }
-            Err(error) => {
-                absence.bear(error).await?;
-                seq = 0;
-            }
-        }
-    }
-}
-
-/// Waits for a change, and asks again.
-async fn next(api: &Api, args: &Args, seq: &mut u64) -> Result<Status, CliError> {
-    *seq = api.changes(*seq, Duration::from_secs(30)).await?.seq;
-    ask(api, args).await
-}
-
-fn redraw(status: &Status, args: &Args, view: &View) {
-    match view.format {
-        // A program reads one document after the other.
-        Format::Json => write_json(status),
-        Format::Table => {
-            let clear = if view.live() { "\u{1b}[H\u{1b}[2J" } else { "\n" };
-            write_out(&format!("{clear}{}", text(status, args.app.is_some(), view)));
-        }
-    }
+    let shown = Shown {
+        names: &|status: &Status| status.units.iter().map(|unit| unit.unit.to_string()).collect(),
+        text: &|status: &Status, view: &View| text(status, args.app.is_some(), view),
+    };
+    args.watching.show(&api, view, shown, async || ask(&api, args).await).await
 }
 
 async fn ask(api: &Api, args: &Args) -> Result<Status, CliError> {
@@ -153,9 +117,13 @@ fn troubles(daemon: &DaemonStatus, view: &View) -> String {
 }
 
 fn table(units: &[UnitStatus], view: &View) -> String {
-    let mut table = Table::new(&["APP", "ENVIRONMENT", "TARGET", "HEALTH", "VERSION", "READY", "CHANGED", "MESSAGE"]);
+    let mut headers = vec!["APP", "ENVIRONMENT", "TARGET", "HEALTH", "VERSION", "READY", "CHANGED", "MESSAGE"];
+    if view.wide() {
+        headers.extend(["VERIFIED", "COMMIT", "DIGEST", "ROLLOUT"]);
+    }
+    let mut table = Table::new(&headers);
     for unit in units {
-        table.row(vec![
+        let mut row = vec![
             unit.unit.app.as_str().into(),
             unit.unit.environment.as_str().into(),
             unit.unit.target.as_str().into(),
@@ -164,7 +132,16 @@ fn table(units: &[UnitStatus], view: &View) -> String {
             units::ready_text(unit).into(),
             unit.changed.map_or("-".into(), |at| view.ago(at)).into(),
             units::first_line(&unit.message).into(),
-        ]);
+        ];
+        if view.wide() {
+            let effective = unit.effective.as_ref();
+            let commit = effective.and_then(|at| at.revision.as_ref());
+            row.push(unit.last_verified.as_ref().map_or("-".into(), |at| at.version.clone().into()));
+            row.push(commit.map_or("-", |commit| units::short_revision(commit.as_str())).into());
+            row.push(effective.map_or("-", |at| at.rendered.short()).into());
+            row.push(unit.rollout.as_ref().map_or("-", |rollout| rollout.summary.id.as_str()).into());
+        }
+        table.row(row);
     }
     table.draw(view)
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Steering, finish};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::View;
@@ -38,9 +38,7 @@ struct Scope {
     #[arg(long, requires = "app")]
     target: Option<Name>,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Steering,
 }
 
 /// Runs `suspend`.
@@ -54,7 +52,7 @@ pub fn run_unsuspend(args: UnsuspendArgs) -> ExitCode {
 }
 
 fn act(scope: &Scope, unit: &UnitCommand, environment: &EnvironmentCommand) -> ExitCode {
-    let view = scope.printing.view();
+    let view = scope.common.view();
     finish(&view, super::block_on(send(scope, unit, environment, &view)))
 }
 
@@ -64,7 +62,7 @@ async fn send(
     environment: &EnvironmentCommand,
     view: &View,
 ) -> Result<Exit, CliError> {
-    let api = scope.reach.api()?;
+    let api = scope.common.reach.api()?;
     match (&scope.app, &scope.environment) {
         (Some(app), _) => {
             let selected =

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Looking, finish};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::View;
 use super::output::style::Tone;
 use super::select::UnitArgs;
 use super::units;
+use super::watching::{Shown, Watching};
 use crate::api::client::Api;
 use crate::api::operations::UnitFilter;
 use crate::api::types::{HeldView, UnitHealth, UnitStatus};
@@ -21,11 +22,11 @@ use crate::domain::id::UnitId;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
+    watching: Watching,
+    #[command(flatten)]
     unit: UnitArgs,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Looking,
 }
 
 /// One link of the chain from the root cause to the unit that was asked about.
@@ -46,16 +47,20 @@ pub struct Cause {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     finish(&view, super::block_on(why(&args, &view)))
 }
 
 async fn why(args: &Args, view: &View) -> Result<Exit, CliError> {
-    let api = args.reach.api()?;
+    let api = args.common.reach.api()?;
     let unit = args.unit.resolve(&api).await?;
-    let chain = explain(&api, &unit).await?;
-    view.print(&chain, |view| text(&unit.unit, &chain, view));
-    Ok(Exit::Ok)
+    let shown = Shown { names: &names, text: &|chain: &Vec<Cause>, view: &View| text(&unit.unit, chain, view) };
+    args.watching.show(&api, view, shown, async || explain(&api, &api.unit(&unit.unit).await?).await).await
+}
+
+/// The units in the chain, the root cause first.
+fn names(chain: &Vec<Cause>) -> Vec<String> {
+    chain.iter().filter_map(|cause| cause.unit.as_ref()).map(UnitId::to_string).collect()
 }
 
 async fn explain(api: &Api, unit: &UnitStatus) -> Result<Vec<Cause>, CliError> {

@@ -3,6 +3,7 @@
 pub mod style;
 pub mod table;
 pub mod time;
+pub mod yaml;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -15,11 +16,24 @@ use self::style::Tone;
 /// For whom is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// For people
     #[default]
     Table,
-    /// For programs: one JSON document on standard output, errors included.
+    /// For people, with more columns
+    Wide,
+    /// For programs: one JSON document on standard output, errors included
     Json,
+    /// For programs: the same as YAML
+    Yaml,
+    /// Only the names, a line each
+    Name,
+}
+
+impl Format {
+    /// Whether people read it.
+    pub fn is_text(self) -> bool {
+        matches!(self, Format::Table | Format::Wide)
+    }
 }
 
 /// Where is printed to: everything that decides how something looks, so that a test can fix it.
@@ -65,7 +79,7 @@ impl View {
 
     /// Whether standard output can be redrawn.
     pub fn live(&self) -> bool {
-        self.width.is_some() && self.format == Format::Table
+        self.width.is_some() && self.format.is_text()
     }
 
     /// A text in its tone.
@@ -86,11 +100,30 @@ impl View {
         time::relative(then, self.now)
     }
 
+    /// Whether people want to see more columns.
+    pub fn wide(&self) -> bool {
+        self.format == Format::Wide
+    }
+
     /// Prints a value: its text for people, itself for programs.
     pub fn print<T: Serialize + ?Sized>(&self, value: &T, text: impl FnOnce(&View) -> String) {
         match self.format {
-            Format::Table => write_out(&text(self)),
+            Format::Table | Format::Wide | Format::Name => write_out(&text(self)),
             Format::Json => write_json(value),
+            Format::Yaml => write_yaml(value),
+        }
+    }
+
+    /// Prints what was looked at: as [`View::print`] does, or the names of what is in it.
+    pub fn show<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        names: impl FnOnce() -> Vec<String>,
+        text: impl FnOnce(&View) -> String,
+    ) {
+        match self.format {
+            Format::Name => names().iter().for_each(|name| write_out(&format!("{name}\n"))),
+            _ => self.print(value, text),
         }
     }
 }
@@ -124,6 +157,13 @@ pub fn write_json<T: Serialize + ?Sized>(value: &T) {
     let text = serde_json::to_string_pretty(value)
         .expect("what verbs print serialises to JSON: text keys, no foreign serialisers");
     write_out(&format!("{text}\n"));
+}
+
+/// Writes one YAML document to standard output.
+pub fn write_yaml<T: Serialize + ?Sized>(value: &T) {
+    let value =
+        serde_json::to_value(value).expect("what verbs print serialises to JSON: text keys, no foreign serialisers");
+    write_out(&yaml::text(&value));
 }
 
 /// The columns of the terminal, 80 where it does not say.

@@ -7,7 +7,7 @@ pub mod text;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::context::{Printing, Reach, finish};
+use super::context::{Looking, finish};
 use super::error::CliError;
 use super::exit::Exit;
 use super::folder::Folder;
@@ -50,9 +50,7 @@ struct Scope {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Looking,
 }
 
 /// Runs `plan`.
@@ -66,10 +64,11 @@ pub fn run_diff(args: DiffArgs) -> ExitCode {
 }
 
 fn show(scope: &Scope, text: fn(&[UnitPlan], &View) -> String) -> ExitCode {
-    let view = scope.printing.view();
+    let view = scope.common.view();
     let shown = async {
         let plans = plans(scope).await?;
-        view.print(&plans, |view| text(&plans, view));
+        let names = || plans.iter().filter(|plan| differs(plan)).map(|plan| plan.unit.to_string()).collect();
+        view.show(&plans, names, |view| text(&plans, view));
         Ok(outcome(&plans))
     };
     finish(&view, super::block_on(shown))
@@ -82,7 +81,7 @@ async fn plans(scope: &Scope) -> Result<Vec<UnitPlan>, CliError> {
         revision: scope.rev.clone(),
         desired: scope.dir.as_deref().map(|dir| desired(scope, dir)).transpose()?,
     };
-    let plans = scope.reach.api()?.plan(&request).await?;
+    let plans = scope.common.reach.api()?.plan(&request).await?;
     let named = [&scope.app, &scope.environment].into_iter().flatten().map(Name::as_str).collect::<Vec<_>>();
     if plans.is_empty() && !named.is_empty() {
         return Err(CliError::not_found(format!("nothing to plan fits {}", named.join(" in ")))

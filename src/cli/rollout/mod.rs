@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::watch::{Followed, Goal, follow, last_over};
-use super::context::{Printing, Reach, finish};
+use super::context::{Looking, Steering, finish};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::View;
@@ -51,9 +51,7 @@ struct Status {
     #[command(flatten)]
     unit: UnitArgs,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Looking,
 }
 
 /// Ends the present pause.
@@ -75,16 +73,14 @@ pub struct Steer {
     #[command(flatten)]
     unit: UnitArgs,
     #[command(flatten)]
-    printing: Printing,
-    #[command(flatten)]
-    reach: Reach,
+    common: Steering,
 }
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     match args.verb {
         Verb::Status(args) => {
-            let view = args.printing.view();
+            let view = args.common.view();
             finish(&view, super::block_on(status(&args, &view)))
         }
         Verb::History(args) => history::run(args),
@@ -97,12 +93,13 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 async fn status(args: &Status, view: &View) -> Result<Exit, CliError> {
-    let api = args.reach.api()?;
+    let api = args.common.reach.api()?;
     let unit = args.unit.resolve(&api).await?;
     if args.watch {
         return follow(&api, &unit.unit, &Followed::present(), view).await;
     }
-    view.print(&unit.rollout, |view| text(&unit, view));
+    let names = || unit.rollout.iter().map(|rollout| rollout.summary.id.to_string()).collect();
+    view.show(&unit.rollout, names, |view| text(&unit, view));
     Ok(Exit::Ok)
 }
 
@@ -123,9 +120,9 @@ pub fn headline(unit: &UnitStatus, view: &View) -> String {
 
 /// Sends a command to the one unit that is meant, and follows what comes of it where that is asked for.
 fn steer(args: Steer, command: UnitCommand) -> ExitCode {
-    let view = args.printing.view();
+    let view = args.common.view();
     let steered = async {
-        let api = args.reach.api()?;
+        let api = args.common.reach.api()?;
         let unit = args.unit.resolve(&api).await?;
         let last = last_over(&api, &unit).await?;
         // A promotion or a pause moves the present rollout; a retry may begin another.

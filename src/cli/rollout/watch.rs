@@ -10,7 +10,7 @@ use crate::api::client::Api;
 use crate::api::types::{PhaseView, RolloutSummary, RolloutView, UnitHealth, UnitStatus};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Format, View, write_out};
+use crate::cli::output::{Format, View, write_out, yaml};
 use crate::domain::id::{RolloutId, UnitId};
 
 /// How long one question for changes may wait.
@@ -185,24 +185,24 @@ impl<'v> Screen<'v> {
             Screen::Bars(bars) => bars.show(unit),
             Screen::Lines { view, last, phase } => {
                 let line = match view.format {
-                    Format::Table => line(unit, view),
+                    Format::Table | Format::Wide => line(unit, view),
                     Format::Json => json!(unit).to_string(),
+                    Format::Yaml => format!("---\n{}", yaml::text(&json!(unit)).trim_end()),
+                    Format::Name => unit.rollout.iter().map(|it| it.summary.id.to_string()).collect(),
                 };
                 let now = unit.rollout.as_ref().and_then(current).map(|(_, phase)| phase.name.clone());
                 // Between two looks at what it waits for, a phase has nothing new to say.
-                let silent = view.format == Format::Table
-                    && now.is_some()
-                    && *phase == now
-                    && now.as_ref() == Some(&unit.message);
+                let silent =
+                    view.format.is_text() && now.is_some() && *phase == now && now.as_ref() == Some(&unit.message);
                 if *last == line || silent {
                     return;
                 }
                 match view.format {
-                    Format::Table => {
+                    Format::Table | Format::Wide => {
                         let stamp = view.refreshed().now.strftime("%Y-%m-%dT%H:%M:%SZ");
                         write_out(&format!("{stamp}  {line}\n"));
                     }
-                    Format::Json => write_out(&format!("{line}\n")),
+                    Format::Json | Format::Yaml | Format::Name => write_out(&format!("{line}\n")),
                 }
                 (*last, *phase) = (line, now);
             }
