@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::operations::{Follow, UnitFilter};
 use super::page::{MOST, Page};
+use super::resources::{RolloutEntry, RolloutFilter};
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
@@ -85,6 +86,16 @@ impl Api {
     /// Its rollouts, the newest first.
     pub async fn history(&self, unit: &UnitId, limit: u32) -> Result<Vec<RolloutSummary>, ApiError> {
         self.get(&format!("{}/history?limit={limit}", unit_path(unit))).await
+    }
+
+    /// The rollouts that a filter lets through, the newest first; of very many only the newest [`MOST`].
+    pub async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<RolloutEntry>, ApiError> {
+        let pairs = [("app", &filter.app), ("environment", &filter.environment)];
+        let names = pairs.iter().filter_map(|(key, name)| name.as_ref().map(|name| format!("&{key}={name}")));
+        let running = filter.running.map(|running| format!("&running={running}"));
+        let query: String = names.chain(running).collect();
+        let page: Page<RolloutEntry> = self.get(&format!("/api/v1/rollouts?limit={MOST}{query}")).await?;
+        Ok(page.items)
     }
 
     /// The last lines of its instances' logs, a line each: `instance stream line`.

@@ -1,5 +1,6 @@
 //! The daemon's own metrics.
 
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -70,6 +71,21 @@ impl Telemetry {
         telemetry.registry.register(Box::new(telemetry.units.clone()))?;
         telemetry.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(telemetry)
+    }
+
+    /// Every metric's name, labels and meaning, whether anything was counted or not.
+    pub fn described(&self) -> Vec<(String, Vec<String>, String)> {
+        let all: [&dyn Collector; 7] = [
+            &self.actions,
+            &self.automatic_rollbacks,
+            &self.fetches,
+            &self.reconcile_seconds,
+            &self.rollouts,
+            &self.source_answered,
+            &self.units,
+        ];
+        let descriptions = all.iter().flat_map(|one| one.desc());
+        descriptions.map(|it| (it.fq_name.clone(), it.variable_labels.clone(), it.help.clone())).collect()
     }
 
     /// All metrics in Prometheus' text format, with the units as they stand.

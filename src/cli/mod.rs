@@ -3,6 +3,7 @@
 pub mod ack;
 pub mod backup;
 pub mod check;
+pub mod completions;
 pub mod context;
 pub mod daemon;
 pub mod demo;
@@ -10,18 +11,22 @@ pub mod demo_app;
 pub mod error;
 pub mod exit;
 pub mod folder;
+pub mod get;
 pub mod help;
 pub mod init;
 pub mod logs;
+pub mod man;
 pub mod output;
 pub mod plan;
 pub mod quarantine;
 pub mod reconcile;
+pub mod reference;
 pub mod render;
 pub mod restart;
 pub mod rollback;
 pub mod rollout;
 pub mod router;
+pub mod schema;
 pub mod select;
 pub mod shim;
 pub mod status;
@@ -63,6 +68,7 @@ enum Verb {
     Validate(validate::Args),
     Render(render::Args),
     Status(status::Args),
+    Get(get::Args),
     Why(why::Args),
     Rollout(rollout::Args),
     Rollback(rollback::Args),
@@ -79,6 +85,9 @@ enum Verb {
     Daemon(daemon::Args),
     Router(router::Args),
     Supervisor(supervisor::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
     Help(help::Args),
     #[command(hide = true)]
     Shim(shim::Args),
@@ -100,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Validate(args) => validate::run(args),
         Verb::Render(args) => render::run(args),
         Verb::Status(args) => status::run(args),
+        Verb::Get(args) => get::run(args),
         Verb::Why(args) => why::run(args),
         Verb::Rollout(args) => rollout::run(args),
         Verb::Rollback(args) => rollback::run(args),
@@ -116,6 +126,9 @@ pub fn main() -> ExitCode {
         Verb::Daemon(args) => daemon::run(args),
         Verb::Router(args) => router::run(args),
         Verb::Supervisor(args) => supervisor::run(args),
+        Verb::Schema(args) => schema::run(args),
+        Verb::Completions(args) => completions::run(args),
+        Verb::Man(args) => man::run(args),
         Verb::Help(args) => help::run(args),
         Verb::Shim(args) => shim::run(args),
         Verb::DemoApp(args) => demo_app::run(args),

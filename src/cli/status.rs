@@ -116,7 +116,8 @@ fn troubles(daemon: &DaemonStatus, view: &View) -> String {
     text
 }
 
-fn table(units: &[UnitStatus], view: &View) -> String {
+/// The table of units.
+pub fn table(units: &[UnitStatus], view: &View) -> String {
     let mut headers = vec!["APP", "ENVIRONMENT", "TARGET", "HEALTH", "VERSION", "READY", "CHANGED", "MESSAGE"];
     if view.wide() {
         headers.extend(["VERIFIED", "COMMIT", "DIGEST", "ROLLOUT"]);

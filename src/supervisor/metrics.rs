@@ -1,5 +1,6 @@
 //! Counters for Prometheus.
 
+use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::protocol::supervisor::{GroupStatus, InstanceState};
@@ -51,6 +52,13 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.runs.clone()))?;
         metrics.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
+    }
+
+    /// Every metric's name, labels and meaning, whether anything was counted or not.
+    pub fn described(&self) -> Vec<(String, Vec<String>, String)> {
+        let all: [&dyn Collector; 5] = [&self.check_failures, &self.instances, &self.ready, &self.restarts, &self.runs];
+        let descriptions = all.iter().flat_map(|one| one.desc());
+        descriptions.map(|it| (it.fq_name.clone(), it.variable_labels.clone(), it.help.clone())).collect()
     }
 
     /// The text that Prometheus reads.

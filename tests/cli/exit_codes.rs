@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use clap::CommandFactory;
 use serde_json::Value;
 use trimtab::api::types::{CheckResult, UnitHealth};
 
@@ -177,4 +178,56 @@ fn a_watch_that_has_nothing_to_wait_for_ends() {
     rollout.summary.status = "stuck".into();
     stuck.rollout = Some(rollout);
     assert_eq!(code(&serve(Canned::with(vec![stuck])), &["rollout", "status", "hello", "-w"]), 6);
+}
+
+/// All verbs that do something, with what leads to them.
+fn leaves(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+    for verb in command.get_subcommands() {
+        let path = [path, &[verb.get_name().to_owned()]].concat();
+        if verb.get_name() == "help" {
+            continue;
+        }
+        leaves(verb, &path, found);
+        if !verb.has_subcommands() {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn one_is_only_a_difference() {
+    let mut verbs = Vec::new();
+    leaves(&trimtab::cli::Cli::command(), &[], &mut verbs);
+    assert!(verbs.len() > 25, "{verbs:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = trimtab().args(args).env_clear().current_dir(dir.path()).output().unwrap();
+        let code = output.status.code().unwrap_or_else(|| panic!("{args:?} was killed: {output:?}"));
+        assert!(code >= 2, "{args:?}: {output:?}");
+        assert!(!output.stderr.is_empty(), "{args:?} says nothing");
+        code
+    };
+    for verb in &verbs {
+        let verb: Vec<&str> = verb.iter().map(String::as_str).collect();
+        assert_eq!(run(&[&verb[..], &["--no-such-flag"]].concat()), 2, "{verb:?}");
+    }
+    std::fs::write(dir.path().join("bad.toml"), "[api").unwrap();
+    std::fs::write(dir.path().join("bad.yaml"), "apiVersion: trimtab/v1\nkind: Nothing\n").unwrap();
+    let cases: [(&[&str], i32); 12] = [
+        (&["status", "--config", "none.toml"], 3),
+        (&["status", "--config", "bad.toml"], 2),
+        (&["get", "units", "--socket", "none.sock"], 4),
+        (&["why", "hello", "--socket", "none.sock"], 4),
+        (&["logs", "hello", "--follow", "--socket", "none.sock"], 4),
+        (&["check", "--socket", "none.sock"], 4),
+        (&["daemon", "--config", "none.toml"], 3),
+        (&["daemon", "--config", "bad.toml"], 2),
+        (&["validate", "none"], 3),
+        (&["validate", "."], 2),
+        (&["render", "--dir", "none"], 3),
+        (&["man", "/proc/nowhere"], 6),
+    ];
+    for (args, expected) in cases {
+        assert_eq!(run(args), expected, "{args:?}");
+    }
 }

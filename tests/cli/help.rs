@@ -6,15 +6,18 @@ use trimtab::cli::exit::Exit;
 
 use crate::support::trimtab;
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 26] = [
     "ack",
     "check",
+    "completions",
     "daemon",
     "demo",
     "diff",
+    "get",
     "help",
     "init",
     "logs",
+    "man",
     "plan",
     "quarantine",
     "reconcile",
@@ -23,6 +26,7 @@ const VERBS: [&str; 22] = [
     "rollback",
     "rollout",
     "router",
+    "schema",
     "status",
     "supervisor",
     "suspend",

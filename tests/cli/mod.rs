@@ -1,7 +1,9 @@
 mod canned;
 mod demo;
 mod exit_codes;
+mod get;
 mod golden;
 mod help;
 mod printing;
+mod reference;
 mod watch;

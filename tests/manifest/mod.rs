@@ -9,6 +9,7 @@ mod offline;
 mod problems;
 mod properties;
 mod references;
+mod schema;
 mod sketch;
 
 use trimtab::domain::desired::DesiredUnit;

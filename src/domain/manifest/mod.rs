@@ -23,6 +23,7 @@ pub mod moved;
 pub mod node;
 pub mod problem;
 pub mod process;
+pub mod schema;
 pub mod script;
 pub mod secrets;
 pub mod set;
