@@ -54,13 +54,13 @@ pub fn run(args: Args) -> ExitCode {
 async fn why(args: &Args, view: &View) -> Result<Exit, CliError> {
     let api = args.common.reach.api()?;
     let unit = args.unit.resolve(&api).await?;
-    let shown = Shown { names: &names, text: &|chain: &Vec<Cause>, view: &View| text(&unit.unit, chain, view) };
+    let shown = Shown {
+        names: &|chain: &Vec<Cause>| {
+            chain.iter().filter_map(|cause| cause.unit.as_ref()).map(UnitId::to_string).collect()
+        },
+        text: &|chain: &Vec<Cause>, view: &View| text(&unit.unit, chain, view),
+    };
     args.watching.show(&api, view, shown, async || explain(&api, &api.unit(&unit.unit).await?).await).await
-}
-
-/// The units in the chain, the root cause first.
-fn names(chain: &Vec<Cause>) -> Vec<String> {
-    chain.iter().filter_map(|cause| cause.unit.as_ref()).map(UnitId::to_string).collect()
 }
 
 async fn explain(api: &Api, unit: &UnitStatus) -> Result<Vec<Cause>, CliError> {
