@@ -7,8 +7,10 @@ pub struct Figure {
     pub name: String,
     pub value: f64,
     pub unit: &'static str,
-    /// At most this; `None`: it is told, not promised.
+    /// At most this, or at least; `None`: it is told, not promised.
     pub target: Option<f64>,
+    /// Whether more is better.
+    pub more: bool,
     /// How it was measured.
     pub note: String,
 }
@@ -22,7 +24,18 @@ impl Figure {
         target: f64,
         note: impl Into<String>,
     ) -> Self {
-        Figure { name: name.into(), value, unit, target: Some(target), note: note.into() }
+        Figure { name: name.into(), value, unit, target: Some(target), more: false, note: note.into() }
+    }
+
+    /// A number that must not be below a target.
+    pub fn at_least(
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        target: f64,
+        note: impl Into<String>,
+    ) -> Self {
+        Figure { more: true, ..Figure::at_most(name, value, unit, target, note) }
     }
 
     /// A number of a size that nothing was promised for.
@@ -32,7 +45,7 @@ impl Figure {
     }
 
     pub fn met(&self) -> bool {
-        self.target.is_none_or(|target| self.value <= target)
+        self.target.is_none_or(|target| if self.more { self.value >= target } else { self.value <= target })
     }
 
     pub fn json(&self) -> serde_json::Value {

@@ -7,6 +7,7 @@ mod idle;
 mod pass;
 mod plan;
 mod relay;
+mod router;
 mod start;
 mod step;
 mod usage;
@@ -28,7 +29,7 @@ const SCALE: [usize; 3] = [100, 1_000, 10_000];
 /// What is measured in a world of many apps, in this order: the later ones leave it changed.
 const IN_A_WORLD: [&str; 5] = ["idle", "pass", "start", "plan", "api"];
 /// What has a world of its own.
-const ALONE: [&str; 2] = ["step", "validate"];
+const ALONE: [&str; 3] = ["step", "validate", "router"];
 
 #[derive(Default)]
 struct Options {
@@ -79,6 +80,9 @@ fn run() -> anyhow::Result<bool> {
     }
     if wanted("step") {
         figures.extend(runtime.block_on(step::measure())?);
+    }
+    if wanted("router") {
+        figures.extend(runtime.block_on(router::measure())?);
     }
     if options.json {
         figures.iter().for_each(|figure| println!("{}", figure.json()));

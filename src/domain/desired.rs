@@ -145,6 +145,19 @@ pub struct RollbackRules {
     pub on: BTreeSet<Trigger>,
     /// How long after full traffic the new version is still watched before it counts as verified.
     pub window: Span,
+    /// The failures after which a canary's weights go back step by step; `None`: they go back at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradual: Option<Gradual>,
+}
+
+/// How a canary goes back step by step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gradual {
+    /// The failures that are no hurry.
+    pub on: BTreeSet<Trigger>,
+    /// How long each weight stays at most on the way back.
+    pub pause: Span,
 }
 
 /// The failures that may take a rollout back.

@@ -45,6 +45,9 @@ pub struct Plan {
     /// last the rollout has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settle: Vec<Phase>,
+    /// How many of the settle phases, the first ones, take the weights back step by step. Whoever is in a hurry begins after them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gradual: u32,
     /// The analyses that conditions and gates name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub analyses: BTreeMap<Name, Analysis>,
@@ -75,6 +78,16 @@ impl Plan {
     /// A phase or settle phase by its id.
     pub fn phase(&self, id: PhaseId) -> Option<&Phase> {
         self.phases.iter().chain(&self.settle).find(|phase| phase.id == id)
+    }
+
+    /// The settle phase in which the stable version has all traffic again.
+    pub fn immediate(&self) -> Option<&Phase> {
+        self.settle.get(self.gradual as usize)
+    }
+
+    /// Whether a phase is one of those that take the weights back step by step.
+    pub fn is_gradual(&self, id: PhaseId) -> bool {
+        self.settle.iter().take(self.gradual as usize).any(|phase| phase.id == id)
     }
 }
 
@@ -217,6 +230,16 @@ pub enum Condition {
     Watch(Span),
 }
 
+/// Where failures lead that are no hurry: to weights that go back step by step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gradually {
+    /// The settle phase with the next lower weight.
+    pub phase: PhaseId,
+    /// The failures.
+    pub on: Vec<Trigger>,
+}
+
 /// Where a failure leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -227,6 +250,9 @@ pub enum Settle {
         phase: PhaseId,
         /// The failures that lead there by themselves. An operator's abort always does.
         on: Vec<Trigger>,
+        /// Where those of them lead that are no hurry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gradually: Option<Gradually>,
     },
     /// There is no way back: the rollout stops where it is and tells; it can only be taken forward.
     ForwardOnly,

@@ -23,8 +23,15 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             return broken(&rule);
         }
     }
+    if plan.gradual as usize > plan.settle.len() || (plan.gradual > 0 && plan.immediate().is_none()) {
+        return Err("the way back step by step does not lead all the way".into());
+    }
     for phase in &plan.settle {
-        if !phase.advance.is_empty() || !phase.gate.is_empty() || !phase.as_available {
+        let waits = match plan.is_gradual(phase.id) {
+            true => phase.advance.iter().any(|condition| !matches!(condition, Condition::Delay(_))),
+            false => !phase.advance.is_empty(),
+        };
+        if waits || !phase.gate.is_empty() || !phase.as_available {
             return Err(format!("the settle phase {} waits for something on the way back", phase.name));
         }
     }
@@ -39,10 +46,13 @@ fn check_phase(plan: &Plan, phase: &Phase) -> Result<(), String> {
     for goal in [&phase.traffic, &phase.preview].into_iter().flatten() {
         check_traffic(plan, phase, goal)?;
     }
-    if let Settle::Phase { phase: to, .. } = &phase.on_failure
-        && !plan.settle.iter().any(|settle| settle.id == *to)
-    {
-        return Err(format!("a failure leads to phase {}, which is none to settle in", to.0));
+    if let Settle::Phase { phase: to, gradually, .. } = &phase.on_failure {
+        if plan.immediate().is_none_or(|settle| settle.id != *to) {
+            return Err(format!("a failure leads to phase {}, which is none to settle in", to.0));
+        }
+        if let Some(gradually) = gradually.as_ref().filter(|gradually| !plan.is_gradual(gradually.phase)) {
+            return Err(format!("a failure leads to phase {}, which is no step back", gradually.phase.0));
+        }
     }
     let analyses = phase.advance.iter().filter_map(|condition| match condition {
         Condition::Analysis(name) => Some(name),

@@ -1,6 +1,7 @@
 //! From what is asked for and what runs to a plan: pure, so that the same inputs give the same bytes.
 
 mod draft;
+mod retreat;
 
 use super::action::Which;
 use super::capabilities::{Capabilities, Split};
@@ -241,6 +242,7 @@ fn adjust(input: &PlanInput<'_>, mut draft: Draft<'_>) -> Plan {
     if plan.phases.iter().all(|phase| !converge::needs_effect(&plan, phase, input.observed)) {
         plan.phases.clear();
         plan.settle.clear();
+        plan.gradual = 0;
     }
     plan
 }
@@ -285,6 +287,7 @@ fn remove(input: &PlanInput<'_>, groups: &[ObservedGroup]) -> Plan {
         target: None,
         phases: Vec::new(),
         settle: Vec::new(),
+        gradual: 0,
         analyses: Default::default(),
         differences: differences(stable.map(|stable| stable.desired), None),
         approximations: Vec::new(),

@@ -1,7 +1,8 @@
 //! Whether a failure takes a rollout back by itself.
 //!
-//! What is critical (a failure that the rules name, while rolling out or while watched) goes back at once; everything else is
-//! watched, healed and told. Two guards stand before it: past a forward-only hook there is no way back, and a storm (a dead
+//! What is critical (a failure that the rules name, while rolling out or while watched) goes back at once, unless the rules call
+//! it no hurry: then a canary's weights go back step by step, and at once when its instances break meanwhile. Everything else
+//! is watched, healed and told. Two guards stand before it: past a forward-only hook there is no way back, and a storm (a dead
 //! database, a broken machine) is no bad release.
 
 use jiff::Timestamp;
@@ -60,7 +61,10 @@ pub fn decide(case: &Case<'_>) -> Decision {
         ));
     }
     let to = match case.plan.phase(case.failure.phase).map(|phase| &phase.on_failure) {
-        Some(Settle::Phase { phase, on }) if on.contains(&case.failure.trigger) => *phase,
+        Some(Settle::Phase { phase, on, gradually }) if on.contains(&case.failure.trigger) => {
+            let calm = gradually.as_ref().filter(|gradually| gradually.on.contains(&case.failure.trigger));
+            calm.map_or(*phase, |gradually| gradually.phase)
+        }
         Some(Settle::Phase { .. }) if case.plan.stable.is_none() => {
             return Decision::Stop(format!(
                 "{reason}; nothing was verified before it, so there is nothing to go back to{healed}"

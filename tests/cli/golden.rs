@@ -198,6 +198,7 @@ pub fn plans() -> Vec<UnitPlan> {
             ),
             phase(1, "all on 1.4.2", (0, 3), 100, vec![Condition::Watch(Span::from_secs(300))]),
         ],
+        gradual: 0,
         settle: vec![phase(9, "back to 1.4.1", (3, 0), 0, Vec::new())],
         analyses: BTreeMap::new(),
         differences: vec![

@@ -249,6 +249,7 @@ async fn what_was_just_put_survives_a_sweep() {
         target: None,
         phases: Vec::new(),
         settle: Vec::new(),
+        gradual: 0,
         analyses: Default::default(),
         differences: Vec::new(),
         approximations: Vec::new(),

@@ -4,6 +4,7 @@ mod admin;
 mod bench;
 mod drain;
 mod failure;
+mod fuzz;
 mod health;
 mod hold;
 mod http;

@@ -104,6 +104,7 @@ pub fn desired(version: &str, replicas: u32, strategy: Strategy) -> DesiredUnit 
         rollback: RollbackRules {
             on: BTreeSet::from([Trigger::Unhealthy, Trigger::Analysis, Trigger::Hook]),
             window: secs(300),
+            gradual: None,
         },
         depends_on: Vec::new(),
         prune: true,

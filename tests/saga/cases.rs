@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use trimtab::domain::action::Action;
 use trimtab::domain::analysis::Outcome;
+use trimtab::domain::desired::{DesiredUnit, Gradual, Trigger};
 use trimtab::domain::rollout::command::Command;
 use trimtab::domain::rollout::event::{Outcome as End, RolloutEvent};
 use trimtab::domain::strategy::{Canary, Promote, Step, Strategy};
@@ -398,4 +399,80 @@ fn what_cannot_be_seen_decides_nothing() {
     assert_eq!(bed.fake.effects.len(), effects);
     bed.fake.blind = None;
     bed.run_to("at the second step", |bed| bed.weight(&desired("2", 3, manual())) == 50);
+}
+
+/// A canary of three weights whose failed analyses take it back step by step.
+fn walking(version: &str) -> DesiredUnit {
+    let steps = [(10, Some(secs(60))), (30, None), (60, None)];
+    let steps = steps.into_iter().flat_map(|(weight, pause)| [Step::Weight(weight), Step::Pause(pause)]);
+    let mut desired = desired(version, 4, canary(steps.collect()));
+    if let Strategy::Canary(settings) = &mut desired.strategy {
+        settings.gate = vec![name("errors")];
+    }
+    desired.rollback.gradual = Some(Gradual { on: [Trigger::Analysis].into(), pause: secs(5) });
+    desired
+}
+
+/// Version 2 of it with 60% of the traffic.
+fn at_sixty() -> Bed {
+    let mut bed = Bed::running(&walking("1"));
+    bed.want(&walking("2"));
+    bed.run_to("at 30%", |bed| bed.waits.contains("waits until promoted"));
+    bed.command(PROMOTE).unwrap();
+    bed.run_to("at 60%", |bed| bed.weight(&walking("2")) == 60 && bed.waits.contains("waits until promoted"));
+    bed
+}
+
+/// The weights that the new version had, one after the other.
+fn weights(bed: &Bed, desired: &DesiredUnit) -> Vec<u32> {
+    let group = bed.group(desired);
+    let effects = bed.fake.effects.iter().filter_map(|action| match action {
+        Action::SetTraffic { traffic, .. } => Some(traffic.backends.get(&group).map_or(0, |backend| backend.weight)),
+        _ => None,
+    });
+    let mut weights: Vec<u32> = effects.collect();
+    weights.dedup();
+    weights
+}
+
+#[test]
+fn weights_walk_back_through_the_steps() {
+    let mut bed = at_sixty();
+    bed.fake.effects.clear();
+    bed.measures = Box::new(|_, _| Outcome::Failure);
+    bed.settle();
+    assert_eq!(weights(&bed, &walking("2")), [30, 10, 0]);
+    assert!(matches!(bed.state.history.last().unwrap().outcome, End::RolledBack(_)));
+    assert_eq!(bed.size(&walking("2")), 0);
+    bed.check();
+}
+
+#[test]
+fn what_breaks_on_the_way_back_goes_back_at_once() {
+    let mut bed = at_sixty();
+    bed.fake.effects.clear();
+    bed.measures = Box::new(|_, _| Outcome::Failure);
+    bed.run_to("on the way back", |bed| bed.weight(&walking("2")) == 30);
+    bed.fake.crash(&bed.group(&walking("2")), 0);
+    bed.settle();
+    assert_eq!(weights(&bed, &walking("2")), [30, 0]);
+    bed.check();
+}
+
+#[test]
+fn an_abort_and_a_critical_failure_never_walk() {
+    let mut bed = at_sixty();
+    bed.fake.effects.clear();
+    bed.command(abort()).unwrap();
+    bed.settle();
+    assert_eq!(weights(&bed, &walking("2")), [0]);
+
+    let mut bed = at_sixty();
+    bed.fake.effects.clear();
+    bed.fake.behaviours.insert("2".into(), broken());
+    for slot in 0..3 {
+        bed.fake.crash(&bed.group(&walking("2")), slot);
+    }
+    bed.settle();
+    assert_eq!(weights(&bed, &walking("2")), [0]);
 }

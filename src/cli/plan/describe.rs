@@ -1,5 +1,7 @@
 //! Phases in words: how many instances, which traffic, what is waited for.
 
+use std::fmt::Write;
+
 use crate::domain::id::GroupId;
 use crate::domain::plan::{Condition, Phase, Plan, PlanKind, Settle, TrafficGoal};
 
@@ -81,9 +83,13 @@ fn condition(condition: &Condition) -> String {
 /// Where a failure of a phase leads.
 pub fn failure(plan: &Plan, phase: &Phase) -> String {
     match &phase.on_failure {
-        Settle::Phase { phase, .. } => {
-            let name = plan.phase(*phase).map_or("another phase", |phase| phase.name.as_str());
-            format!("goes to \"{name}\"")
+        Settle::Phase { phase, gradually, .. } => {
+            let name = |id| plan.phase(id).map_or("another phase", |phase| phase.name.as_str());
+            let mut text = format!("goes to \"{}\"", name(*phase));
+            if let Some(gradually) = gradually {
+                let _ = write!(text, ", step by step from \"{}\" where it is no hurry", name(gradually.phase));
+            }
+            text
         }
         Settle::ForwardOnly => "stops: there is no way back past a forward-only hook".into(),
         Settle::Stop => "stops where it is and tells".into(),

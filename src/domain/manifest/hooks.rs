@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::decode::{Context, did_you_mean, list_of};
 use super::node::{Located, Node, Value};
 use super::values;
-use crate::domain::desired::{RollbackRules, Trigger};
+use crate::domain::desired::{Gradual, RollbackRules, Trigger};
 use crate::domain::id::Name;
 use crate::domain::span::Span;
 
@@ -118,8 +118,24 @@ pub fn rollback(cx: &Context, node: &Node) -> Option<RollbackRules> {
     };
     let window =
         fields.or("window", Span::from_secs(60), |node| values::span_to(cx, node, Span::from_secs(7 * 24 * 3600)));
+    let gradual = fields.optional("gradual", |node| cx.within("gradual", || gradual(cx, node)));
     fields.finish();
-    Some(RollbackRules { on: BTreeSet::from_iter(on?), window: window? })
+    Some(RollbackRules { on: BTreeSet::from_iter(on?), window: window?, gradual: gradual? })
+}
+
+/// `gradual: {}`, or with what is no hurry and how long each weight stays.
+fn gradual(cx: &Context, node: &Node) -> Option<Gradual> {
+    let fields = cx.fields(node, "gradual")?;
+    let on = match fields.get("on") {
+        Some(node) => cx.within("on", || cx.list(node, |item| trigger(cx, item))),
+        None => {
+            cx.default_taken("on", "analysis");
+            Some(vec![Trigger::Analysis])
+        }
+    };
+    let pause = fields.or("pause", Span::from_secs(10), |node| values::span_to(cx, node, Span::from_secs(600)));
+    fields.finish();
+    Some(Gradual { on: BTreeSet::from_iter(on?), pause: pause? })
 }
 
 fn trigger(cx: &Context, node: &Node) -> Option<Trigger> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::PlanInput;
+use super::{PlanInput, retreat};
 use crate::domain::action::Which;
 use crate::domain::capabilities::{Capabilities, Split};
 use crate::domain::desired::DesiredUnit;
@@ -12,7 +12,7 @@ use crate::domain::hook::{Hook, OnRollback};
 use crate::domain::id::{GroupId, UnitId};
 use crate::domain::observed::ObservedGroup;
 use crate::domain::plan::{
-    BackendGoal, FORMAT, GroupSource, HookCall, Phase, PhaseId, Plan, PlanKind, Settle, TrafficGoal,
+    BackendGoal, FORMAT, Gradually, GroupSource, HookCall, Phase, PhaseId, Plan, PlanKind, Settle, TrafficGoal,
 };
 use crate::domain::route::RouteSettings;
 use crate::domain::span::Span;
@@ -80,6 +80,7 @@ pub struct Draft<'a> {
     restarts: u32,
     rendered: Digest,
     settle: Vec<Phase>,
+    gradual: u32,
 }
 
 impl<'a> Draft<'a> {
@@ -95,6 +96,7 @@ impl<'a> Draft<'a> {
             restarts: input.restarts,
             rendered: desired.digest(),
             settle: Vec::new(),
+            gradual: 0,
         }
     }
 
@@ -172,7 +174,9 @@ impl<'a> Draft<'a> {
     /// The way back for all phases: the base has the traffic again, alone; then hooks are undone. Without a base there is only
     /// an operator's way back, to nothing.
     pub(super) fn settle_back(&mut self) {
-        let first = u32::try_from(self.phases.len()).unwrap_or(u32::MAX);
+        let steps = retreat::steps(self);
+        self.gradual = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        let first = u32::try_from(self.phases.len() + steps.len()).unwrap_or(u32::MAX);
         let mut phase = match &self.base {
             None => bare(first, "nothing runs".into()),
             Some(base) => Phase {
@@ -194,10 +198,15 @@ impl<'a> Draft<'a> {
             self.settle.push(Phase { id, name: "undo hooks".into(), enter: undo, ..phase.clone() });
         }
         self.settle.insert(0, phase);
-        let on = if self.base.is_some() { self.desired.rollback.on.iter().copied().collect() } else { Vec::new() };
-        for phase in self.phases.iter_mut().filter(|phase| phase.on_failure == Settle::Stop) {
-            phase.on_failure = Settle::Phase { phase: PhaseId(first), on: on.clone() };
+        let gradual = self.desired.rollback.gradual.as_ref();
+        let calm: Vec<_> = gradual.map(|gradual| gradual.on.iter().copied().collect()).unwrap_or_default();
+        let next: Vec<_> = (0..self.phases.len()).map(|place| retreat::next(self, &steps, place)).collect();
+        for (phase, next) in self.phases.iter_mut().zip(next).filter(|(phase, _)| phase.on_failure == Settle::Stop) {
+            let gradually = next.map(|phase| Gradually { phase, on: calm.clone() });
+            let on = if self.base.is_some() { self.desired.rollback.on.iter().copied().collect() } else { Vec::new() };
+            phase.on_failure = Settle::Phase { phase: PhaseId(first), on, gradually };
         }
+        self.settle.splice(0..0, steps.into_iter().map(|step| step.phase));
     }
 
     /// Every hook that says how it is undone. The saga runs those whose hook has started.
@@ -242,6 +251,7 @@ impl<'a> Draft<'a> {
             target: Some(self.target),
             phases: self.phases,
             settle: self.settle,
+            gradual: self.gradual,
             analyses: self
                 .desired
                 .analyses

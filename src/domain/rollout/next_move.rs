@@ -139,7 +139,21 @@ impl Round<'_> {
         let Some(phase) = self.plan.phase(at.id) else {
             return Move::Stuck(format!("the plan has no phase {}: it is not the plan of this rollout", at.id.0));
         };
-        self.run_hooks(phase).or_else(|| self.judge(phase, at)).unwrap_or_else(|| self.converge(phase, at))
+        self.hurry(phase, at)
+            .or_else(|| self.run_hooks(phase))
+            .or_else(|| self.judge(phase, at))
+            .unwrap_or_else(|| self.converge(phase, at))
+    }
+
+    /// On the way back step by step: all of it at once when the new version breaks, or when a step does not come about in time.
+    fn hurry(&self, phase: &Phase, at: &PhaseState) -> Option<Move> {
+        if self.state.is_forward() || !self.plan.is_gradual(phase.id) {
+            return None;
+        }
+        let late = at.true_since.is_none() && self.deadline(phase, at).is_some_and(|due| due <= self.facts.now);
+        let broken = !converge::unready_target(self.plan, phase, self.observed).is_empty();
+        let immediate = self.plan.immediate().filter(|_| late || broken)?;
+        Some(Move::Record(RolloutEvent::PhaseEntered { phase: immediate.id, restarts: BTreeMap::new() }))
     }
 
     /// The effect that was started and never written down: look first.
@@ -203,7 +217,7 @@ impl Round<'_> {
     }
 
     fn settle(&self, why: Why) -> Move {
-        match self.plan.settle.first() {
+        match self.plan.immediate() {
             Some(first) => Move::Settle { phase: first.id, why },
             None => Move::Record(RolloutEvent::Ended { outcome: why.into() }),
         }
@@ -375,7 +389,9 @@ impl Round<'_> {
     /// The phase is true: what is left until the next.
     fn advance(&self, phase: &Phase, at: &PhaseState) -> Move {
         if !self.state.is_forward() {
-            return self.settled(phase);
+            let Some(condition) = phase.advance.get(at.met as usize) else { return self.settled(phase) };
+            let met = RolloutEvent::ConditionMet { phase: at.id, index: at.met };
+            return self.condition(phase, at, condition).unwrap_or(Move::Record(met));
         }
         if !self.state.full_traffic && self.has_full_traffic(phase) {
             return Move::Record(RolloutEvent::FullTraffic {});
