@@ -134,7 +134,7 @@ mod tests {
             UnitEvent::Quarantined { rendered: digest("c"), reason: "it crashed".into() },
             UnitEvent::RestartRequested { by: "me".into() },
             UnitEvent::Suspended { by: "me".into(), reason: "lunch".into() },
-            UnitEvent::Adopted { rendered: digest("a"), restarts: 0 },
+            UnitEvent::Adopted { rendered: digest("a"), restarts: 1 },
         ] {
             apply(&mut state, &event).unwrap();
         }
