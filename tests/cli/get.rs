@@ -57,7 +57,7 @@ fn looking_verbs_print_yaml_and_names() {
             assert_eq!(code(&served, &[verb, &["-o", form]].concat()), 0, "{verb:?} -o {form}");
         }
     }
-    assert!(out(&served, &["status", "store", "-o", "yaml"]).contains("\n      app: store\n"));
+    assert!(out(&served, &["status", "store", "-o", "yaml"]).contains("unit: store/dev/default\n"));
     // What steers has no names to print.
     assert_eq!(code(&served, &["reconcile", "-o", "name"]), 2);
 }
