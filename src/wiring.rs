@@ -29,7 +29,7 @@ use crate::ports::platform::Platform;
 use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
-use crate::secrets::{find, harden};
+use crate::secrets::{Identities, find, harden};
 
 /// Runs the daemon until it is told to stop or is taken over.
 ///
@@ -110,6 +110,11 @@ fn secrets(config: &Config) -> Arc<dyn Secrets> {
         tracing::error!("{problem}; apps with secrets that need it are held");
     }
     Arc::new(AgeSecrets::new(found.identities, found.problems, config.state_dir.join("secrets")))
+}
+
+/// What reads secrets for verbs that need no daemon, with the identities at hand.
+pub fn offline_secrets(identities: Identities) -> Arc<dyn Secrets> {
+    Arc::new(AgeSecrets::offline(identities))
 }
 
 /// Looks at everything the daemon will depend on, without one: for `trimtab check` before anything runs.

@@ -13,6 +13,7 @@ mod manifest;
 mod planner;
 mod router;
 mod saga;
+mod secrets;
 mod sim;
 mod structure;
 mod supervisor;

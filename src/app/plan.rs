@@ -98,11 +98,18 @@ impl Daemon {
             // Planning for a unit that was never seen writes nothing: it is opened and forgotten.
             None => Unit::open(self.world.clone(), id.clone()).await.map_err(|error| unavailable(&error))?,
         };
+        let before = self.before(&state).await;
+        let desired = match (desired, &before) {
+            (Some(mut desired), Some(before)) if desired.secrets().any(|(_, secret)| secret.digest.is_none()) => {
+                Arc::make_mut(&mut desired).assume_secrets(before);
+                Some(desired)
+            }
+            (desired, _) => desired,
+        };
         let observed = observe(&self.world, &id, []).await;
         let planned =
             unit.plan_desired(&state, desired.clone(), &observed).await.map_err(|error| unavailable(&error))?;
         let held = if is_head { state.held.iter().map(held_view).collect() } else { Vec::new() };
-        let before = self.before(&state).await;
         let (plan, blocked) = match planned {
             Ok(plan) => (Some(plan), None),
             Err(blocked) => (None, Some(blocked.to_string())),

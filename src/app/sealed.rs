@@ -8,6 +8,7 @@ use crate::domain::manifest::DocumentSet;
 use crate::domain::secret::{DIGEST_KEY_FILE, RECIPIENTS_FILE, SecretSource, SecretValue};
 use crate::ports::secrets::{Look, Secrets};
 use crate::ports::source::{Source, SourceError};
+use crate::secrets::MAX_FILE_BYTES;
 use crate::secrets::file::Sealed;
 use crate::secrets::recipient::shorten;
 
@@ -34,16 +35,8 @@ pub async fn read(
     documents: &DocumentSet,
     known: &SealedFiles,
 ) -> Result<SealedFiles, SourceError> {
-    let mut paths = documents.secret_paths();
-    if paths.is_empty() && !documents.has_secrets() {
-        return Ok(SealedFiles::default());
-    }
-    let beside: BTreeSet<String> = paths.iter().flat_map(|path| recipient_files(path)).collect();
-    paths.extend(beside);
-    paths.insert(DIGEST_KEY_FILE.to_owned());
-    paths.insert(RECIPIENTS_FILE.to_owned());
     let mut files = BTreeMap::new();
-    for path in paths {
+    for path in wanted(documents) {
         let Some(oid) = source.file_oid(revision, &path).await? else { continue };
         let file = match known.files.get(&path) {
             Some((known, file)) if *known == oid => file.clone(),
@@ -58,6 +51,18 @@ pub async fn read(
     Ok(SealedFiles { files })
 }
 
+/// The files that documents need: none where they have no secrets.
+fn wanted(documents: &DocumentSet) -> BTreeSet<String> {
+    let mut paths = documents.secret_paths();
+    if paths.is_empty() && !documents.has_secrets() {
+        return paths;
+    }
+    let beside: BTreeSet<String> = paths.iter().flat_map(|path| recipient_files(path)).collect();
+    paths.extend(beside);
+    paths.extend([DIGEST_KEY_FILE.to_owned(), RECIPIENTS_FILE.to_owned()]);
+    paths
+}
+
 /// The recipients files that may be in force for a file, the nearest first.
 fn recipient_files(path: &str) -> impl Iterator<Item = String> {
     let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).rev().collect();
@@ -66,6 +71,16 @@ fn recipient_files(path: &str) -> impl Iterator<Item = String> {
 }
 
 impl SealedFiles {
+    /// The same from a folder as it lies on disk.
+    pub fn from_folder(documents: &DocumentSet, read: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
+        let files = wanted(documents).into_iter().filter_map(|path| {
+            let bytes = read(&path)?;
+            let file = if bytes.len() > MAX_FILE_BYTES { File::TooLarge } else { File::Read(Arc::new(bytes)) };
+            Some((path, (String::new(), file)))
+        });
+        SealedFiles { files: files.collect() }
+    }
+
     /// What is known of a secret.
     pub fn look(&self, secrets: &dyn Secrets, source: &SecretSource) -> SecretValue {
         let (sealed, recipients) = match source {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use git2::{ObjectType, Oid, Repository};
 
 use super::error::CliError;
+use crate::app::sealed::SealedFiles;
 use crate::domain::manifest::{DocumentSet, MAX_FILE_BYTES, ParsedFile, is_manifest_path, parse_file};
 
 /// The largest file that is hashed as part of an artifact, in bytes.
@@ -40,6 +41,40 @@ impl Folder {
         }
         let repository = Repository::discover(&root).ok().filter(|repository| !repository.is_bare());
         Ok(Folder { root, repository, trees: RefCell::default() })
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The paths of all files that Git would take, from the folder.
+    pub fn files(&self) -> Result<Vec<String>, CliError> {
+        let mut files = Vec::new();
+        let mut open = vec![(self.root.clone(), String::new(), 0)];
+        while let Some((folder, prefix, depth)) = open.pop() {
+            for (name, path) in self.entries(&folder, depth)? {
+                let Some(name) = name.to_str() else { continue };
+                let shown = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+                let kind = fs::symlink_metadata(&path).map_err(|error| unreadable(&path, &error))?.file_type();
+                if kind.is_dir() {
+                    open.push((path, shown, depth + 1));
+                } else if kind.is_file() {
+                    files.push(shown);
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// The encrypted files that the documents name, with the key for digests. Links are not followed, as in Git.
+    pub fn sealed(&self, documents: &DocumentSet) -> SealedFiles {
+        SealedFiles::from_folder(documents, |path| {
+            let file = self.root.join(path);
+            let plain = fs::canonicalize(&file).is_ok_and(|real| real == file) && file.is_file();
+            plain.then(|| read_capped(&file).ok()).flatten()
+        })
     }
 
     /// Reads all documents.

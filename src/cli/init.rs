@@ -13,7 +13,11 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::output::View;
 use super::output::style::Tone;
+use super::secrets::{IDENTITY_FILE, Repository, keygen};
 use crate::domain::id::Name;
+use crate::domain::secret::{DIGEST_KEY_FILE, RECIPIENTS_FILE};
+use crate::secrets::identity::Identity;
+use crate::secrets::{find, recipient};
 
 /// Writes an environment, an app of eight lines with a program, a release, and the daemon's configuration to begin with.
 /// A file that is there already is left as it is.
@@ -28,6 +32,10 @@ pub struct Args {
     /// The app's name
     #[arg(long, default_value = "hello")]
     name: Name,
+    /// Who shall read the repository's secrets (age1..., ssh-ed25519 ...), instead of an identity that is made for it; may be given
+    /// more than once
+    #[arg(short = 'r', long = "recipient", value_name = "RECIPIENT")]
+    recipients: Vec<String>,
     #[command(flatten)]
     printing: Printing,
 }
@@ -60,8 +68,54 @@ fn init(args: &Args, view: &View) -> Result<Exit, CliError> {
             report.kept.push(path);
         }
     }
+    secrets(&folder, &args.recipients, &mut report)?;
     view.print(&report, |view| text(&report, &args.name, view));
     Ok(Exit::Ok)
+}
+
+/// What secrets need: who reads them, an identity that does (unless others are named), and the key for digests.
+fn secrets(folder: &Path, recipients: &[String], report: &mut Report) -> Result<(), CliError> {
+    let listed = folder.join(RECIPIENTS_FILE);
+    if listed.exists() {
+        report.kept.push(RECIPIENTS_FILE.to_owned());
+    } else {
+        let lines = if recipients.is_empty() { own_recipients(folder, report)? } else { recipients.to_vec() };
+        let text = format!(
+            "# Who reads the secrets of this folder and of those below, one recipient a line.\n{}\n",
+            lines.join("\n")
+        );
+        recipient::parse_file(&text).map_err(|error| CliError::invalid(format!("--recipient: {error}")))?;
+        write_new(&listed, &text, 0o644)?;
+        report.written.push(RECIPIENTS_FILE.to_owned());
+    }
+    match Repository::at(folder).ensure_digest_key()? {
+        true => report.written.push(DIGEST_KEY_FILE.to_owned()),
+        false => report.kept.push(DIGEST_KEY_FILE.to_owned()),
+    }
+    Ok(())
+}
+
+/// The recipients of the identity beside the documents, which is made where there is none, and which Git never takes.
+fn own_recipients(folder: &Path, report: &mut Report) -> Result<Vec<String>, CliError> {
+    let ignored = folder.join(".gitignore");
+    let known = fs::read_to_string(&ignored).unwrap_or_default();
+    let line = format!("/{IDENTITY_FILE}");
+    if !known.lines().any(|known| known.trim() == line) {
+        let gap = if known.is_empty() || known.ends_with('\n') { "" } else { "\n" };
+        let text = format!("{known}{gap}{line}\n");
+        fs::write(&ignored, text)
+            .map_err(|error| CliError::failed(format!("{} can't be written: {error}", ignored.display())))?;
+        report.written.push(".gitignore".to_owned());
+    }
+    let file = folder.join(IDENTITY_FILE);
+    if file.exists() {
+        report.kept.push(IDENTITY_FILE.to_owned());
+    } else {
+        keygen::write(&file, &keygen::new_identity(false))?;
+        report.written.push(IDENTITY_FILE.to_owned());
+    }
+    let identities = find::from_file(&file).map_err(|error| CliError::invalid(error.to_string()))?;
+    Ok(identities.iter().filter_map(Identity::recipient).map(|recipient| recipient.to_string()).collect())
 }
 
 /// Writes a file unless there is one; `false`: there is one.
@@ -134,6 +188,9 @@ path = ""           # the folder of the repository that holds the documents
 
 [api]
 socket = "/run/trimtab/daemon.sock"
+
+[secrets]
+identity_files = ["identity.txt"]   # reads the repository's secrets; never committed
 
 [supervisor]
 socket = "/run/trimtab/supervisor.sock"

@@ -27,6 +27,7 @@ pub mod rollback;
 pub mod rollout;
 pub mod router;
 pub mod schema;
+pub mod secrets;
 pub mod select;
 pub mod shim;
 pub mod status;
@@ -80,6 +81,7 @@ enum Verb {
     Ack(ack::Args),
     Logs(logs::Args),
     Check(check::Args),
+    Secrets(secrets::Args),
     Backup(backup::Args),
     Restore(backup::RestoreArgs),
     Daemon(daemon::Args),
@@ -121,6 +123,7 @@ pub fn main() -> ExitCode {
         Verb::Ack(args) => ack::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
+        Verb::Secrets(args) => secrets::run(args),
         Verb::Backup(args) => backup::run(args),
         Verb::Restore(args) => backup::run_restore(args),
         Verb::Daemon(args) => daemon::run(args),

@@ -13,13 +13,15 @@ use super::folder::Folder;
 use super::output::style::Tone;
 use super::output::table::{Cell, Table};
 use super::output::{self, View, write_err, write_json, write_out};
+use super::secrets::{Keys, Repository};
 use super::validate::problems_text;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, UnitId};
 use crate::domain::manifest::{DocumentSet, Problem};
-use crate::domain::render::explain::{Explained, explain};
-use crate::domain::render::{Rendered, render};
+use crate::domain::render::explain::{Explained, explain_with};
+use crate::domain::render::{Lookups, Rendered, render_with};
+use crate::domain::secret::SecretSource;
 
 /// Renders the documents of a folder to what they ask for, as the daemon would. Needs no daemon.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +40,8 @@ pub struct Args {
     /// The folder that holds the documents
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+    #[command(flatten)]
+    keys: Keys,
     /// YAML (a table with --explain) or JSON
     #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -83,7 +87,13 @@ fn show(args: &Args, view: &View) -> Result<Exit, CliError> {
     let documents = folder.documents()?;
     let artifacts = |path: &str| folder.tree_oid(path);
     let wanted = |name: &Option<Name>, found: &Name| name.as_ref().is_none_or(|name| name == found);
-    let mut units = render(&documents, &artifacts);
+    let sealed = folder.sealed(&documents);
+    let keys = args.keys.clone();
+    let identities = Repository::around(folder.root()).identities(&keys)?.identities;
+    let reader = crate::wiring::offline_secrets(identities);
+    let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
+    let lookups = Lookups { artifacts: &artifacts, secrets: &secrets };
+    let mut units = render_with(&documents, lookups);
     units.retain(|unit| {
         wanted(&args.app, &unit.app)
             && wanted(&args.environment, &unit.environment)
@@ -92,7 +102,7 @@ fn show(args: &Args, view: &View) -> Result<Exit, CliError> {
     let mut explained = Vec::new();
     for unit in &units {
         let found = match (&unit.target, args.explain && unit.outcome.is_ok()) {
-            (Some(target), true) => explain(&documents, &id(unit, target), &artifacts).and_then(Result::ok),
+            (Some(target), true) => explain_with(&documents, &id(unit, target), lookups).and_then(Result::ok),
             _ => None,
         };
         explained.push(found.unwrap_or_default());

@@ -11,8 +11,10 @@ use super::exit::Exit;
 use super::folder::Folder;
 use super::output::View;
 use super::output::style::Tone;
+use super::secrets::{Keys, Repository};
 use crate::domain::manifest::{DocumentSet, Problem};
-use crate::domain::render::{Rendered, render};
+use crate::domain::render::{Lookups, Rendered, render_with};
+use crate::domain::secret::SecretSource;
 
 /// Checks all documents of a folder and tells every problem at once, with its place and a remedy. Needs no daemon.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,7 +53,13 @@ fn validate(args: &Args, view: &View) -> Result<Exit, CliError> {
     let dir = args.folder.as_ref().or(args.dir.as_ref()).cloned().unwrap_or_else(|| ".".into());
     let folder = Folder::open(&dir)?;
     let documents = folder.documents()?;
-    let rendered = render(&documents, &|path| folder.tree_oid(path));
+    let sealed = folder.sealed(&documents);
+    let keys = Keys::default();
+    let identities = Repository::around(folder.root()).identities(&keys)?.identities;
+    let reader = crate::wiring::offline_secrets(identities);
+    let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
+    let artifacts = |path: &str| folder.tree_oid(path);
+    let rendered = render_with(&documents, Lookups { artifacts: &artifacts, secrets: &secrets });
     let report = report(&documents, &rendered);
     view.print(&report, |view| text(&report, view));
     Ok(if report.valid { Exit::Ok } else { Exit::Invalid })

@@ -91,6 +91,33 @@ impl DesiredUnit {
         self.secrets().filter_map(|(_, secret)| secret.digest.clone()).collect()
     }
 
+    /// Takes the secrets whose value is not known here for what they are in another state, where it has the same ones: what
+    /// nobody could read is not known to have changed.
+    pub fn assume_secrets(&mut self, other: &DesiredUnit) {
+        let known: BTreeMap<(&String, &String), &Digest> = other
+            .secrets()
+            .filter_map(|(name, secret)| Some(((name, &secret.from), secret.digest.as_ref()?)))
+            .collect();
+        let assume = |secrets: &mut BTreeMap<String, SecretRef>| {
+            for (name, secret) in secrets.iter_mut().filter(|(_, secret)| secret.digest.is_none()) {
+                secret.digest = known.get(&(name, &secret.from)).copied().cloned();
+            }
+        };
+        let Workload::Process(process) = &mut self.workload;
+        assume(&mut process.secrets);
+        for hook in self.hooks.before.iter_mut().chain(&mut self.hooks.after) {
+            assume(&mut hook.script.secrets);
+            if let OnRollback::Script(script) = &mut hook.on_rollback {
+                assume(&mut script.secrets);
+            }
+        }
+        for analysis in self.analyses.values_mut() {
+            if let Measure::Script(script) = &mut analysis.measure {
+                assume(&mut script.secrets);
+            }
+        }
+    }
+
     /// The group that its instances belong to. Instances of different groups are different processes; a change that
     /// leaves the group alone (replicas, strategy, hooks, route) never restarts one. `restarts` counts the restarts that
     /// an operator asked for: each makes a new group of the same desired state.

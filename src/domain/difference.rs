@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::desired::DesiredUnit;
+use super::digest::Digest;
+use super::secret::show_digest;
 
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +37,27 @@ pub fn differences(before: Option<&DesiredUnit>, after: Option<&DesiredUnit>) ->
         .filter(|path| before.get(*path) != after.get(*path))
         .map(|path| Difference {
             path: path.clone(),
-            before: before.get(path).cloned(),
-            after: after.get(path).cloned(),
+            before: before.get(path).map(|value| shown(path, value, false)),
+            after: after.get(path).map(|value| shown(path, value, before.contains_key(path))),
             effect: effect(path).to_owned(),
         })
         .collect()
+}
+
+/// The text of a field; of a secret its name and the beginning of its digest.
+fn shown(path: &str, value: &str, changed: bool) -> String {
+    match secret_of(path) {
+        Some(name) => {
+            let digest = show_digest(Some(&Digest::from_text(value)));
+            format!("secret {name} ({digest}{})", if changed { ", changed" } else { "" })
+        }
+        None => value.to_owned(),
+    }
+}
+
+/// The name of the secret whose digest stands at a path.
+fn secret_of(path: &str) -> Option<&str> {
+    path.strip_suffix(".digest")?.split_once("secrets.").map(|(_, name)| name)
 }
 
 /// The text of every field that has one.
@@ -84,7 +102,9 @@ fn effect(path: &str) -> &'static str {
     };
     let makes_group =
         ["version", "workload", "health.readiness", "health.liveness", "health.minReady"].into_iter().any(under);
-    if makes_group {
+    if path.contains(".secrets.") && path.ends_with(".from") {
+        "changes nothing that runs"
+    } else if makes_group {
         "starts new instances"
     } else if under("replicas") {
         "changes the number of instances"

@@ -6,7 +6,7 @@ use trimtab::cli::exit::Exit;
 
 use crate::support::trimtab;
 
-const VERBS: [&str; 26] = [
+const VERBS: [&str; 27] = [
     "ack",
     "check",
     "completions",
@@ -27,6 +27,7 @@ const VERBS: [&str; 26] = [
     "rollout",
     "router",
     "schema",
+    "secrets",
     "status",
     "supervisor",
     "suspend",

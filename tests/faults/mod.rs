@@ -10,6 +10,7 @@ mod recorder;
 mod repository;
 mod restore;
 mod scripts;
+mod secrets;
 mod source;
 mod stale_holder;
 mod store;

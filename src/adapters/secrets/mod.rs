@@ -27,6 +27,8 @@ pub struct AgeSecrets {
     /// What is wrong with an identity that was named.
     problems: Vec<String>,
     vault: Vault,
+    /// Whether what is for others is unknown, not wrong: on a desk, where nothing is applied.
+    offline: bool,
     known: Mutex<Known>,
 }
 
@@ -44,7 +46,8 @@ impl AgeSecrets {
     /// Reads with these identities and keeps ciphertexts in a folder. `problems` says which identities were named and
     /// can't be used.
     pub fn new(identities: Identities, problems: Vec<String>, folder: PathBuf) -> Self {
-        let secrets = AgeSecrets { identities, problems, vault: Vault::new(folder), known: Mutex::default() };
+        let secrets =
+            AgeSecrets { identities, problems, vault: Vault::new(folder), offline: false, known: Mutex::default() };
         // What was kept may be in the logs of what still runs.
         for sealed in secrets.vault.all() {
             if let Ok(value) = open(&sealed, &secrets.identities) {
@@ -52,6 +55,12 @@ impl AgeSecrets {
             }
         }
         secrets
+    }
+
+    /// For verbs that only look: nothing is kept, and what these identities don't read is unknown.
+    pub fn offline(identities: Identities) -> Self {
+        let nowhere = Vault::new(PathBuf::from("/nonexistent"));
+        AgeSecrets { identities, problems: Vec::new(), vault: nowhere, offline: true, known: Mutex::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -81,6 +90,7 @@ impl AgeSecrets {
 
     fn unusable(&self, sealed: &Sealed, error: &OpenError, recipients: &[String]) -> SecretValue {
         let remedy = match error {
+            OpenError::NoIdentity | OpenError::NotARecipient { .. } if self.offline => return SecretValue::Unknown,
             OpenError::NoIdentity | OpenError::NotARecipient { .. } => self.remedy(recipients),
             OpenError::NoSuchKey { .. } => "write one of its keys".to_owned(),
             OpenError::Unusable(_) => {

@@ -1,11 +1,14 @@
 //! Differences only, in the unified form that other tools read.
 
+use std::collections::BTreeSet;
+
 use similar::{ChangeTag, TextDiff};
 
 use crate::api::types::UnitPlan;
 use crate::cli::output::View;
 use crate::cli::output::style::Tone;
 use crate::domain::desired::DesiredUnit;
+use crate::domain::secret::show_digest;
 
 /// Lines around a change.
 const CONTEXT: usize = 3;
@@ -16,8 +19,8 @@ pub fn text(plans: &[UnitPlan], view: &View) -> String {
 }
 
 fn unit(plan: &UnitPlan, view: &View) -> String {
-    let before = plan.before.as_ref().map(document).unwrap_or_default();
-    let after = plan.after.as_ref().map(document).unwrap_or_default();
+    let before = plan.before.as_ref().map(|unit| document(unit, None)).unwrap_or_default();
+    let after = plan.after.as_ref().map(|unit| document(unit, plan.before.as_ref())).unwrap_or_default();
     let mut text = String::new();
     if let (None, Some(blocked)) = (&plan.plan, &plan.blocked) {
         text.push_str(&format!("# {}: {}\n", plan.unit, view.clean(blocked).replace('\n', "\n# ")));
@@ -37,9 +40,21 @@ fn unit(plan: &UnitPlan, view: &View) -> String {
     text + &paint(&unified, view)
 }
 
-/// A desired state as the document that is compared.
-fn document(unit: &DesiredUnit) -> String {
-    serde_saphyr::to_string(unit).unwrap_or_else(|error| format!("# can't be written: {error}\n"))
+/// A desired state as the document that is compared. Secrets stand there by name and the beginning of their digest.
+fn document(unit: &DesiredUnit, before: Option<&DesiredUnit>) -> String {
+    let mut text = serde_saphyr::to_string(unit).unwrap_or_else(|error| format!("# can't be written: {error}\n"));
+    let known: BTreeSet<&str> = before
+        .into_iter()
+        .flat_map(DesiredUnit::secrets)
+        .filter_map(|(_, s)| Some(s.digest.as_ref()?.as_str()))
+        .collect();
+    for (name, secret) in unit.secrets() {
+        if let Some(digest) = &secret.digest {
+            let changed = if before.is_some() && !known.contains(digest.as_str()) { ", changed" } else { "" };
+            text = text.replace(digest.as_str(), &format!("secret {name} ({}{changed})", show_digest(Some(digest))));
+        }
+    }
+    text
 }
 
 fn paint(unified: &str, view: &View) -> String {

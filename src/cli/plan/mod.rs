@@ -12,11 +12,13 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::folder::Folder;
 use super::output::View;
+use super::secrets::{Keys, Repository};
 use super::validate::all_problems;
 use crate::api::types::{PlanRequest, UnitPlan};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::Name;
-use crate::domain::render::render;
+use crate::domain::render::{Lookups, render_with};
+use crate::domain::secret::SecretSource;
 
 /// Shows what would be done, why, and what waits: per unit the differences explained, the phases, what is approximated.
 ///
@@ -95,7 +97,13 @@ async fn plans(scope: &Scope) -> Result<Vec<UnitPlan>, CliError> {
 fn desired(scope: &Scope, dir: &Path) -> Result<Vec<DesiredUnit>, CliError> {
     let folder = Folder::open(dir)?;
     let documents = folder.documents()?;
-    let rendered = render(&documents, &|path| folder.tree_oid(path));
+    let sealed = folder.sealed(&documents);
+    let keys = Keys::default();
+    let identities = Repository::around(folder.root()).identities(&keys)?.identities;
+    let reader = crate::wiring::offline_secrets(identities);
+    let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
+    let artifacts = |path: &str| folder.tree_oid(path);
+    let rendered = render_with(&documents, Lookups { artifacts: &artifacts, secrets: &secrets });
     let problems = all_problems(&documents, &rendered);
     if !problems.is_empty() {
         let told: Vec<_> = problems.iter().map(ToString::to_string).collect();

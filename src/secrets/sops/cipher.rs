@@ -28,6 +28,11 @@ pub(super) fn is_encrypted(text: &str) -> bool {
     text.starts_with("ENC[AES256_GCM,")
 }
 
+/// Whether a text is an encrypted comment.
+pub(super) fn is_comment(text: &str) -> bool {
+    is_encrypted(text) && text.ends_with(",type:comment]")
+}
+
 /// Decrypts a value that was encrypted at a place. The error says nothing: nothing is known.
 pub(super) fn decrypt(text: &str, key: &[u8; 32], associated: &str) -> Result<Opened, ()> {
     let inner = text.strip_prefix("ENC[AES256_GCM,data:").and_then(|rest| rest.strip_suffix(']')).ok_or(())?;

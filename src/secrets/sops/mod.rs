@@ -126,8 +126,14 @@ impl Walk<'_> {
         match tree {
             Tree::Null => Ok(()),
             Tree::List(items) => {
-                for item in items.iter_mut() {
-                    self.tree(item)?;
+                for item in std::mem::take(items) {
+                    let comment = item.as_text().is_some_and(cipher::is_comment);
+                    let mut item = item;
+                    self.tree(&mut item)?;
+                    // What SOPS keeps as an item for a comment is none.
+                    if !comment {
+                        items.push(item);
+                    }
                 }
                 Ok(())
             }
