@@ -149,6 +149,13 @@ impl Secrets for AgeSecrets {
     fn look(&self, look: &Look<'_>) -> SecretValue {
         let key = match self.key(look) {
             Ok(key) => key,
+            // What is wrong with the file itself is told whoever looks.
+            Err(SecretValue::Unknown) => {
+                return match open(look.sealed, &self.identities) {
+                    Ok(_) => SecretValue::Unknown,
+                    Err(error) => self.unusable(look.sealed, &error, look.recipients),
+                };
+            }
             Err(unusable) => return unusable,
         };
         let mut hash = Sha256::new();

@@ -1,6 +1,6 @@
 //! Which values of a file are encrypted, by the names on the way to them.
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::SopsError;
 use super::cipher::is_encrypted;
@@ -41,10 +41,10 @@ impl Rules {
             encrypted = path.iter().any(|name| name.ends_with(suffix));
         }
         if let Some(regex) = &self.unencrypted {
-            encrypted &= !path.iter().any(|name| regex.is_match(name));
+            encrypted &= !path.iter().any(|name| regex.is_match(name.as_bytes()));
         }
         if let Some(regex) = &self.encrypted {
-            encrypted = path.iter().any(|name| regex.is_match(name));
+            encrypted = path.iter().any(|name| regex.is_match(name.as_bytes()));
         }
         encrypted
     }
