@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::adapters::artifacts::{ArtifactLimits, ArtifactStore};
+use crate::adapters::audit::AuditLog;
 use crate::adapters::clock::{Machine, SteadyClock};
 use crate::adapters::journal::sqlite::SqliteJournal;
 use crate::adapters::metrics::Meter;
+use crate::adapters::outgoing::Destinations;
 use crate::adapters::platform::host::HostPlatform;
 use crate::adapters::secrets::AgeSecrets;
 use crate::adapters::source::git::{Auth, GitConfig, GitSource, Token};
@@ -23,6 +25,7 @@ use crate::app::hub::Hub;
 use crate::app::telemetry::Telemetry;
 use crate::app::world::World;
 use crate::domain::id::Epoch;
+use crate::ports::audit::{Audit, AuditError};
 use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
 use crate::ports::platform::Platform;
@@ -81,7 +84,9 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
     let source: Arc<dyn Source> = Arc::new(GitSource::open(git_config(config)).await?);
     let installation = config.installation.to_string();
     let traffic: Arc<dyn Traffic> = Arc::new(RouterTraffic::new(config.router.sockets.clone(), installation.clone()));
-    let artifacts = ArtifactStore::open(config.state_dir.join("artifacts"), source.clone(), ArtifactLimits::default())?;
+    let destinations = Destinations::new(&config.outgoing.allow).map_err(anyhow::Error::msg)?;
+    let artifacts = ArtifactStore::open(config.state_dir.join("artifacts"), source.clone(), ArtifactLimits::default())?
+        .going_to(destinations.clone())?;
     let secrets = secrets(config);
     Ok(World {
         secrets,
@@ -91,7 +96,8 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
         journal,
         source,
         platform: Arc::new(HostPlatform::new(config.supervisor.socket.clone(), installation)),
-        metrics: Arc::new(Meter::new(traffic.clone())?),
+        audit: Arc::new(AuditLog::open(&config.state_dir)?),
+        metrics: Arc::new(Meter::new(traffic.clone(), destinations)?),
         traffic,
         artifacts: Arc::new(artifacts),
         clock: Arc::new(SteadyClock::new(Machine::new(config.state_dir.join("clock")))),
@@ -115,6 +121,15 @@ fn secrets(config: &Config) -> Arc<dyn Secrets> {
 /// What reads secrets for verbs that need no daemon, with the identities at hand.
 pub fn offline_secrets(identities: Identities) -> Arc<dyn Secrets> {
     Arc::new(AgeSecrets::offline(identities))
+}
+
+/// The audit log of a state folder, for reading: beside a running daemon, or where none runs.
+///
+/// # Errors
+///
+/// It is not there or can't be read.
+pub fn audit_log(state_dir: &std::path::Path) -> Result<Arc<dyn Audit>, AuditError> {
+    Ok(Arc::new(AuditLog::open_to_read(state_dir)?))
 }
 
 /// Looks at everything the daemon will depend on, without one: for `trimtab check` before anything runs.

@@ -57,6 +57,8 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::POST, "/api/v1/ack", OPERATE),
     (Method::GET, "/api/v1/quarantine", READ),
     (Method::POST, "/api/v1/quarantine/clear", OPERATE),
+    (Method::GET, "/api/v1/audit", READ),
+    (Method::GET, "/api/v1/audit/verify", READ),
     (Method::GET, "/api/v1/check", READ),
     (Method::GET, "/api/v1/changes", READ),
 ];

@@ -7,8 +7,9 @@ use futures_util::Stream;
 use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::handlers::audit::{AuditVerdict, AuditView};
 use super::operations::{Follow, UnitFilter};
-use super::page::{MOST, Page};
+use super::page::{MOST, Page, cursor};
 use super::resources::{RolloutEntry, RolloutFilter};
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
@@ -153,6 +154,24 @@ impl Api {
     /// Clears from quarantine.
     pub async fn quarantine_clear(&self, request: &QuarantineClear) -> Result<Done, ApiError> {
         self.post("/api/v1/quarantine/clear", request).await
+    }
+
+    /// The records of the audit log after a number, as many as one page has.
+    pub async fn audit_after(&self, after: u64) -> Result<Vec<AuditView>, ApiError> {
+        let cursor = cursor(&after.to_be_bytes());
+        let page: Page<AuditView> = self.get(&format!("/api/v1/audit?limit={MOST}&cursor={cursor}")).await?;
+        Ok(page.items)
+    }
+
+    /// The last records of the audit log.
+    pub async fn audit_last(&self, last: u32) -> Result<Vec<AuditView>, ApiError> {
+        let page: Page<AuditView> = self.get(&format!("/api/v1/audit?last={last}")).await?;
+        Ok(page.items)
+    }
+
+    /// Whether the audit log is as it was written.
+    pub async fn audit_verdict(&self) -> Result<AuditVerdict, ApiError> {
+        self.get("/api/v1/audit/verify").await
     }
 
     /// What works and what does not.

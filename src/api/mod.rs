@@ -1,8 +1,10 @@
 //! The daemon's HTTP API: its types, its client, and the one place where requests enter the use cases.
 
+pub mod audited;
 pub mod auth;
 pub mod client;
 pub mod handlers;
+pub mod hooks;
 pub mod listen;
 pub mod openapi;
 pub mod operations;

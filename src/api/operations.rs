@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use http::StatusCode;
 use tokio::sync::mpsc;
 
+use super::handlers::audit::AuditVerdict;
 use super::page::{Page, Position, unit_key};
 use super::resources::{RolloutDetail, RolloutEntry, RolloutFilter};
 use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, Readiness, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
 };
+use crate::domain::audit::AuditRecord;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, RolloutId, UnitId};
 use crate::domain::plan::Plan;
@@ -102,6 +104,12 @@ pub trait Operations: Send + Sync {
     async fn check(&self) -> Vec<CheckResult>;
     /// Waits until something changed after `since`, at most so long.
     async fn changes(&self, since: u64, wait: Duration) -> Changes;
+    /// The records of the audit log after a number, at most so many.
+    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Problem>;
+    /// How many records the audit log has.
+    async fn audit_length(&self) -> Result<u64, Problem>;
+    /// Whether the audit log is as it was written.
+    async fn audit_verdict(&self) -> Result<AuditVerdict, Problem>;
     /// The metrics in Prometheus' text format.
     fn metrics(&self) -> String;
     /// Whether everything that the daemon depends on is there.

@@ -1,5 +1,7 @@
 //! HTTP in front of the use cases: the routes, their description, and the Unix socket.
 
+use std::sync::Arc;
+
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use axum::response::IntoResponse;
@@ -10,19 +12,26 @@ use tokio::net::UnixListener;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::audited::record;
 use super::auth::{Gate, Peer, authorise};
-use super::handlers::{Shared, commands, fleet, rollouts, status};
+use super::handlers::{Shared, audit, commands, fleet, rollouts, status};
 use super::{openapi, problem};
+use crate::ports::audit::Audit;
 
 /// The largest request body: a plan request carries rendered units.
 const BODY_LIMIT: usize = 16 << 20;
 
-/// The routes of the API. Who asks stands in each request's `ConnectInfo<Peer>`; `gate` knows the tokens.
-pub fn routes(operations: Shared, gate: Gate) -> Router {
+/// The routes of the API. Who asks stands in each request's `ConnectInfo<Peer>`; `gate` knows the tokens; `audit` has to take what
+/// changes something before it is done.
+pub fn routes(operations: Shared, gate: Gate, audit: Option<Arc<dyn Audit>>) -> Router {
     let (router, description) = described();
     let description = Json(description);
+    let router = router.route("/api/v1/openapi.json", get(move || async move { description }));
+    let router = match audit {
+        Some(audit) => router.layer(middleware::from_fn_with_state(audit, record)),
+        None => router,
+    };
     router
-        .route("/api/v1/openapi.json", get(move || async move { description }))
         .fallback(|| async { problem::no_such_path() })
         .method_not_allowed_fallback(|| async { problem::no_such_method().into_response() })
         .layer(middleware::from_fn_with_state(gate, authorise))
@@ -54,6 +63,8 @@ fn described() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(rollouts::rollout))
         .routes(routes!(rollouts::plans, rollouts::plan))
         .routes(routes!(rollouts::stored_plan))
+        .routes(routes!(audit::records))
+        .routes(routes!(audit::verify))
         .routes(routes!(commands::unit_command))
         .routes(routes!(commands::environment_command))
         .routes(routes!(commands::reconcile))
@@ -63,7 +74,7 @@ fn described() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .split_for_parts()
 }
 
-/// Serves the API on a Unix socket until `stop` completes; requests under way are finished.
+/// Serves the API on a Unix socket, without an audit log, until `stop` completes; requests under way are finished.
 ///
 /// # Errors
 ///
@@ -73,7 +84,7 @@ pub async fn serve(
     operations: Shared,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    serve_routes(listener, routes(operations, Gate::default()), stop).await
+    serve_routes(listener, routes(operations, Gate::default(), None), stop).await
 }
 
 /// [`serve`] with routes that were made before.

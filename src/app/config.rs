@@ -1,6 +1,7 @@
 //! The daemon's configuration: `trimtab.toml`.
 
 pub mod access;
+pub mod hooks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::id::Name;
 use crate::domain::span::Span;
 use access::TokenSettings;
+use hooks::HookSettings;
 
 /// Everything that the daemon is told at its start. Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,6 +28,12 @@ pub struct Config {
     /// The daemon's own API.
     #[serde(default)]
     pub api: ApiSettings,
+    /// Who may tell that the source has something new.
+    #[serde(default)]
+    pub hooks: HookSettings,
+    /// Where requests that documents ask for may go.
+    #[serde(default)]
+    pub outgoing: OutgoingSettings,
     /// The supervisor of the host platform.
     #[serde(default)]
     pub supervisor: SupervisorSettings,
@@ -100,6 +108,16 @@ pub struct ApiSettings {
     /// The tokens that are good there.
     #[serde(default)]
     pub tokens: Vec<TokenSettings>,
+}
+
+/// `[outgoing]`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutgoingSettings {
+    /// Addresses and blocks of addresses that may be reached although they are link-local, a metadata service's or, by a
+    /// redirect or a name, this machine's loopback.
+    #[serde(default)]
+    pub allow: Vec<String>,
 }
 
 /// `[supervisor]`
@@ -296,6 +314,7 @@ impl Config {
         if self.retention.age < Span::from_secs(3_600) {
             return Err("[retention] age is below one hour: too short to tell what happened just now".into());
         }
+        self.hooks.check()?;
         for token in &self.api.tokens {
             token.check()?;
             if self.api.tokens.iter().filter(|other| other.name == token.name).count() > 1 {
@@ -317,6 +336,7 @@ impl Config {
         for path in all {
             *path = folder.join(&*path);
         }
+        self.hooks.resolve(folder);
         for token in &mut self.api.tokens {
             token.resolve(folder);
         }

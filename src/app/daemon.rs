@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use super::config::access::TokenSettings;
+use super::doors::Doors;
 use super::installation::Installation;
 use super::operations::Daemon;
 use super::reconciler::Reconciler;
@@ -47,16 +45,8 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send,
     ready: impl FnOnce(),
 ) -> anyhow::Result<Ended> {
-    let gate = api::auth::Gate::new(tokens(&settings)?);
     let socket = net::server::bind(&settings.api.socket, settings.socket_mode().map_err(anyhow::Error::msg)?)?;
-    let network = match settings.api.listen {
-        Some(address) => Some(
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("[api] listen: {address} can't be listened on"))?,
-        ),
-        None => None,
-    };
+    let doors = Doors::bind(&settings).await?;
     let installation = Arc::new(Installation::open(world.clone()).await?);
     let token = CancellationToken::new();
     let stale = CancellationToken::new();
@@ -75,13 +65,8 @@ pub async fn run(
     reconciler.restore().await?;
     let daemon = Arc::new(Daemon::new(world.clone(), shared.clone(), reconciler.clone()));
     let (listener, _lock) = socket.into_parts();
-    let routes = api::server::routes(daemon, gate);
-    let served = tokio::spawn(api::server::serve_routes(listener, routes.clone(), token.clone().cancelled_owned()));
-    if let Some(network) = network {
-        let address = network.local_addr()?;
-        tracing::info!(%address, "the API is served over TCP");
-        tokio::spawn(api::listen::serve(network, routes, api::listen::Limits::default(), token.clone()));
-    }
+    let (routes, _keys) = doors.open(daemon, world.audit.clone(), &token);
+    let served = tokio::spawn(api::server::serve_routes(listener, routes, token.clone().cancelled_owned()));
     let source = tokio::spawn(reconciler.clone().run());
     let reverts = tokio::spawn(recorder::run(world.clone(), shared.clone(), reconciler.clone()));
     let retention = tokio::spawn(retention::run(world.clone(), shared.clone()));
@@ -102,15 +87,6 @@ pub async fn run(
     // A request that waits for changes would keep the API open: it is given a moment, no more.
     let _ = tokio::time::timeout(Duration::from_secs(1), served).await;
     Ok(if stale.is_cancelled() { Ended::TakenOver } else { Ended::Stopped })
-}
-
-/// The tokens of the configuration.
-fn tokens(settings: &Config) -> anyhow::Result<Vec<api::auth::Token>> {
-    let token = |token: &TokenSettings| {
-        let sha256 = token.hash().map_err(anyhow::Error::msg)?;
-        Ok(api::auth::Token { name: token.name.clone(), role: token.role, sha256 })
-    };
-    settings.api.tokens.iter().map(token).collect()
 }
 
 /// Wakes the units whose surroundings changed by themselves.

@@ -16,6 +16,7 @@ use super::unit::glance::Glance;
 use super::unit::task::Shared;
 use super::view;
 use super::world::World;
+use crate::api::handlers::audit::AuditVerdict;
 use crate::api::operations::{Caller, Follow, Operations, UnitFilter};
 use crate::api::operations::{problem, unknown_unit};
 use crate::api::page::{Page, Position};
@@ -24,6 +25,7 @@ use crate::api::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, Readiness, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
 };
+use crate::domain::audit::AuditRecord;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, RolloutId, UnitId};
 use crate::domain::installation::InstallationEvent;
@@ -297,6 +299,18 @@ impl Operations for Daemon {
 
     async fn changes(&self, since: u64, wait: Duration) -> Changes {
         Changes { seq: self.world.hub.wait(since, wait).await }
+    }
+
+    async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Problem> {
+        self.world.audit.read(after, limit).await.map_err(|error| unavailable(&error))
+    }
+
+    async fn audit_length(&self) -> Result<u64, Problem> {
+        self.world.audit.length().await.map_err(|error| unavailable(&error))
+    }
+
+    async fn audit_verdict(&self) -> Result<AuditVerdict, Problem> {
+        super::record::verdict(self.world.audit.as_ref()).await.map_err(|error| unavailable(&error))
     }
 
     fn metrics(&self) -> String {

@@ -12,6 +12,7 @@ use super::catalog::{Catalog, Snapshot};
 use super::log::LogError;
 use super::moves::Waiting;
 use super::pins;
+use super::record;
 use super::unit::task::{self, Shared};
 use super::unit::{News, Unit};
 use super::unit_log;
@@ -22,6 +23,7 @@ use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::held::HeldReason;
 use crate::domain::unit::moving;
 use crate::domain::unit::state::{RollbackStatus, UnitState, Wants};
+use crate::ports::audit::AuditError;
 use crate::ports::secrets::SecretError;
 use crate::ports::source::{SourceError, poll_delay};
 
@@ -48,6 +50,9 @@ pub enum ReconcileError {
     /// The ciphertexts can't be kept.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Who wrote what could not be recorded.
+    #[error("the new head is not taken in: {0}")]
+    Audit(#[from] AuditError),
     /// A stored input.
     #[error(transparent)]
     Blob(#[from] super::blobs::BlobError),
@@ -205,6 +210,9 @@ impl Reconciler {
     async fn note_head(&self, head: &Revision) -> Result<(), ReconcileError> {
         let installation = &self.shared.installation;
         let known = installation.state();
+        if known.head.as_ref() != Some(head) {
+            record::commits(&self.world, known.head.as_ref(), head).await?;
+        }
         // A stale copy of the branch that is gone again, or a force-push that was taken back: nothing is left to look at.
         if let Some((before, _)) = &known.rewritten
             && known.head.as_ref() != Some(head)

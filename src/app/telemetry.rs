@@ -18,6 +18,8 @@ pub struct Telemetry {
     pub rollouts: IntCounterVec,
     /// Effects on platforms and data planes, by action and outcome.
     pub actions: IntCounterVec,
+    /// Webhook deliveries, by provider and what became of them.
+    pub webhooks: IntCounterVec,
     /// Rollbacks that were decided without anybody asking.
     pub automatic_rollbacks: IntCounter,
     /// When the source last answered, in seconds since 1970.
@@ -46,6 +48,11 @@ impl Telemetry {
                 "trimtab_actions_total",
                 "Effects on platforms and data planes by action and outcome.",
                 &["action", "outcome"],
+            )?,
+            webhooks: counters(
+                "trimtab_webhook_deliveries_total",
+                "Webhook deliveries by provider and what became of them.",
+                &["provider", "outcome"],
             )?,
             reconcile_seconds: Histogram::with_opts(HistogramOpts::new(
                 "trimtab_reconcile_seconds",

@@ -9,6 +9,7 @@ use super::hub::Hub;
 use super::telemetry::Telemetry;
 use crate::domain::id::{Epoch, Name};
 use crate::ports::artifacts::Artifacts;
+use crate::ports::audit::Audit;
 use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
 use crate::ports::metrics::Metrics;
@@ -27,6 +28,8 @@ pub struct World {
     pub journal: Arc<dyn Journal>,
     /// The desired states and plans, by digest.
     pub blobs: Blobs,
+    /// Who did what.
+    pub audit: Arc<dyn Audit>,
     /// Where the desired state comes from.
     pub source: Arc<dyn Source>,
     /// What runs the workloads.

@@ -1,6 +1,7 @@
 //! The command line: one file a verb. A verb has its arguments (`Args`) and `run`.
 
 pub mod ack;
+pub mod audit;
 pub mod backup;
 pub mod check;
 pub mod completions;
@@ -79,6 +80,7 @@ enum Verb {
     Unsuspend(suspend::UnsuspendArgs),
     Quarantine(quarantine::Args),
     Ack(ack::Args),
+    Audit(audit::Args),
     Logs(logs::Args),
     Check(check::Args),
     Secrets(secrets::Args),
@@ -121,6 +123,7 @@ pub fn main() -> ExitCode {
         Verb::Unsuspend(args) => suspend::run_unsuspend(args),
         Verb::Quarantine(args) => quarantine::run(args),
         Verb::Ack(args) => ack::run(args),
+        Verb::Audit(args) => audit::run(args),
         Verb::Logs(args) => logs::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Secrets(args) => secrets::run(args),

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod analysis;
+pub mod audit;
 pub mod capabilities;
 pub mod converge;
 pub mod counters;

@@ -6,6 +6,7 @@
 //! wiring; the domain knows neither.
 
 pub mod artifacts;
+pub mod audit;
 pub mod clock;
 pub mod journal;
 pub mod metrics;

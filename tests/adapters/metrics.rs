@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use trimtab::adapters::metrics::Meter;
+use trimtab::adapters::outgoing::Destinations;
 use trimtab::adapters::traffic::router::RouterTraffic;
 use trimtab::domain::analysis::{Bound, Measure, Measurement, Outcome, RouterMeasure};
 use trimtab::domain::id::{Epoch, GroupId};
@@ -46,7 +47,7 @@ async fn ask_often(listen: SocketAddr) {
 async fn the_router_is_measured_from_the_beginning_of_the_analysis() {
     let mut router = Process::started("router");
     let traffic = Arc::new(RouterTraffic::new([router.socket()], INSTALLATION));
-    let meter = Meter::new(traffic.clone()).unwrap();
+    let meter = Meter::new(traffic.clone(), Destinations::default()).unwrap();
     assert_eq!(meter.baseline(&unit(), &error_rate()).await, None);
     let (listen, settings) = route();
     let desired = desired("1", &settings);
@@ -103,7 +104,7 @@ async fn the_router_is_measured_from_the_beginning_of_the_analysis() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_is_a_measurement() {
-    let meter = Meter::new(Arc::new(RouterTraffic::new([], INSTALLATION))).unwrap();
+    let meter = Meter::new(Arc::new(RouterTraffic::new([], INSTALLATION)), Destinations::default()).unwrap();
     for (status, expected) in
         [(204, Outcome::Success), (302, Outcome::Inconclusive), (404, Outcome::Failure), (503, Outcome::Failure)]
     {

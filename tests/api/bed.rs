@@ -12,6 +12,9 @@ use crate::support::{PATIENCE, eventually_async, free_port};
 pub const READER: &str = "reader-token-0123456789";
 pub const OPERATOR: &str = "operator-token-0123456789";
 
+/// The second of the secrets of webhooks.
+pub const SECRET: &str = "a secret for the tests 0123456789";
+
 /// A daemon with its API on a port.
 pub struct Served {
     pub bed: Bed,
@@ -35,6 +38,8 @@ async fn start(config: &str, whole: bool) -> Served {
         [("env.yaml", environment("dev")), ("app.yaml", app("web", "rolling")), ("release.yaml", web("1.0.0", ""))];
     let mut bed = Bed::new(&documents.each_ref().map(|(path, text)| (*path, text.as_str())));
     std::fs::write(bed.path("reader"), READER).unwrap();
+    std::fs::write(bed.path("secret"), SECRET).unwrap();
+    std::fs::write(bed.path("older"), "an older secret 0123456789").unwrap();
     std::fs::write(bed.path("operator"), format!("{OPERATOR}\n")).unwrap();
     let text = std::fs::read_to_string(bed.config()).unwrap();
     let text = text.replace("[api]\n", &format!("[api]\nlisten = '127.0.0.1:{port}'\n"));
@@ -48,14 +53,19 @@ async fn start(config: &str, whole: bool) -> Served {
     }
     let http = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
     let served = Served { bed, base: format!("http://127.0.0.1:{port}"), http };
-    eventually_async(PATIENCE, "the API answers over TCP", async || {
-        served.get("/healthz").send().await.is_ok_and(|answer| answer.status() == 200)
-    })
-    .await;
+    served.answers().await;
     served
 }
 
 impl Served {
+    /// Waits until the API answers over TCP.
+    pub async fn answers(&self) {
+        eventually_async(PATIENCE, "the API answers over TCP", async || {
+            self.get("/healthz").send().await.is_ok_and(|answer| answer.status() == 200)
+        })
+        .await;
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }

@@ -1,4 +1,4 @@
 //! The API over TCP: who may ask what, what is answered, and what is said of the answers.
 
 mod answers;
-mod bed;
+pub mod bed;

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use trimtab::api::handlers::audit::AuditVerdict;
 use trimtab::api::operations::problem;
 use trimtab::api::operations::{Caller, Follow, Operations, UnitFilter};
 use trimtab::api::page::{Page, Position, unit_key};
@@ -20,6 +21,7 @@ use trimtab::api::types::{
     InstanceView, PhaseView, PlanRequest, Problem, QuarantineClear, QuarantineEntry, Readiness, RollbackView,
     RolloutSummary, RolloutView, UnitCommand, UnitHealth, UnitPlan, UnitStatus, VersionRef,
 };
+use trimtab::domain::audit::AuditRecord;
 use trimtab::domain::digest::Digest;
 use trimtab::domain::id::{Epoch, Name, Revision, RolloutId, UnitId};
 use trimtab::domain::plan::Plan;
@@ -293,6 +295,18 @@ impl Operations for Canned {
             *self.units.lock().unwrap() = next.remove(0);
         }
         Changes { seq: since + 1 }
+    }
+
+    async fn audit(&self, _after: u64, _limit: usize) -> Result<Vec<AuditRecord>, Problem> {
+        Ok(Vec::new())
+    }
+
+    async fn audit_length(&self) -> Result<u64, Problem> {
+        Ok(0)
+    }
+
+    async fn audit_verdict(&self) -> Result<AuditVerdict, Problem> {
+        Ok(AuditVerdict { intact: true, problem: None, records: 0, hash: String::new() })
     }
 
     fn metrics(&self) -> String {

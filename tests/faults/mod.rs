@@ -1,6 +1,7 @@
 //! Faults and abuse by name: `fault_NN_` is case NN of docs/faults.md, with the outcome that is told there.
 
 mod absence;
+mod audit;
 mod clocks;
 mod documents;
 mod kills;
@@ -12,5 +13,7 @@ mod restore;
 mod scripts;
 mod secrets;
 mod source;
+mod ssrf;
 mod stale_holder;
 mod store;
+mod webhooks;

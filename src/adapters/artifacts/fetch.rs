@@ -9,6 +9,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::layout::{Remote, check_url};
+use crate::adapters::outgoing::Destinations;
 use crate::ports::artifacts::ArtifactError;
 
 /// How long a whole download may take.
@@ -18,10 +19,16 @@ const SILENCE: Duration = Duration::from_secs(30);
 const REDIRECTS: usize = 5;
 
 /// The HTTP client of the store. A redirect may lead only to where an artifact may be fetched from, and never to a file.
-pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
-    let redirects = redirect::Policy::custom(|attempt| {
+pub(super) fn client(destinations: &Destinations) -> Result<reqwest::Client, reqwest::Error> {
+    let rule = destinations.clone();
+    let redirects = redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > REDIRECTS {
             return attempt.error("too many redirects");
+        }
+        if let Some(first) = attempt.previous().first()
+            && let Err(forbidden) = rule.check_redirect(first, attempt.url())
+        {
+            return attempt.error(forbidden);
         }
         match check_url(attempt.url()) {
             Ok(()) if attempt.url().scheme() != "file" => attempt.follow(),
@@ -31,6 +38,7 @@ pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
     });
     reqwest::Client::builder()
         .redirect(redirects)
+        .dns_resolver(destinations.resolver())
         .connect_timeout(Duration::from_secs(10))
         .read_timeout(SILENCE)
         .timeout(WHOLE)
@@ -41,6 +49,7 @@ pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
 /// Fetches to a new file and returns its SHA-256 in hexadecimal.
 pub(super) async fn to_file(
     http: &reqwest::Client,
+    destinations: &Destinations,
     remote: &Remote,
     to: &Path,
     limit: u64,
@@ -51,6 +60,7 @@ pub(super) async fn to_file(
     if remote.url.scheme() == "file" {
         read_file(&mut sink).await?;
     } else {
+        destinations.check(&remote.url).map_err(|forbidden| failed(forbidden.to_string()))?;
         // The client's errors name the URL with its query, where a token may stand.
         let response =
             http.get(remote.url.clone()).send().await.map_err(|error| failed(causes(&error.without_url())))?;

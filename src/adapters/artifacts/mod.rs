@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
 
+use crate::adapters::outgoing::Destinations;
 use crate::domain::workload::ArtifactRef;
 use crate::ports::artifacts::{ArtifactError, Artifacts};
 use crate::ports::source::{Source, SourceError};
@@ -50,6 +51,7 @@ pub struct ArtifactStore {
     root: PathBuf,
     source: Arc<dyn Source>,
     http: reqwest::Client,
+    destinations: Destinations,
     limits: ArtifactLimits,
     /// Who works on which folder now: the others wait and find it done.
     flights: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
@@ -71,8 +73,23 @@ impl ArtifactStore {
         fs::create_dir_all(&root).map_err(|error| failed(error.to_string()))?;
         scratch::make_readable(&root).map_err(|error| failed(error.to_string()))?;
         scratch::remove_abandoned(&root).map_err(|error| failed(error.to_string()))?;
-        let http = fetch::client().map_err(|error| failed(error.to_string()))?;
-        Ok(ArtifactStore { root, source, http, limits, flights: Mutex::default() })
+        let destinations = Destinations::default();
+        let http = fetch::client(&destinations).map_err(|error| failed(error.to_string()))?;
+        Ok(ArtifactStore { root, source, http, destinations, limits, flights: Mutex::default() })
+    }
+
+    /// The same store, whose requests go only where `destinations` lets them.
+    ///
+    /// # Errors
+    ///
+    /// When TLS can't be set up on this machine.
+    pub fn going_to(mut self, destinations: Destinations) -> Result<Self, ArtifactError> {
+        self.http = fetch::client(&destinations).map_err(|error| ArtifactError::Unreachable {
+            artifact: self.root.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        self.destinations = destinations;
+        Ok(self)
     }
 
     async fn ensure_tree(&self, artifact: &ArtifactRef, oid: &str, folder: &Path) -> Result<(), ArtifactError> {
@@ -92,7 +109,7 @@ impl ArtifactStore {
             |error: io::Error| ArtifactError::Unreachable { artifact: remote.name(), reason: error.to_string() };
         let scratch = Scratch::new(&self.root).map_err(failed)?;
         let download = scratch.path().join("download");
-        let sum = fetch::to_file(&self.http, &remote, &download, self.limits.download).await?;
+        let sum = fetch::to_file(&self.http, &self.destinations, &remote, &download, self.limits.download).await?;
         if sum != remote.sha256 {
             return Err(ArtifactError::Mismatch { url: remote.name(), expected: remote.sha256, found: sum });
         }

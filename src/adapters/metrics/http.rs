@@ -5,18 +5,26 @@ use std::time::Duration;
 use reqwest::{Url, redirect};
 
 use super::inconclusive;
+use crate::adapters::outgoing::Destinations;
 use crate::domain::analysis::{Measurement, Outcome};
 
 const REDIRECTS: usize = 5;
 
 /// A client that follows a few redirects within the same host: an answer of somebody else is no measurement.
-pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
-    let redirects = redirect::Policy::custom(|attempt| {
+pub(super) fn client(destinations: &Destinations) -> Result<reqwest::Client, reqwest::Error> {
+    let rule = destinations.clone();
+    let redirects = redirect::Policy::custom(move |attempt| {
+        if let Some(first) = attempt.previous().first()
+            && let Err(forbidden) = rule.check_redirect(first, attempt.url())
+        {
+            return attempt.error(forbidden);
+        }
         let same_host = attempt.previous().last().is_some_and(|from| from.host_str() == attempt.url().host_str());
         if same_host && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
     });
     reqwest::Client::builder()
         .redirect(redirects)
+        .dns_resolver(destinations.resolver())
         .user_agent(concat!("trimtab/", env!("CARGO_PKG_VERSION")))
         // Each measurement asks for itself: a kept connection would go on asking an instance that no longer gets traffic.
         .pool_max_idle_per_host(0)
@@ -24,9 +32,17 @@ pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
 }
 
 /// 200-299 is success, 400-599 failure; anything else could not be measured.
-pub(super) async fn measure(client: &reqwest::Client, url: &str, timeout: Duration) -> Measurement {
+pub(super) async fn measure(
+    client: &reqwest::Client,
+    destinations: &Destinations,
+    url: &str,
+    timeout: Duration,
+) -> Measurement {
     let Ok(parsed) = Url::parse(url) else { return inconclusive("the analysis's URL can't be read".into()) };
     let name = name(&parsed);
+    if let Err(forbidden) = destinations.check(&parsed) {
+        return inconclusive(format!("GET {name} is not asked: {forbidden}"));
+    }
     match client.get(parsed).timeout(timeout).send().await {
         Ok(response) => {
             let status = response.status();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::adapters::outgoing::Destinations;
 use crate::domain::analysis::{Measure, Measurement, Outcome, RouterMeasure};
 use crate::domain::counters::Counters;
 use crate::domain::id::UnitId;
@@ -24,6 +25,7 @@ use crate::ports::traffic::Traffic;
 pub struct Meter {
     traffic: Arc<dyn Traffic>,
     http: reqwest::Client,
+    destinations: Destinations,
     /// The readings that took the place of baselines, by unit.
     renewed: Mutex<HashMap<UnitId, Counters>>,
 }
@@ -34,13 +36,13 @@ pub struct Meter {
 pub struct MeterError(#[from] reqwest::Error);
 
 impl Meter {
-    /// A meter of the routes behind `traffic`.
+    /// A meter of the routes behind `traffic`, whose own requests go only where `destinations` lets them.
     ///
     /// # Errors
     ///
     /// When TLS can't be set up on this machine.
-    pub fn new(traffic: Arc<dyn Traffic>) -> Result<Self, MeterError> {
-        Ok(Meter { traffic, http: http::client()?, renewed: Mutex::default() })
+    pub fn new(traffic: Arc<dyn Traffic>, destinations: Destinations) -> Result<Self, MeterError> {
+        Ok(Meter { traffic, http: http::client(&destinations)?, destinations, renewed: Mutex::default() })
     }
 
     async fn router(&self, request: &MeasureRequest, measure: &RouterMeasure) -> Measurement {
@@ -99,7 +101,9 @@ impl Metrics for Meter {
     async fn measure(&self, request: &MeasureRequest) -> Measurement {
         match &request.measure {
             Measure::Router(measure) => self.router(request, measure).await,
-            Measure::Http { url, timeout } => http::measure(&self.http, url, timeout.duration()).await,
+            Measure::Http { url, timeout } => {
+                http::measure(&self.http, &self.destinations, url, timeout.duration()).await
+            }
             Measure::Script(_) => inconclusive("scripts are not run by the meter".into()),
         }
     }

@@ -1,5 +1,6 @@
 //! One handler a route: decoding, the use case, encoding.
 
+pub mod audit;
 pub mod commands;
 pub mod fleet;
 pub mod rollouts;

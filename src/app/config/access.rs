@@ -103,6 +103,13 @@ impl SecretSource {
         }
         Ok(text)
     }
+
+    /// Makes relative paths absolute.
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        if let Some(file) = &mut self.file {
+            *file = folder.join(&*file);
+        }
+    }
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {

@@ -1,0 +1,57 @@
+//! The audit log.
+
+use reqwest::Method;
+use rusqlite::Connection;
+
+use crate::api::bed::{OPERATOR, problem, whole};
+use crate::e2e::documents::UNIT;
+use crate::support::{PATIENCE, eventually_async};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_06_an_audit_log_that_cannot_be_written_refuses_what_changes_something() {
+    let served = whole("").await;
+    served.bed.verified(UNIT, "1.0.0").await;
+    let command = format!("/api/v1/units/{UNIT}/command");
+    let suspend = || {
+        let request = served.request(Method::POST, &command).bearer_auth(OPERATOR);
+        request.header("content-type", "application/json").body("{\"command\":\"suspend\"}").send()
+    };
+
+    let lock = Connection::open(served.bed.path("state/daemon/audit.db")).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let refused = problem(suspend().await.unwrap()).await;
+    assert_eq!(refused["status"], 503, "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("nothing was done"), "{refused}");
+    assert!(!served.bed.unit(UNIT).await.unwrap().suspended, "nothing was applied");
+    served.push("second", "1.1.0");
+    eventually_async(PATIENCE, "the reason is told", async || {
+        let error = served.bed.api().daemon().await.ok()?.source_error?;
+        error.contains("audit").then_some(())
+    })
+    .await;
+    assert_eq!(served.bed.unit(UNIT).await.unwrap().candidate.unwrap().version, "1.0.0");
+    assert_eq!(served.bed.get("web.dev.localhost").await.unwrap().1, "1.0.0", "what is known is kept true");
+
+    lock.execute_batch("ROLLBACK").unwrap();
+    served.bed.verified(UNIT, "1.1.0").await;
+    assert_eq!(suspend().await.unwrap().status(), 200);
+    let audit = served.read("/api/v1/audit").await;
+    let records = audit["items"].as_array().unwrap();
+    let commits = records.iter().filter(|record| record["action"] == "commit");
+    assert!(commits.clone().all(|record| record["actor"] == "git Tester <tester@example.org>"), "{audit}");
+    assert_eq!(commits.count(), 2, "{audit}");
+    let [.., asked, done] = records.as_slice() else { panic!("{audit}") };
+    assert_eq!((&asked["actor"], &asked["outcome"]), (&"token ci".into(), &"asked".into()), "{audit}");
+    assert_eq!(asked["detail"], "{\"command\":\"suspend\"}");
+    assert_eq!((&done["of"], &done["outcome"]), (&asked["seq"], &"done".into()), "{audit}");
+
+    let verified = served.bed.cli(&["audit", "verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+    let lines = served.bed.cli(&["audit", "export"]);
+    assert_eq!(String::from_utf8_lossy(&lines.stdout).lines().count(), records.len());
+    let tampered = Connection::open(served.bed.path("state/daemon/audit.db")).unwrap();
+    tampered.execute_batch("DROP TRIGGER records_never_change; UPDATE records SET actor = 'x' WHERE seq = 2").unwrap();
+    let verified = served.bed.cli(&["audit", "verify"]);
+    assert_eq!(verified.status.code(), Some(6), "{verified:?}");
+    assert!(String::from_utf8_lossy(&verified.stderr).contains("record 2"), "{verified:?}");
+}
