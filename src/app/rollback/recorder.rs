@@ -20,6 +20,7 @@ use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::revert::{ROLLBACK_ID, RevertMessage, rollback_branch};
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::state::{Rollback, RollbackStatus, UnitState};
+use crate::ports::audit::AuditError;
 use crate::ports::source::{PushOutcome, Signature, SourceError};
 
 /// How far back the branch is searched for the commit of a rollback.
@@ -38,6 +39,8 @@ enum RecordError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("the source has not been read yet")]
     NoHead,
 }
@@ -126,6 +129,7 @@ async fn record(
         reconciler.pass().await.map_err(|error| match error {
             crate::app::reconciler::ReconcileError::Source(error) => RecordError::Source(error),
             crate::app::reconciler::ReconcileError::Log(error) => RecordError::Log(error),
+            crate::app::reconciler::ReconcileError::Audit(error) => RecordError::Audit(error),
             crate::app::reconciler::ReconcileError::Blob(_) | crate::app::reconciler::ReconcileError::Secret(_) => {
                 RecordError::NoHead
             }
