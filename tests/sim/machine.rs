@@ -364,6 +364,12 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         artifacts: ports.clone(),
         secrets: ports.clone(),
         metrics: ports.clone(),
+        audit: Arc::new(super::audit::Forgetful),
+        secrets: Arc::new(trimtab::adapters::secrets::AgeSecrets::new(
+            Default::default(),
+            Vec::new(),
+            std::env::temp_dir().join("no-ciphertexts-are-kept-here"),
+        )),
         clock: Arc::new(SteadyClock::new(ports.as_ref().clone())),
         hub: Hub::default(),
         telemetry: Telemetry::default(),

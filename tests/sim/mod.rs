@@ -7,6 +7,7 @@
 //! - [`judge`]: what must hold, whatever happens.
 //! - [`storm`]: random worlds. [`positions`]: death at every single place.
 
+mod audit;
 pub mod dice;
 pub mod documents;
 pub mod judge;
