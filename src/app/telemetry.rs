@@ -82,7 +82,7 @@ impl Telemetry {
 
     /// Every metric's name, labels and meaning, whether anything was counted or not.
     pub fn described(&self) -> Vec<(String, Vec<String>, String)> {
-        let all: [&dyn Collector; 7] = [
+        let all: [&dyn Collector; 8] = [
             &self.actions,
             &self.automatic_rollbacks,
             &self.fetches,
@@ -90,6 +90,7 @@ impl Telemetry {
             &self.rollouts,
             &self.source_answered,
             &self.units,
+            &self.webhooks,
         ];
         let descriptions = all.iter().flat_map(|one| one.desc());
         descriptions.map(|it| (it.fq_name.clone(), it.variable_labels.clone(), it.help.clone())).collect()
