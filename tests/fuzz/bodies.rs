@@ -11,6 +11,8 @@ use trimtab::domain::render::render;
 use trimtab::domain::revert::{ROLLBACK_ID, RevertMessage, trailer, trailers};
 use trimtab::domain::unit::event::upcast;
 use trimtab::domain::unit::state::UnitState;
+use trimtab::secrets::plain::Format;
+use trimtab::secrets::{Identities, sops};
 
 use std::sync::Arc;
 
@@ -101,6 +103,18 @@ pub fn message(input: &[u8]) {
     assert_eq!(trailer(&found, ROLLBACK_ID), Some(id.as_str()), "nothing that is quoted passes for a trailer");
     let ids = found.iter().filter(|(key, _)| key.eq_ignore_ascii_case(ROLLBACK_ID)).count();
     assert_eq!(ids, 1, "{found:?}");
+}
+
+/// A file of SOPS in each of its forms, for somebody else: read as far as its data key.
+pub fn sops(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    for format in [Format::Yaml, Format::Json, Format::Dotenv, Format::Ini] {
+        let _ = sops::is_sops(&text, Some(format));
+        if let Err(error) = sops::recipients(&text, format) {
+            assert!(error.to_string().len() < 100_000);
+        }
+        assert!(sops::open(&text, format, &Identities::default()).is_err(), "nobody here can read it");
+    }
 }
 
 /// What is told can be shown on a terminal and in a browser as it is.

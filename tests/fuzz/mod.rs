@@ -65,6 +65,11 @@ fn events() {
 }
 
 #[test]
+fn sops_files() {
+    fuzz("sops", bodies::sops);
+}
+
+#[test]
 fn commit_messages() {
     fuzz("message", bodies::message);
 }

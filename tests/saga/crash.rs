@@ -183,6 +183,44 @@ fn every_effect_repeated() {
     }
 }
 
+/// The same on the way back: every effect of a rollout that fails, the undoing ones included, repeated at once.
+#[test]
+fn every_effect_repeated_on_the_way_back() {
+    for strategy in [
+        super::bed::rolling(),
+        super::bed::recreate(),
+        super::bed::blue_green(Promote::Auto),
+        super::bed::canary(usual_steps()),
+    ] {
+        let setup = || {
+            let mut bed = rollout_of(hooked(desired("2", 3, strategy.clone())))();
+            bed.fake.behaviours.insert("2".into(), crashing());
+            bed
+        };
+        let mut once = setup();
+        once.settle();
+        assert!(matches!(once.outcome(), Some(trimtab::domain::rollout::event::Outcome::RolledBack(_))));
+        let mut twice = setup();
+        for _ in 0..5_000 {
+            let before = twice.fake.effects.len();
+            if let Some(next) = twice.step().unwrap() {
+                twice.fake.pass_to(next);
+            }
+            if let Some(action) = twice.fake.effects.get(before).cloned() {
+                let (kept, seen) = (twice.fake.effects.len(), twice.fake.observe());
+                twice.fake.perform(&action).unwrap();
+                twice.fake.effects.truncate(kept);
+                assert_eq!(twice.fake.observe(), seen, "{action}");
+            }
+            if twice.is_idle() {
+                break;
+            }
+        }
+        twice.settle();
+        assert_eq!(end(&once), end(&twice));
+    }
+}
+
 /// An abort at every position unwinds to the stable version alone.
 #[test]
 fn an_abort_at_every_position() {
