@@ -91,7 +91,11 @@ async fn what_runs_and_is_not_known_is_left_alone_until_somebody_says() {
     assert_eq!(processes(&bed).await, before, "nothing was started or stopped");
     assert_eq!(bed.log(), log, "nothing was reverted");
     assert_eq!(bed.get("web.dev.localhost").await.unwrap().1, "1.1.0");
-    cli(&bed, &["ack"], 0);
+    // Git says what it is: it is taken over, and from there on all is as usual.
+    bed.push("what runs", &[("release.yaml", &web("1.1.0", ""))]);
+    bed.verified(UNIT, "1.1.0").await;
+    assert_eq!(processes(&bed).await, before, "it was taken over as it runs");
+    bed.push("fourth", &[("release.yaml", &web("1.2.0", ""))]);
     let status = bed.verified(UNIT, "1.2.0").await;
     assert_eq!(status.health, UnitHealth::InSync);
 }
