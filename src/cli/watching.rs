@@ -41,8 +41,11 @@ impl Watching {
     ) -> Result<Exit, CliError> {
         let mut last = ask().await?;
         view.show(&last, || (shown.names)(&last), |view| (shown.text)(&last, view));
+        if !self.watch {
+            return Ok(Exit::Ok);
+        }
         let (mut seq, mut absence) = (0, Absence::default());
-        while self.watch {
+        loop {
             let next = async {
                 seq = api.changes(seq, WAIT).await?.seq;
                 ask().await
@@ -63,7 +66,6 @@ impl Watching {
                 }
             }
         }
-        Ok(Exit::Ok)
     }
 }
 

@@ -365,11 +365,6 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         secrets: ports.clone(),
         metrics: ports.clone(),
         audit: Arc::new(super::audit::Forgetful),
-        secrets: Arc::new(trimtab::adapters::secrets::AgeSecrets::new(
-            Default::default(),
-            Vec::new(),
-            std::env::temp_dir().join("no-ciphertexts-are-kept-here"),
-        )),
         clock: Arc::new(SteadyClock::new(ports.as_ref().clone())),
         hub: Hub::default(),
         telemetry: Telemetry::default(),
