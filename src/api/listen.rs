@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::auth::Peer;
+use super::problem;
 use super::server::connected;
 
 /// What a connection may take.
@@ -137,6 +139,10 @@ async fn connection(stream: TcpStream, address: SocketAddr, routes: Router, limi
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let routes = routes.clone();
         Box::pin(async move {
+            // The parser's own limit is that of its buffer, which the last read may pass.
+            if head_bytes(&request) > limits.head_bytes {
+                return Ok(problem::head_too_large(limits.head_bytes).into_response());
+            }
             let mut request: Request = request.map(Body::new);
             request.extensions_mut().insert(connected(Peer::Address(address)));
             routes.oneshot(request).await
@@ -155,6 +161,12 @@ async fn connection(stream: TcpStream, address: SocketAddr, routes: Router, limi
     let timed_out = ended.as_ref().is_err_and(hyper::Error::is_timeout);
     let stream = connection.into_parts().io.into_inner();
     dismiss(stream, if timed_out { TOO_SLOW } else { "" }).await;
+}
+
+/// The size of a request's line and headers, as they are written.
+fn head_bytes(request: &hyper::Request<Incoming>) -> usize {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    headers.sum::<usize>() + request.uri().path_and_query().map_or(0, |path| path.as_str().len())
 }
 
 #[cfg(test)]

@@ -76,6 +76,12 @@ pub fn invalid(reason: impl std::fmt::Display) -> Problem {
     problem(StatusCode::BAD_REQUEST, "invalid", reason.to_string())
 }
 
+/// The line and headers of the request are longer than this many bytes.
+pub fn head_too_large(limit: usize) -> Problem {
+    let message = format!("the request's headers are longer than {} KiB", limit >> 10);
+    problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "tooLarge", message)
+}
+
 /// No such path.
 pub fn no_such_path() -> Problem {
     problem(StatusCode::NOT_FOUND, "notFound", "there is no such path; /api/v1/openapi.json lists them")

@@ -21,9 +21,12 @@ use crate::ports::audit::Audit;
 /// The largest request body: a plan request carries rendered units.
 const BODY_LIMIT: usize = 16 << 20;
 
+/// Routes with everything that answers them, ready to be served.
+pub type Routes = Router;
+
 /// The routes of the API. Who asks stands in each request's `ConnectInfo<Peer>`; `gate` knows the tokens; `audit` has to take what
 /// changes something before it is done.
-pub fn routes(operations: Shared, gate: Gate, audit: Option<Arc<dyn Audit>>) -> Router {
+pub fn routes(operations: Shared, gate: Gate, audit: Option<Arc<dyn Audit>>) -> Routes {
     let (router, description) = described();
     let description = Json(description);
     let router = router.route("/api/v1/openapi.json", get(move || async move { description }));

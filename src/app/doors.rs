@@ -51,7 +51,12 @@ impl Doors {
     }
 
     /// Serves until `stop`; answers the routes for the Unix socket too, and what can be replaced.
-    pub fn open(self, daemon: Arc<Daemon>, audit: Arc<dyn Audit>, stop: &CancellationToken) -> (axum::Router, Keys) {
+    pub fn open(
+        self,
+        daemon: Arc<Daemon>,
+        audit: Arc<dyn Audit>,
+        stop: &CancellationToken,
+    ) -> (api::server::Routes, Keys) {
         let Credentials { tokens, hooks, rate } = self.credentials;
         let gate = Gate::new(tokens);
         let hooks = Hooks::new(hooks, rate, daemon.clone());

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use crate::domain::audit::{AuditRecord, Broken, Entry, Head};
 use crate::ports::audit::{Audit, AuditError};
+use crate::secrets::redact;
 
 /// How long a write waits for whoever else has the file open.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -111,7 +112,7 @@ impl AuditLog {
     ) -> Result<T, AuditError> {
         let inner = self.inner.clone();
         let done = tokio::task::spawn_blocking(move || work(&mut inner.lock().unwrap_or_else(PoisonError::into_inner)));
-        done.await.map_err(|error| failed(&self.path, &error))?.map_err(|error| failed(&self.path, &error))
+        done.await.map_err(|error| failed(&self.path, &error))?.map_err(|error| refused(&self.path, &error))
     }
 }
 
@@ -120,6 +121,14 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error>
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)
+}
+
+/// The store did not take or give something; a full disk is told with the way out.
+fn refused(path: &Path, error: &rusqlite::Error) -> AuditError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => failed(path, &format!("{error}; make room, it goes on by itself")),
+        _ => failed(path, error),
+    }
 }
 
 fn failed(path: &Path, reason: &dyn std::fmt::Display) -> AuditError {
@@ -186,6 +195,9 @@ fn insert(connection: &Connection, record: &AuditRecord) -> Result<(), rusqlite:
 impl Audit for AuditLog {
     async fn append(&self, at: Timestamp, entry: Entry) -> Result<u64, AuditError> {
         let head_path = self.head_path.clone();
+        let redactor = redact::of_process();
+        let clean = |text: &str| redactor.text(text).into_owned();
+        let entry = Entry { detail: clean(&entry.detail), outcome: clean(&entry.outcome), ..entry };
         self.with(move |inner| {
             let next = inner.head.next(at, entry);
             insert(&inner.connection, &next)?;
