@@ -353,8 +353,14 @@ impl Reconciler {
         let Some(Wants::Run { rendered, .. }) = state.candidate.as_ref().map(|candidate| &candidate.wants) else {
             return Ok(());
         };
-        // Before its commit exists, only a head that has moved past the bad state ends it.
-        if *rendered != rollback.bad {
+        // Before its commit exists, only a head that has moved past the bad state ends it. Once it is in the branch's history,
+        // a head that asks for the bad state again is somebody's answer to it: the quarantine holds that, and no second
+        // revert is made.
+        let answered = match &rollback.status {
+            RollbackStatus::Pushed { revision: commit } => self.world.source.is_ancestor(commit, revision).await?,
+            _ => false,
+        };
+        if *rendered != rollback.bad || answered {
             let committed = !matches!(rollback.status, RollbackStatus::Decided);
             tracing::info!(unit = %unit.id(), rollback = %rollback.id, committed, "the rollback is settled");
             unit.rollback_settled(revision).await?;

@@ -10,6 +10,7 @@ mod proxy;
 mod recorder;
 mod repository;
 mod restore;
+mod reverts;
 mod scripts;
 mod secrets;
 mod source;

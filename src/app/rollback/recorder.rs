@@ -140,7 +140,9 @@ async fn record(
         }
         let head = reconciler.view().snapshot.ok_or(RecordError::NoHead)?;
         if let Some(commit) = world.source.find_trailer(&head.revision, ROLLBACK_ID, &rollback.id.0, SEARCH).await? {
-            return pushed(unit, &rollback.id, &commit).await;
+            pushed(unit, &rollback.id, &commit).await?;
+            // Whatever the head asks for now, it was written with the revert before it.
+            return Ok(unit.rollback_settled(&head.revision).await?);
         }
         let case = Case {
             unit: unit.id().clone(),
