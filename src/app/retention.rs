@@ -1,6 +1,6 @@
 //! What is removed so that the state stays small: events that snapshots stand for, and stored inputs that nobody needs.
 //!
-//! Never removed: what a unit's [pins](pins) name, that is what is asked for, effective, verified, quarantined or going back,
+//! Never removed: what a unit's [pins] name, that is what is asked for, effective, verified, quarantined or going back,
 //! the plans of its last rollouts, and everything of a rollout under way.
 
 use std::collections::BTreeSet;
