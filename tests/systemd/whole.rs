@@ -65,7 +65,7 @@ spec:
 }
 
 fn status(machine: &Machine) -> Result<UnitStatus, String> {
-    let text = machine.ask("daemon", "GET", "/v1/units/hello/staging/default", "")?;
+    let text = machine.ask("daemon", "GET", "/api/v1/units/hello/staging/default", "")?;
     serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
 }
 
