@@ -4,8 +4,6 @@
 //!
 //! An answer that is not a success has a [`Problem`] as its body.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -453,13 +451,4 @@ pub struct NotReady {
 pub struct Changes {
     /// Ask with this next time.
     pub seq: u64,
-}
-
-/// Counts of units by health, for `trimtab status` without arguments.
-pub fn count_by_health(units: &[UnitStatus]) -> BTreeMap<UnitHealth, usize> {
-    let mut counts = BTreeMap::new();
-    for unit in units {
-        *counts.entry(unit.health).or_default() += 1;
-    }
-    counts
 }

@@ -47,22 +47,6 @@ impl PerformError {
             PerformError::Platform(PlatformError::Stale { .. }) | PerformError::Traffic(TrafficError::Stale { .. })
         )
     }
-
-    /// Whether the same action may succeed later without anybody changing anything.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            PerformError::Platform(PlatformError::Refused { .. })
-            | PerformError::Traffic(TrafficError::Refused { .. })
-            | PerformError::Artifact(ArtifactError::Mismatch { .. } | ArtifactError::Unusable { .. })
-            | PerformError::Blob(BlobError::Missing { .. } | BlobError::Unreadable { .. }) => false,
-            // An identity that is missing is no fault of the version that needs it.
-            PerformError::Secret(_)
-            | PerformError::Platform(_)
-            | PerformError::Traffic(_)
-            | PerformError::Artifact(_)
-            | PerformError::Blob(BlobError::Journal(_)) => true,
-        }
-    }
 }
 
 /// Performs an action; done and durable on the other side when this returns. Repeating it is harmless.

@@ -94,12 +94,3 @@ fn check_order(plan: &Plan) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// The fewest instances that traffic goes to in a phase of a plan that is not stopping first; for tests of availability.
-pub fn fewest_serving(plan: &Plan) -> u32 {
-    let sides = plan.phases.iter().filter(|phase| phase.stop_first.is_none());
-    let serving = sides
-        .filter_map(|phase| phase.traffic.as_ref())
-        .map(|goal| goal.backends.values().filter(|backend| backend.weight > 0).map(|backend| backend.slots).sum());
-    serving.min().unwrap_or(0)
-}
