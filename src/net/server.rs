@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::net::UnixListener;
+
+use crate::process;
 
 /// Why a socket could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ pub fn bind(path: &Path, mode: u32) -> Result<Bound, BindError> {
     lock_path.push(".lock");
     let lock =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock_path).map_err(failed)?;
-    match try_lock_soon(&lock) {
+    match process::try_lock_soon(&lock) {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => return Err(BindError::Taken(path.to_owned())),
         Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
@@ -62,18 +63,6 @@ pub fn bind(path: &Path, mode: u32) -> Result<Bound, BindError> {
     let listener = UnixListener::bind(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
     Ok(Bound { listener, lock })
-}
-
-/// Takes a lock, and tries again for up to two seconds: a child of its dead holder, caught between fork and exec, holds it
-/// for a moment longer.
-fn try_lock_soon(lock: &File) -> Result<(), fs::TryLockError> {
-    for _ in 0..200 {
-        match lock.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-            other => return other,
-        }
-    }
-    Err(fs::TryLockError::WouldBlock)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::process;
+
 /// A record is at most this long; a longer file is not ours.
 const LARGEST: u64 = 16 << 20;
 
@@ -174,32 +176,22 @@ pub struct Lock(File);
 impl Lock {
     /// Takes the lock at a path; `None` when another process holds it.
     pub fn take(path: &Path) -> Result<Option<Lock>, StoreError> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(StoreError::io(path, "locked"))?;
-        match file.try_lock() {
+        Lock::with(path, File::try_lock)
+    }
+
+    /// As [`Lock::take`], but a dead holder's last child is waited for: [`process::try_lock_soon`].
+    pub fn take_soon(path: &Path) -> Result<Option<Lock>, StoreError> {
+        Lock::with(path, process::try_lock_soon)
+    }
+
+    fn with(path: &Path, lock: impl Fn(&File) -> Result<(), fs::TryLockError>) -> Result<Option<Lock>, StoreError> {
+        let options = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+        let file = options.map_err(StoreError::io(path, "locked"))?;
+        match lock(&file) {
             Ok(()) => Ok(Some(Lock(file))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(source)) => Err(StoreError::io(path, "locked")(source)),
         }
-    }
-}
-
-impl Lock {
-    /// Takes the lock at a path as [`Lock::take`] does, and tries again for up to two seconds: a child of its dead
-    /// holder, caught between fork and exec, holds it for a moment longer.
-    pub fn take_soon(path: &Path) -> Result<Option<Lock>, StoreError> {
-        for _ in 0..200 {
-            if let Some(lock) = Lock::take(path)? {
-                return Ok(Some(lock));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Ok(None)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::failed;
 use crate::ports::journal::JournalError;
+use crate::process;
 
 /// The lock of one journal, held or (after a take-over) not yet.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock beside the file. With `take_over` another may have it: [`Lock::held`] then tries again.
+    /// Takes the lock beside the file; blocks for up to two seconds where another has it. With `take_over` another may have it: [`Lock::held`] then tries again.
     pub fn acquire(journal: &Path, take_over: bool) -> Result<Self, JournalError> {
         if let Some(folder) = journal.parent() {
             std::fs::create_dir_all(folder).map_err(|error| failed(journal, error))?;
@@ -24,7 +25,8 @@ impl Lock {
         let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = opened.map_err(|error| failed(&path, error))?;
         let mut lock = Lock { file, held: false };
-        match lock.file.try_lock() {
+        let taken = if take_over { lock.file.try_lock() } else { process::try_lock_soon(&lock.file) };
+        match taken {
             Ok(()) => lock.held = true,
             Err(TryLockError::WouldBlock) if take_over => {}
             Err(TryLockError::WouldBlock) => {
