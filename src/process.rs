@@ -4,8 +4,10 @@ use std::fs::{File, TryLockError};
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::secrets::redact;
 
@@ -35,11 +37,61 @@ pub fn try_lock_soon(file: &File) -> Result<(), TryLockError> {
     Err(TryLockError::WouldBlock)
 }
 
+/// The signal that asks a process to read its configuration again (SIGHUP). From this call on it no longer ends the process.
+pub fn hangups() -> Option<Signal> {
+    signal(SignalKind::hangup()).ok()
+}
+
+/// Changes what is told while the process runs.
+#[derive(Clone)]
+pub struct LogLevel {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl LogLevel {
+    /// Tells what `level` says from now on, unless the environment says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub fn set(&self, level: Option<&str>) -> Result<(), String> {
+        self.filter.reload(filter(level)?).map_err(|error| error.to_string())
+    }
+}
+
 /// Sends the process' log to standard error: for people on a terminal, plain elsewhere. `TRIMTAB_LOG` chooses what is told.
 pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("TRIMTAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(|| Clean).init();
+    if log_to_stderr_as(false, None).is_err() {
+        // Only a level can be wrong, and none is given.
+    }
+}
+
+/// Sends the process' log to standard error, as JSON where that is asked for.
+///
+/// # Errors
+///
+/// `level` is none.
+pub fn log_to_stderr_as(json: bool, level: Option<&str>) -> Result<LogLevel, String> {
+    let (filter, handle) = reload::Layer::new(filter(level)?);
+    let lines: Box<dyn Layer<_> + Send + Sync> = if json {
+        Box::new(fmt::layer().json().flatten_event(true).with_writer(|| Clean))
+    } else {
+        let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Box::new(fmt::layer().with_ansi(colours).with_writer(|| Clean))
+    };
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    Ok(LogLevel { filter: handle })
+}
+
+/// What the environment says, else `level`, else `info`.
+fn filter(level: Option<&str>) -> Result<EnvFilter, String> {
+    match (EnvFilter::try_from_env("TRIMTAB_LOG"), level) {
+        (Ok(filter), _) => Ok(filter),
+        (Err(_), None) => Ok(EnvFilter::new("info")),
+        (Err(_), Some(level)) => {
+            EnvFilter::try_new(level).map_err(|error| format!("[log] level {level:?}: {error}; use \"info\""))
+        }
+    }
 }
 
 /// Standard error behind the redactor. A record of the log is written by one call, whole.

@@ -2,6 +2,7 @@
 
 pub mod backup;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -22,6 +23,7 @@ use crate::app::check;
 use crate::app::config::{Config, SourceSettings};
 use crate::app::daemon::{self, Ended};
 use crate::app::hub::Hub;
+use crate::app::reload::Reloads;
 use crate::app::telemetry::Telemetry;
 use crate::app::world::World;
 use crate::domain::id::Epoch;
@@ -32,16 +34,22 @@ use crate::ports::platform::Platform;
 use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
+use crate::process::LogLevel;
 use crate::secrets::{Identities, find, harden};
 
-/// Runs the daemon until it is told to stop or is taken over.
+/// Runs the daemon until it is told to stop or is taken over. `file` is read again when the process gets SIGHUP.
 ///
 /// # Errors
 ///
 /// Something that it can't run without is not there; the message says what and what to do.
-pub async fn run_daemon(config: Config, take_over: bool) -> anyhow::Result<Ended> {
+pub async fn run_daemon(config: Config, take_over: bool, file: PathBuf, level: LogLevel) -> anyhow::Result<Ended> {
     let world = Arc::new(world(&config, take_over).await?);
-    daemon::run(world, config, crate::process::terminated(), crate::net::notify::ready).await
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    if let Some(mut hangups) = crate::process::hangups() {
+        tokio::spawn(async move { while hangups.recv().await.is_some() && ask.send(()).await.is_ok() {} });
+    }
+    let reloads = Reloads { file, asked, level: Box::new(move |text| level.set(text)) };
+    daemon::run(world, config, crate::process::terminated(), crate::net::notify::ready, Some(reloads)).await
 }
 
 /// Runs the daemon by another clock than the machine's until `stop` completes or it is taken over: a week passes in a test.
@@ -55,7 +63,7 @@ pub async fn run_daemon_by(
     stop: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<Ended> {
     let world = World { clock, ..world(&config, false).await? };
-    daemon::run(Arc::new(world), config, stop, || {}).await
+    daemon::run(Arc::new(world), config, stop, || {}, None).await
 }
 
 async fn world(config: &Config, take_over: bool) -> anyhow::Result<World> {

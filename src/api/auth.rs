@@ -61,6 +61,7 @@ pub const ROUTES: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/v1/audit/verify", READ),
     (Method::GET, "/api/v1/check", READ),
     (Method::GET, "/api/v1/changes", READ),
+    (Method::GET, "/api/v1/events", READ),
 ];
 
 /// What a route takes; `None`: there is no such route.

@@ -17,6 +17,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
         (name = "daemon", description = "The daemon itself."),
         (name = "fleet", description = "Environments, apps, releases, units."),
         (name = "rollouts", description = "Rollouts and plans."),
+        (name = "events", description = "What happened."),
         (name = "audit", description = "Who did what, when, and what came of it."),
         (name = "commands", description = "What changes something. Recorded in the audit log before it is done."),
     ),

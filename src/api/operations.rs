@@ -8,6 +8,7 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 
 use super::handlers::audit::AuditVerdict;
+use super::handlers::events::{EventFilter, EventView, Events};
 use super::page::{Page, Position, unit_key};
 use super::resources::{RolloutDetail, RolloutEntry, RolloutFilter};
 use super::types::{
@@ -104,6 +105,17 @@ pub trait Operations: Send + Sync {
     async fn check(&self) -> Vec<CheckResult>;
     /// Waits until something changed after `since`, at most so long.
     async fn changes(&self, since: u64, wait: Duration) -> Changes;
+    /// The events after a number, in order: at most so many are looked at.
+    async fn events_after(&self, filter: &EventFilter, after: u64, limit: usize) -> Result<Events, Problem>;
+    /// The events before a number, the newest first, at most so many; and the number to ask with for those before them.
+    async fn events_before(
+        &self,
+        filter: &EventFilter,
+        before: u64,
+        limit: usize,
+    ) -> Result<(Vec<EventView>, Option<u64>), Problem>;
+    /// The number of the newest event.
+    async fn last_event(&self) -> Result<u64, Problem>;
     /// The records of the audit log after a number, at most so many.
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Problem>;
     /// How many records the audit log has.

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::audited::record;
 use super::auth::{Gate, Peer, authorise};
-use super::handlers::{Shared, audit, commands, fleet, rollouts, status};
+use super::handlers::{Shared, audit, commands, events, fleet, rollouts, status};
 use super::{openapi, problem};
 use crate::ports::audit::Audit;
 
@@ -66,6 +66,7 @@ fn described() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(rollouts::rollout))
         .routes(routes!(rollouts::plans, rollouts::plan))
         .routes(routes!(rollouts::stored_plan))
+        .routes(routes!(events::events))
         .routes(routes!(audit::records))
         .routes(routes!(audit::verify))
         .routes(routes!(commands::unit_command))

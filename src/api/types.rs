@@ -55,6 +55,9 @@ pub struct DaemonStatus {
     pub fetched: Option<Timestamp>,
     /// Why the source can't be read now.
     pub source_error: Option<String>,
+    /// Why the configuration in the file is not, or not all of it, the one in force.
+    #[serde(default)]
+    pub config_error: Option<String>,
     /// Errors in the documents at the head, rendered for people.
     pub document_errors: Vec<String>,
     /// Environments whose reconciling is suspended.

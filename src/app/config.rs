@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod hooks;
+pub mod log;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::domain::id::Name;
 use crate::domain::span::Span;
 use access::TokenSettings;
 use hooks::HookSettings;
+use log::LogSettings;
 
 /// Everything that the daemon is told at its start. Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub struct Config {
     /// Who may tell that the source has something new.
     #[serde(default)]
     pub hooks: HookSettings,
+    /// What the daemon tells on standard error.
+    #[serde(default)]
+    pub log: LogSettings,
     /// Where requests that documents ask for may go.
     #[serde(default)]
     pub outgoing: OutgoingSettings,

@@ -12,9 +12,11 @@ use super::installation::Installation;
 use super::operations::Daemon;
 use super::reconciler::Reconciler;
 use super::registry::Registry;
+use super::reload::{self, ConfigError, Reloads};
 use super::retention;
 use super::rollback::recorder;
 use super::unit::task::Shared;
+use super::watchdog::{self, Progress};
 use super::world::World;
 use crate::api;
 use crate::net;
@@ -34,7 +36,7 @@ pub enum Ended {
 }
 
 /// Runs until `stop` completes or another daemon takes over. `ready` is called once everything that is known is being kept
-/// true and the API answers.
+/// true and the API answers. `reloads` says when the configuration is to be read again.
 ///
 /// # Errors
 ///
@@ -44,6 +46,7 @@ pub async fn run(
     settings: Config,
     stop: impl Future<Output = ()> + Send,
     ready: impl FnOnce(),
+    reloads: Option<Reloads>,
 ) -> anyhow::Result<Ended> {
     let socket = net::server::bind(&settings.api.socket, settings.socket_mode().map_err(anyhow::Error::msg)?)?;
     let doors = Doors::bind(&settings).await?;
@@ -58,6 +61,8 @@ pub async fn run(
         left_over: Notify::new(),
         hand_over: Notify::new(),
         permits: Semaphore::new(AT_WORK),
+        progress: Progress::default(),
+        config_error: ConfigError::default(),
         stop: token.clone(),
         stale: stale.clone(),
     });
@@ -65,7 +70,7 @@ pub async fn run(
     reconciler.restore().await?;
     let daemon = Arc::new(Daemon::new(world.clone(), shared.clone(), reconciler.clone()));
     let (listener, _lock) = socket.into_parts();
-    let (routes, _keys) = doors.open(daemon, world.audit.clone(), &token);
+    let (routes, keys) = doors.open(daemon.clone(), world.audit.clone(), &token);
     let served = tokio::spawn(api::server::serve_routes(listener, routes, token.clone().cancelled_owned()));
     let source = tokio::spawn(reconciler.clone().run());
     let reverts = tokio::spawn(recorder::run(world.clone(), shared.clone(), reconciler.clone()));
@@ -74,14 +79,20 @@ pub async fn run(
     let watcher = tokio::spawn(wake_on_changes(world.clone(), shared.clone()));
     tracing::info!(epoch = %world.epoch, installation = %world.installation, "ready");
     ready();
+    let watchdog = tokio::spawn(watchdog::run(daemon));
+    let reload = reloads.map(|reloads| {
+        let (known, error) = (shared.settings.clone(), shared.config_error.clone());
+        tokio::spawn(reload::run(reloads, known, keys, reconciler.clone(), error))
+    });
     tokio::select! {
         () = stop => {}
         () = stale.cancelled() => {}
     }
+    net::notify::stopping();
     token.cancel();
     tracing::info!("stopping: the steps under way are finished, workloads go on");
     reconciler.drain(STOP_LIMIT).await;
-    for task in [source, reverts, retention, artifacts, watcher] {
+    for task in [source, reverts, retention, artifacts, watcher, watchdog].into_iter().chain(reload) {
         task.abort();
     }
     // A request that waits for changes would keep the API open: it is given a moment, no more.

@@ -17,6 +17,7 @@ use super::unit::task::Shared;
 use super::view;
 use super::world::World;
 use crate::api::handlers::audit::AuditVerdict;
+use crate::api::handlers::events::{EventFilter, EventView, Events};
 use crate::api::operations::{Caller, Follow, Operations, UnitFilter};
 use crate::api::operations::{problem, unknown_unit};
 use crate::api::page::{Page, Position};
@@ -105,6 +106,7 @@ impl Operations for Daemon {
             head: source.snapshot.as_ref().map(|snapshot| snapshot.revision.clone()),
             fetched: source.fetched,
             source_error: source.error,
+            config_error: self.shared.config_error.get(),
             document_errors: source.snapshot.map(|snapshot| snapshot.errors()).unwrap_or_default(),
             suspended: installation.suspended_environments().into_iter().collect(),
             rewritten: installation.rewritten.clone(),
@@ -301,6 +303,23 @@ impl Operations for Daemon {
         Changes { seq: self.world.hub.wait(since, wait).await }
     }
 
+    async fn events_after(&self, filter: &EventFilter, after: u64, limit: usize) -> Result<Events, Problem> {
+        self.events_since(filter, after, limit).await
+    }
+
+    async fn events_before(
+        &self,
+        filter: &EventFilter,
+        before: u64,
+        limit: usize,
+    ) -> Result<(Vec<EventView>, Option<u64>), Problem> {
+        self.events_until(filter, before, limit).await
+    }
+
+    async fn last_event(&self) -> Result<u64, Problem> {
+        self.newest_event().await
+    }
+
     async fn audit(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, Problem> {
         self.world.audit.read(after, limit).await.map_err(|error| unavailable(&error))
     }
@@ -329,6 +348,9 @@ impl Operations for Daemon {
     fn healthy(&self) -> Result<(), String> {
         if self.shared.stale.is_cancelled() {
             return Err("another daemon has taken over; this one stops".into());
+        }
+        if let Some(stuck) = self.shared.progress.stuck() {
+            return Err(stuck);
         }
         self.world.journal.short_of_room().map_or(Ok(()), Err)
     }

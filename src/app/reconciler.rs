@@ -1,6 +1,7 @@
 //! From a commit to candidates: reads the source when it is due, renders what changed, and tells the units.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -67,13 +68,19 @@ pub struct Reconciler {
     /// One pass at a time.
     pass: Mutex<()>,
     view: RwLock<SourceView>,
+    /// From one poll to the next, in milliseconds.
+    poll: AtomicU64,
 }
+
+/// A pass that takes longer is stuck.
+const LONGEST_PASS: Duration = Duration::from_secs(1_800);
 
 impl Reconciler {
     /// A reconciler that has not looked yet.
     pub fn new(world: Arc<World>, shared: Arc<Shared>) -> Self {
         let catalog = Arc::new(Catalog::new(world.source.clone(), world.secrets.clone()));
-        Reconciler { world, shared, catalog, due: Notify::new(), pass: Mutex::default(), view: RwLock::default() }
+        let poll = AtomicU64::new(shared.settings.source.poll.as_millis());
+        Reconciler { world, shared, catalog, due: Notify::new(), pass: Mutex::default(), view: RwLock::default(), poll }
     }
 
     /// The renderer of revisions, with its caches.
@@ -84,6 +91,12 @@ impl Reconciler {
     /// What is known of the source: never waits.
     pub fn view(&self) -> SourceView {
         self.view.read().expect("the view is replaced as a whole").clone()
+    }
+
+    /// From now on the source is asked so often.
+    pub fn set_poll(&self, poll: Duration) {
+        self.poll.store(u64::try_from(poll.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.mark_due();
     }
 
     /// The source may have something new.
@@ -135,7 +148,7 @@ impl Reconciler {
             if let Err(error) = self.pass().await {
                 tracing::warn!(%error, "the source can't be read");
             }
-            let poll = self.shared.settings.source.poll.duration();
+            let poll = Duration::from_millis(self.poll.load(Ordering::Relaxed));
             let delay = poll_delay(poll, 0.1, rand::random());
             let pushed = async {
                 let Some(watch) = &mut watch else { return std::future::pending().await };
@@ -164,6 +177,8 @@ impl Reconciler {
     /// The source or the journal failed; what was known stays in force.
     pub async fn pass(&self) -> Result<bool, ReconcileError> {
         let _one = self.pass.lock().await;
+        // A pass fetches, reads and renders; each has its own, far shorter limits.
+        let _doing = self.shared.progress.begin("reading the source".into(), LONGEST_PASS);
         let began = std::time::Instant::now();
         let result = self.fetch_and_take_in().await;
         let outcome = if result.is_ok() { "ok" } else { "failed" };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::exit::Exit;
 use crate::app::config::Config;
+use crate::app::config::log::LogFormat;
 use crate::app::daemon::Ended;
 
 /// Runs the daemon: reads the source and makes it true, until it is stopped. Workloads go on without it.
@@ -16,11 +17,22 @@ pub struct Args {
     /// Take the state over from a daemon that may still run: its writes are refused from then on.
     #[arg(long)]
     take_over: bool,
+    /// How the log on standard error is written [default: `[log] format`, else text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<Format>,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// A JSON object a line
+    Json,
 }
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    crate::process::log_to_stderr();
     let config = match Config::read(&args.config) {
         Ok(config) => config,
         Err(error) => {
@@ -28,7 +40,15 @@ pub fn run(args: Args) -> ExitCode {
             return Exit::Invalid.into();
         }
     };
-    match super::block_on(crate::wiring::run_daemon(config, args.take_over)) {
+    let json = args.log_format.map_or(config.log.format == LogFormat::Json, |format| format == Format::Json);
+    let level = match crate::process::log_to_stderr_as(json, config.log.level.as_deref()) {
+        Ok(level) => level,
+        Err(error) => {
+            eprintln!("trimtab daemon: {}: {error}", args.config.display());
+            return Exit::Invalid.into();
+        }
+    };
+    match super::block_on(crate::wiring::run_daemon(config, args.take_over, args.config, level)) {
         Ok(Ended::Stopped) => Exit::Ok.into(),
         Ok(Ended::TakenOver) => {
             eprintln!("trimtab daemon: another daemon has taken over; this one has stopped");

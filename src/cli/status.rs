@@ -86,6 +86,9 @@ pub fn text(status: &Status, by_app: bool, view: &View) -> String {
 /// What keeps the daemon from doing its work, a line each; nothing when all is well.
 fn troubles(daemon: &DaemonStatus, view: &View) -> String {
     let mut lines = Vec::new();
+    if let Some(error) = &daemon.config_error {
+        lines.push(format!("the configuration in force is an older one: {error}"));
+    }
     if let Some(error) = &daemon.source_error {
         let since = daemon.fetched.map(|at| format!(" (last read {})", view.ago(at))).unwrap_or_default();
         lines.push(format!("{} can't be read{since}: {error}", daemon.source));

@@ -5,6 +5,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// The service answers from now on: units that are ordered after it may start.
 pub fn ready() {
@@ -14,6 +15,26 @@ pub fn ready() {
 /// The service leaves.
 pub fn stopping() {
     tell("STOPPING=1");
+}
+
+/// The service reads its configuration again; [`ready`] says when that is done.
+pub fn reloading() {
+    // systemd wants to know when it was, by the clock that never jumps, so that it does not take an older message for this one.
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    let micros = now.map_or(0, |time| time.tv_sec() * 1_000_000 + time.tv_nsec() / 1_000);
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+}
+
+/// The service makes progress.
+pub fn alive() {
+    tell("WATCHDOG=1");
+}
+
+/// How often systemd wants to be told that the service is [`alive`]; `None`: not at all.
+pub fn watchdog() -> Option<Duration> {
+    let micros: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    let ours = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+    (ours && micros > 0).then(|| Duration::from_micros(micros))
 }
 
 fn tell(message: &str) {

@@ -152,6 +152,9 @@ pub trait Journal: Send + Sync {
     /// may be missing.
     async fn since(&self, global: u64, limit: usize) -> Result<Vec<(String, Record)>, JournalError>;
 
+    /// The events of all streams before a global number, the newest first, at most `limit`, with their streams.
+    async fn before(&self, global: u64, limit: usize) -> Result<Vec<(String, Record)>, JournalError>;
+
     /// Stores a state folded from a stream's first `seq` events, so that the fold need not begin at the first one. Only the newest is kept.
     async fn put_snapshot(
         &self,

@@ -2,3 +2,5 @@
 
 mod answers;
 pub mod bed;
+mod events;
+mod reload;

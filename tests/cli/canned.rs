@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use trimtab::api::handlers::audit::AuditVerdict;
+use trimtab::api::handlers::events::{EventFilter, EventView, Events};
 use trimtab::api::operations::problem;
 use trimtab::api::operations::{Caller, Follow, Operations, UnitFilter};
 use trimtab::api::page::{Page, Position, unit_key};
@@ -147,6 +148,7 @@ pub fn daemon() -> DaemonStatus {
         head: Some(Revision("1a".repeat(20))),
         fetched: Some(ago(4)),
         source_error: None,
+        config_error: None,
         document_errors: Vec::new(),
         suspended: Vec::new(),
         rewritten: None,
@@ -295,6 +297,23 @@ impl Operations for Canned {
             *self.units.lock().unwrap() = next.remove(0);
         }
         Changes { seq: since + 1 }
+    }
+
+    async fn events_after(&self, _filter: &EventFilter, after: u64, _limit: usize) -> Result<Events, Problem> {
+        Ok(Events { events: Vec::new(), seen: after, gone: false })
+    }
+
+    async fn events_before(
+        &self,
+        _filter: &EventFilter,
+        _before: u64,
+        _limit: usize,
+    ) -> Result<(Vec<EventView>, Option<u64>), Problem> {
+        Ok((Vec::new(), None))
+    }
+
+    async fn last_event(&self) -> Result<u64, Problem> {
+        Ok(0)
     }
 
     async fn audit(&self, _after: u64, _limit: usize) -> Result<Vec<AuditRecord>, Problem> {

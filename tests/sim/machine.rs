@@ -20,11 +20,13 @@ use trimtab::app::installation::Installation;
 use trimtab::app::operations::Daemon;
 use trimtab::app::reconciler::Reconciler;
 use trimtab::app::registry::Registry;
+use trimtab::app::reload::ConfigError;
 use trimtab::app::retention;
 use trimtab::app::rollback::recorder;
 use trimtab::app::telemetry::Telemetry;
 use trimtab::app::unit::glance::Glance;
 use trimtab::app::unit::task::{Shared, Turn, turn};
+use trimtab::app::watchdog::Progress;
 use trimtab::app::world::World;
 use trimtab::domain::id::{Epoch, UnitId};
 use trimtab::ports::journal::Journal;
@@ -382,6 +384,8 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         left_over: Notify::new(),
         hand_over: Notify::new(),
         permits,
+        progress: Progress::default(),
+        config_error: ConfigError::default(),
         stop: CancellationToken::new(),
         stale: CancellationToken::new(),
     });

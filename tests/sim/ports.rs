@@ -214,6 +214,10 @@ impl Journal for Ports {
         Ok(all.await)
     }
 
+    async fn before(&self, _global: u64, _limit: usize) -> Result<Vec<(String, Record)>, JournalError> {
+        Ok(Vec::new())
+    }
+
     async fn since(&self, _global: u64, _limit: usize) -> Result<Vec<(String, Record)>, JournalError> {
         Ok(Vec::new())
     }

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod commands;
+pub mod events;
 pub mod fleet;
 pub mod rollouts;
 pub mod status;

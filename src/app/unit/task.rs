@@ -11,6 +11,8 @@ use super::step::Next;
 use crate::app::config::Config;
 use crate::app::installation::Installation;
 use crate::app::registry::Registry;
+use crate::app::reload::ConfigError;
+use crate::app::watchdog::Progress;
 use crate::domain::id::{RollbackId, UnitId};
 use crate::domain::installation::InstallationEvent;
 
@@ -30,6 +32,10 @@ pub struct Shared {
     pub hand_over: Notify,
     /// How many units may be at work at once: waiting costs nothing, and a thousand units do not start a thousand requests.
     pub permits: Semaphore,
+    /// What is being done now.
+    pub progress: Progress,
+    /// Why the configuration in the file is not the one in force.
+    pub config_error: ConfigError,
     /// Ends all units after the step that they are in.
     pub stop: CancellationToken,
     /// Ends the whole process: another daemon has taken over.
@@ -74,6 +80,7 @@ pub async fn run(unit: Arc<Unit>, shared: Arc<Shared>) {
         }
         let next = {
             let Ok(_permit) = shared.permits.acquire().await else { return };
+            let _doing = shared.progress.step(unit.id());
             turn(&unit, &shared, &mut retry).await
         };
         let limit = match next {

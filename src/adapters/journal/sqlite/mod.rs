@@ -187,6 +187,10 @@ impl Journal for SqliteJournal {
         self.read_with(move |connection, state| read::since(connection, state, global, limit)).await
     }
 
+    async fn before(&self, global: u64, limit: usize) -> Result<Vec<(String, Record)>, JournalError> {
+        self.read_with(move |connection, state| read::before(connection, state, global, limit)).await
+    }
+
     async fn put_snapshot(
         &self,
         stream: &str,
