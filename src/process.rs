@@ -59,19 +59,12 @@ impl LogLevel {
     }
 }
 
-/// Sends the process' log to standard error: for people on a terminal, plain elsewhere. `TRIMTAB_LOG` chooses what is told.
-pub fn log_to_stderr() {
-    if log_to_stderr_as(false, None).is_err() {
-        // Only a level can be wrong, and none is given.
-    }
-}
-
 /// Sends the process' log to standard error, as JSON where that is asked for.
 ///
 /// # Errors
 ///
 /// `level` is none.
-pub fn log_to_stderr_as(json: bool, level: Option<&str>) -> Result<LogLevel, String> {
+pub fn log_to_stderr(json: bool, level: Option<&str>) -> Result<LogLevel, String> {
     let (filter, handle) = reload::Layer::new(filter(level)?);
     let lines: Box<dyn Layer<_> + Send + Sync> = if json {
         Box::new(fmt::layer().json().flatten_event(true).with_writer(|| Clean))

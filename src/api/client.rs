@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::Stream;
-use http::Method;
+use http::{HeaderName, Method, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::handlers::audit::{AuditVerdict, AuditView};
+use super::handlers::events::{EventFilter, EventView};
 use super::operations::{Follow, UnitFilter};
 use super::page::{MOST, Page, cursor};
 use super::resources::{RolloutEntry, RolloutFilter};
@@ -174,6 +175,30 @@ impl Api {
         self.get("/api/v1/audit/verify").await
     }
 
+    /// A page of events, the newest first.
+    pub async fn events(
+        &self,
+        filter: &EventFilter,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<EventView>, ApiError> {
+        let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        self.get(&format!("/api/v1/events?limit={limit}{cursor}{}", event_query(filter))).await
+    }
+
+    /// The events after a number as they happen: server-sent events in pieces of whole lines; no time limit applies.
+    pub async fn follow_events(
+        &self,
+        filter: &EventFilter,
+        after: u64,
+    ) -> Result<impl Stream<Item = Result<String, String>> + Send + use<>, ApiError> {
+        let path = format!("/api/v1/events?limit=1{}", event_query(filter));
+        let after = after.to_string();
+        let headers =
+            [(header::ACCEPT, "text/event-stream"), (HeaderName::from_static("last-event-id"), after.as_str())];
+        Ok(lines(self.client.open_with(Method::GET, &path, None::<&()>, &headers).await?.into_body()))
+    }
+
     /// What works and what does not.
     pub async fn check(&self) -> Result<Vec<CheckResult>, ApiError> {
         self.get("/api/v1/check").await
@@ -199,6 +224,11 @@ fn query(filter: &UnitFilter) -> String {
     let given: Vec<_> =
         pairs.into_iter().filter_map(|(key, name)| name.as_ref().map(|name| format!("{key}={name}"))).collect();
     given.iter().map(|pair| format!("&{pair}")).collect()
+}
+
+fn event_query(filter: &EventFilter) -> String {
+    let EventFilter { app, environment } = filter.clone();
+    query(&UnitFilter { app, environment, target: None })
 }
 
 fn logs_path(unit: &UnitId, instance: Option<&str>, tail: u32) -> String {

@@ -14,4 +14,5 @@ pub mod redact;
 pub mod resources;
 mod schema;
 pub mod server;
+pub mod sse;
 pub mod types;

@@ -107,11 +107,12 @@ pub trait Operations: Send + Sync {
     async fn changes(&self, since: u64, wait: Duration) -> Changes;
     /// The events after a number, in order: at most so many are looked at.
     async fn events_after(&self, filter: &EventFilter, after: u64, limit: usize) -> Result<Events, Problem>;
-    /// The events before a number, the newest first, at most so many; and the number to ask with for those before them.
+    /// The newest events, or those before the one with a number, the newest first, at most so many; and the number to ask with for
+    /// those before them. 410 where the one with that number was removed.
     async fn events_before(
         &self,
         filter: &EventFilter,
-        before: u64,
+        before: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<EventView>, Option<u64>), Problem>;
     /// The number of the newest event.

@@ -79,7 +79,14 @@ pub async fn run(
     let watcher = tokio::spawn(wake_on_changes(world.clone(), shared.clone()));
     tracing::info!(epoch = %world.epoch, installation = %world.installation, "ready");
     ready();
-    let watchdog = tokio::spawn(watchdog::run(daemon));
+    let vital = vec![
+        ("reads the source", source.abort_handle()),
+        ("records rollbacks", reverts.abort_handle()),
+        ("removes what is old", retention.abort_handle()),
+        ("removes artifacts", artifacts.abort_handle()),
+        ("wakes the units", watcher.abort_handle()),
+    ];
+    let watchdog = tokio::spawn(watchdog::run(daemon, vital));
     let reload = reloads.map(|reloads| {
         let (known, error) = (shared.settings.clone(), shared.config_error.clone());
         tokio::spawn(reload::run(reloads, known, keys, reconciler.clone(), error))

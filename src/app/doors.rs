@@ -25,7 +25,7 @@ pub struct Doors {
 }
 
 /// The tokens and webhooks of a configuration, with their secrets read.
-struct Credentials {
+pub struct Credentials {
     tokens: Vec<Token>,
     hooks: Vec<Hook>,
     rate: NonZeroU32,
@@ -75,21 +75,21 @@ impl Doors {
 }
 
 impl Keys {
-    /// Only the tokens and webhooks of this configuration are good from now on.
-    ///
-    /// # Errors
-    ///
-    /// One of its secrets can't be read: nothing is replaced.
-    pub fn replace(&self, settings: &Config) -> anyhow::Result<()> {
-        let Credentials { tokens, hooks, rate } = Credentials::read(settings)?;
+    /// Only these tokens and webhooks are good from now on.
+    pub fn replace(&self, credentials: Credentials) {
+        let Credentials { tokens, hooks, rate } = credentials;
         self.gate.replace(tokens);
         self.hooks.replace(hooks, rate);
-        Ok(())
     }
 }
 
 impl Credentials {
-    fn read(settings: &Config) -> anyhow::Result<Self> {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// A secret can't be read.
+    pub fn read(settings: &Config) -> anyhow::Result<Self> {
         let token = |token: &TokenSettings| {
             let sha256 = token.hash().map_err(anyhow::Error::msg)?;
             Ok(Token { name: token.name.clone(), role: token.role, sha256 })

@@ -1,10 +1,12 @@
 //! The journal's records as events of the API.
 
+use http::StatusCode;
 use serde_json::Value;
 
 use super::operations::{Daemon, unavailable};
 use super::unit_log;
 use crate::api::handlers::events::{EventFilter, EventView, Events};
+use crate::api::operations::problem;
 use crate::api::types::Problem;
 use crate::ports::journal::Record;
 
@@ -14,6 +16,10 @@ const MOST_LOOKED_AT: usize = 5_000;
 impl Daemon {
     /// The events after a number, at most so many of those that are meant.
     pub(super) async fn events_since(&self, filter: &EventFilter, after: u64, limit: usize) -> Result<Events, Problem> {
+        if self.shared.stop.is_cancelled() {
+            // Whoever follows comes back to the next daemon, and goes on after the last event of this one.
+            return Err(unavailable(&"the daemon stops"));
+        }
         let newest = self.newest_event().await?;
         let removed = self.world.journal.removed().await.map_err(|error| unavailable(&error))?;
         if after > newest || after < removed {
@@ -28,15 +34,21 @@ impl Daemon {
         Ok(Events { events, seen, gone: false })
     }
 
-    /// The newest events before a number, the newest first, and the number to go on before.
+    /// The newest events, or those before one, the newest first, and the number to go on before.
     pub(super) async fn events_until(
         &self,
         filter: &EventFilter,
-        before: u64,
+        before: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<EventView>, Option<u64>), Problem> {
+        if let Some(before) = before
+            && !self.is_kept(before).await?
+        {
+            let message = format!("event {before} was removed, and others with it: begin with the first page again");
+            return Err(problem(StatusCode::GONE, "gone", message));
+        }
         let mut events = Vec::new();
-        let (mut before, mut looked_at) = (before, 0);
+        let (mut before, mut looked_at) = (before.unwrap_or(u64::MAX), 0);
         loop {
             let records =
                 self.world.journal.before(before, limit.max(100)).await.map_err(|error| unavailable(&error))?;
@@ -58,6 +70,12 @@ impl Daemon {
                 return Ok((events, Some(before)));
             }
         }
+    }
+
+    /// Whether the journal still has an event.
+    async fn is_kept(&self, id: u64) -> Result<bool, Problem> {
+        let found = self.world.journal.before(id.saturating_add(1), 1).await.map_err(|error| unavailable(&error))?;
+        Ok(found.first().is_some_and(|(_, record)| record.global == id))
     }
 
     /// The number of the newest event.

@@ -310,7 +310,7 @@ impl Operations for Daemon {
     async fn events_before(
         &self,
         filter: &EventFilter,
-        before: u64,
+        before: Option<u64>,
         limit: usize,
     ) -> Result<(Vec<EventView>, Option<u64>), Problem> {
         self.events_until(filter, before, limit).await
@@ -346,12 +346,7 @@ impl Operations for Daemon {
     }
 
     fn healthy(&self) -> Result<(), String> {
-        if self.shared.stale.is_cancelled() {
-            return Err("another daemon has taken over; this one stops".into());
-        }
-        if let Some(stuck) = self.shared.progress.stuck() {
-            return Err(stuck);
-        }
+        self.makes_progress()?;
         self.world.journal.short_of_room().map_or(Ok(()), Err)
     }
 }

@@ -1,6 +1,7 @@
 //! From a commit to candidates: reads the source when it is due, renders what changed, and tells the units.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -403,7 +404,14 @@ impl Reconciler {
     }
 
     fn start(&self, unit: Arc<Unit>) {
-        tokio::spawn(task::run(unit, self.shared.clone()));
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let run = AssertUnwindSafe(task::run(unit.clone(), shared.clone()));
+            if run.catch_unwind().await.is_err() {
+                tracing::error!(unit = %unit.id(), "its task has broken off, by a defect of trimtab");
+                shared.progress.lost(unit.id());
+            }
+        });
     }
 
     fn change_view(&self, change: impl FnOnce(&mut SourceView)) {

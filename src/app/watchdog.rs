@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::AbortHandle;
+
 use super::operations::Daemon;
-use crate::api::operations::Operations;
 use crate::net::notify;
 
 /// The longest that a step of a unit may take: it fetches artifacts, for half an hour at most.
@@ -35,6 +36,12 @@ impl Progress {
         Doing { progress: self, what }
     }
 
+    /// The task of a unit has ended although it should not: nothing is done for the unit any more.
+    pub fn lost(&self, unit: &crate::domain::id::UnitId) {
+        let what = format!("{unit}, whose task has broken off,");
+        self.lock().insert(what, (Instant::now(), Duration::ZERO));
+    }
+
     /// What takes longer than it may.
     pub fn stuck(&self) -> Option<String> {
         let found = self.lock();
@@ -53,17 +60,35 @@ impl Drop for Doing<'_> {
     }
 }
 
+impl Daemon {
+    /// Whether whatever is under way ends in time; why not.
+    pub(super) fn makes_progress(&self) -> Result<(), String> {
+        if self.shared.stale.is_cancelled() {
+            return Err("another daemon has taken over; this one stops".into());
+        }
+        self.shared.progress.stuck().map_or(Ok(()), Err)
+    }
+}
+
+/// A task that has to run for as long as the daemon does, with what it is for.
+pub type Vital = (&'static str, AbortHandle);
+
 /// Tells systemd that the daemon makes progress, for as long as it does. Where it does not, systemd kills it and starts it anew,
-/// which loses nothing.
-pub async fn run(daemon: Arc<Daemon>) {
+/// which loses nothing. What a restart can't mend, such as a full disk or a source that does not answer, is no reason.
+pub async fn run(daemon: Arc<Daemon>, vital: Vec<Vital>) {
     let Some(period) = notify::watchdog() else { return };
-    loop {
-        match daemon.healthy() {
+    while !daemon.shared.stop.is_cancelled() {
+        match daemon.makes_progress().and_then(|()| all_run(&vital)) {
             Ok(()) => notify::alive(),
             Err(reason) => tracing::error!(reason, "no progress: systemd is not told that the daemon is alive"),
         }
         tokio::time::sleep(period / 3).await;
     }
+}
+
+fn all_run(vital: &[Vital]) -> Result<(), String> {
+    let ended = vital.iter().find(|(_, task)| task.is_finished());
+    ended.map_or(Ok(()), |(what, _)| Err(format!("the task that {what} has ended")))
 }
 
 #[cfg(test)]
@@ -81,5 +106,15 @@ mod tests {
         drop(slow);
         assert_eq!(progress.stuck(), None);
         drop(quick);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_ended_is_told() {
+        let lives = tokio::spawn(std::future::pending::<()>());
+        let ends = tokio::spawn(async {});
+        let vital = [("lives", lives.abort_handle()), ("ends", ends.abort_handle())];
+        ends.await.unwrap();
+        assert_eq!(all_run(&vital[..1]), Ok(()));
+        assert!(all_run(&vital).is_err_and(|reason| reason.contains("that ends")));
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::exit::Exit;
+use super::logging::Logging;
 use crate::app::config::Config;
 use crate::app::config::log::LogFormat;
 use crate::app::daemon::Ended;
@@ -17,18 +18,8 @@ pub struct Args {
     /// Take the state over from a daemon that may still run: its writes are refused from then on.
     #[arg(long)]
     take_over: bool,
-    /// How the log on standard error is written [default: `[log] format`, else text]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    log_format: Option<Format>,
-}
-
-/// How the log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// A JSON object a line
-    Json,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 /// Runs the verb.
@@ -40,8 +31,8 @@ pub fn run(args: Args) -> ExitCode {
             return Exit::Invalid.into();
         }
     };
-    let json = args.log_format.map_or(config.log.format == LogFormat::Json, |format| format == Format::Json);
-    let level = match crate::process::log_to_stderr_as(json, config.log.level.as_deref()) {
+    let format = args.logging.format(config.log.format);
+    let level = match crate::process::log_to_stderr(format == LogFormat::Json, config.log.level.as_deref()) {
         Ok(level) => level,
         Err(error) => {
             eprintln!("trimtab daemon: {}: {error}", args.config.display());

@@ -10,11 +10,13 @@ pub mod daemon;
 pub mod demo;
 pub mod demo_app;
 pub mod error;
+pub mod events;
 pub mod exit;
 pub mod folder;
 pub mod get;
 pub mod help;
 pub mod init;
+pub mod logging;
 pub mod logs;
 pub mod man;
 pub mod output;
@@ -71,6 +73,7 @@ enum Verb {
     Render(render::Args),
     Status(status::Args),
     Get(get::Args),
+    Events(events::Args),
     Why(why::Args),
     Rollout(rollout::Args),
     Rollback(rollback::Args),
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Verb::Render(args) => render::run(args),
         Verb::Status(args) => status::run(args),
         Verb::Get(args) => get::run(args),
+        Verb::Events(args) => events::run(args),
         Verb::Why(args) => why::run(args),
         Verb::Rollout(args) => rollout::run(args),
         Verb::Rollback(args) => rollback::run(args),

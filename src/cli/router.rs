@@ -1,11 +1,10 @@
 //! `trimtab router`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
-
+use super::exit::Exit;
+use super::logging::Logging;
 use crate::domain::span::Span;
 use crate::router::{Limits, Options};
 
@@ -40,6 +39,8 @@ pub struct Args {
     /// How long requests in flight may go on when the router stops.
     #[arg(long, value_name = "TIME", default_value = "30s")]
     drain: Span,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 fn mode(text: &str) -> Result<u32, String> {
@@ -49,9 +50,10 @@ fn mode(text: &str) -> Result<u32, String> {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    let filter = EnvFilter::try_from_env("TRIMTAB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    if let Err(error) = args.logging.start() {
+        eprintln!("trimtab router: {error}");
+        return Exit::Invalid.into();
+    }
     let mut limits = Limits {
         share_ports: args.share_ports,
         max_connections: args.max_connections as usize,

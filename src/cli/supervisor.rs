@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::exit::Exit;
+use super::logging::Logging;
 use crate::supervisor::{self, Options, ports::PortRange};
 
 /// Runs the supervisor: it starts the processes of this machine and keeps them running, also while it is stopped itself.
@@ -30,6 +32,8 @@ pub struct Args {
     /// Another boot id than the kernel's, to rehearse a restart of the machine
     #[arg(long, env = "TRIMTAB_BOOT_ID", hide = true)]
     boot_id: Option<String>,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 fn mode(text: &str) -> Result<u32, String> {
@@ -41,7 +45,10 @@ fn mode(text: &str) -> Result<u32, String> {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
-    crate::process::log_to_stderr();
+    if let Err(error) = args.logging.start() {
+        eprintln!("trimtab supervisor: {error}");
+        return Exit::Invalid.into();
+    }
     let options = Options {
         state_dir: args.state_dir,
         socket: args.socket,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
@@ -144,6 +144,17 @@ impl Client {
         path: &str,
         body: Option<&(impl Serialize + Sync + ?Sized)>,
     ) -> Result<http::Response<Incoming>, ClientError> {
+        self.open_with(method, path, body, &[]).await
+    }
+
+    /// [`Client::open`] with more headers.
+    pub async fn open_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync + ?Sized)>,
+        headers: &[(HeaderName, &str)],
+    ) -> Result<http::Response<Incoming>, ClientError> {
         let unreachable = |source| ClientError::Unreachable { socket: self.socket.clone(), source };
         let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -154,13 +165,15 @@ impl Client {
             Some(body) => Bytes::from(serde_json::to_vec(body).map_err(|error| self.broken(&method, path, error))?),
             None => Bytes::new(),
         };
-        let request = http::Request::builder()
+        let mut request = http::Request::builder()
             .method(method.clone())
             .uri(path)
             .header(http::header::HOST, "localhost")
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(Full::new(bytes))
-            .map_err(|error| self.broken(&method, path, error))?;
+            .header(http::header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let request = request.body(Full::new(bytes)).map_err(|error| self.broken(&method, path, error))?;
         let response = sender.send_request(request).await.map_err(|error| self.broken(&method, path, error))?;
         if response.status().is_success() {
             return Ok(response);

@@ -1,6 +1,1 @@
-//! The API over TCP: who may ask what, what is answered, and what is said of the answers.
 
-mod answers;
-pub mod bed;
-mod events;
-mod reload;

@@ -33,6 +33,22 @@ async fn a_hangup_takes_new_tokens_and_a_bad_file_changes_nothing() {
         error().await.is_some_and(|told| told.contains("installation changed"))
     })
     .await;
+    // One part that can't be taken keeps all others from being taken.
+    std::fs::remove_file(served.bed.path("reader")).unwrap();
+    std::fs::write(served.bed.config(), format!("{good}\n[log]\nlevel = 'trimtab=debug'\n")).unwrap();
+    hangup();
+    eventually_async(PATIENCE, "the missing token is told", async || {
+        error().await.is_some_and(|told| told.contains("reader"))
+    })
+    .await;
+    assert_eq!(status(other).await, 200, "the token is known still");
+    std::fs::write(served.bed.path("reader"), other).unwrap();
+    hangup();
+    eventually_async(PATIENCE, "the level of the log is taken", async || {
+        let log = read(served.bed.path("daemon.log")).unwrap();
+        log.lines().any(|line| line.contains("read again") && line.contains("[log] level"))
+    })
+    .await;
     std::fs::write(served.bed.config(), good).unwrap();
     hangup();
     eventually_async(PATIENCE, "all is well again", async || error().await.is_none()).await;

@@ -165,6 +165,8 @@ pub struct Canned {
     pub plans: Vec<UnitPlan>,
     pub checks: Vec<CheckResult>,
     pub logs: String,
+    /// In the order in which they happened.
+    pub events: Vec<EventView>,
     pub history: Vec<RolloutSummary>,
     pub rollouts: Vec<RolloutEntry>,
     pub quarantine: Vec<QuarantineEntry>,
@@ -182,6 +184,7 @@ impl Canned {
             plans: Vec::new(),
             checks: Vec::new(),
             logs: String::new(),
+            events: Vec::new(),
             history: Vec::new(),
             rollouts: Vec::new(),
             quarantine: Vec::new(),
@@ -305,11 +308,15 @@ impl Operations for Canned {
 
     async fn events_before(
         &self,
-        _filter: &EventFilter,
-        _before: u64,
-        _limit: usize,
+        filter: &EventFilter,
+        before: Option<u64>,
+        limit: usize,
     ) -> Result<(Vec<EventView>, Option<u64>), Problem> {
-        Ok((Vec::new(), None))
+        let meant = self.events.iter().rev().filter(|event| filter.matches(event.unit.as_ref()));
+        let found: Vec<_> =
+            meant.filter(|event| before.is_none_or(|before| event.id < before)).take(limit).cloned().collect();
+        let next = found.last().map(|event| event.id).filter(|_| found.len() == limit);
+        Ok((found, next))
     }
 
     async fn last_event(&self) -> Result<u64, Problem> {

@@ -1,9 +1,10 @@
 //! Lists, and the forms that all looking verbs print in.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use trimtab::api::handlers::events::EventView;
 use trimtab::api::resources::RolloutEntry;
 
-use super::canned::{Canned, canary, serve, unit};
+use super::canned::{Canned, ago, canary, serve, unit};
 use super::exit_codes::{code, run};
 use crate::support::trimtab;
 
@@ -60,6 +61,40 @@ fn looking_verbs_print_yaml_and_names() {
     assert!(out(&served, &["status", "store", "-o", "yaml"]).contains("unit: store/dev/default\n"));
     // What steers has no names to print.
     assert_eq!(code(&served, &["reconcile", "-o", "name"]), 2);
+}
+
+#[test]
+fn events_are_listed_in_every_form_the_newest_last() {
+    let mut canned = canned();
+    let event = |id: u64, unit: Option<&str>, kind: &str, data: Value| EventView {
+        id,
+        at: ago(60),
+        unit: unit.map(|unit| unit.parse().unwrap()),
+        kind: kind.into(),
+        version: 1,
+        data,
+    };
+    let digest = format!("rd1:{}", "0a".repeat(32));
+    canned.events = vec![
+        event(3, None, "headSeen", json!({ "revision": "1a".repeat(20) })),
+        event(4, Some("hello/dev/default"), "candidateSeen", json!({ "version": "1.4.1", "rendered": digest })),
+        event(9, Some("hello/dev/default"), "rollout.actionFailed", json!({ "reason": "no such\u{1b}[31m file" })),
+    ];
+    let served = serve(canned);
+    assert_eq!(out(&served, &["events", "-o", "name"]), "3\n4\n9\n");
+    assert_eq!(out(&served, &["events", "-n", "2", "-o", "name"]), "4\n9\n");
+    assert_eq!(out(&served, &["events", "hello", "-e", "dev", "-o", "name"]), "4\n9\n");
+    let table = out(&served, &["events"]);
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines[0].starts_with("HAPPENED") && lines.len() == 4, "{table}");
+    assert!(lines[2].contains("version=1.4.1") && !lines[2].contains(&digest), "{table}");
+    assert!(lines[3].contains("rollout.actionFailed") && !table.contains('\u{1b}'), "{table}");
+    assert!(out(&served, &["events", "-o", "wide"]).contains(&digest));
+    let json: Value = serde_json::from_str(&out(&served, &["events", "-o", "json"])).unwrap();
+    assert_eq!(json[2]["id"], 9);
+    assert!(out(&served, &["events", "-o", "yaml"]).starts_with("- "));
+    assert_eq!(code(&served, &["events", "nothing"]), 3);
+    assert_eq!(code(&served, &["events", "-n", "0"]), 2);
 }
 
 #[test]

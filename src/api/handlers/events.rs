@@ -79,8 +79,9 @@ pub struct Events {
 
 /// Events, the newest first; with `Accept: text/event-stream` as they happen.
 ///
-/// The stream begins after `Last-Event-ID`, or now. Where events after that one were removed meanwhile, it begins with an event
-/// `gone`: what it is about has to be read again.
+/// Where the event that a cursor stands for was removed meanwhile, the answer is 410: begin with the first page again. The stream
+/// begins after `Last-Event-ID`, or now. Where events after that one were removed meanwhile, it begins with an event `gone`: what it
+/// is about has to be read again.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(
     EventFilter, PageQuery,
     ("Last-Event-ID" = Option<u64>, Header, description = "With a stream: the last event that was seen.", maximum = 9007199254740991_f64),
@@ -89,6 +90,8 @@ pub struct Events {
         (Page<EventView> = "application/json"),
         (String = "text/event-stream"),
     )),
+    (status = 410, description = "What the cursor stands for was removed: begin with the first page again.",
+        content_type = "application/problem+json", body = Problem),
     (status = "default", description = "Why not.", content_type = "application/problem+json", body = Problem),
 ))]
 pub async fn events(
@@ -109,7 +112,7 @@ pub async fn events(
         return stream(operations, filter, last).await;
     }
     let at = Position::try_from(page)?;
-    let before = if at.after.is_some() { number(at.after.as_deref()) } else { u64::MAX };
+    let before = at.after.as_deref().map(|key| number(Some(key)));
     let (items, next) = operations.events_before(&filter, before, at.limit).await?;
     let next = next.map(|id| cursor(&id.to_be_bytes()));
     Ok(AxumJson(Page { items, next }).into_response())
@@ -123,30 +126,44 @@ async fn stream(operations: Shared, filter: EventFilter, last: Option<u64>) -> R
     let (sender, receiver) = mpsc::channel::<Result<Event, Infallible>>(BATCH);
     tokio::spawn(async move {
         let mut seq = operations.changes(0, Duration::ZERO).await.seq;
-        loop {
-            let Ok(found) = operations.events_after(&filter, after, BATCH).await else { return };
-            if found.gone && sender.send(Ok(gone(found.seen))).await.is_err() {
-                return;
-            }
-            let more = found.events.len() >= BATCH;
-            for event in &found.events {
-                let Ok(text) = serde_json::to_string(event) else { return };
-                let told = Event::default().id(event.id.to_string()).event("event").data(text);
-                if sender.send(Ok(told)).await.is_err() {
+        let mut told = None;
+        while let Ok(found) = operations.events_after(&filter, after, BATCH).await {
+            let progress = found.gone || found.seen > after;
+            after = found.seen;
+            for message in messages(&found, &mut told) {
+                if sender.send(Ok(message)).await.is_err() {
                     return;
                 }
             }
-            after = found.seen;
-            if !more {
-                seq = operations.changes(seq, LOOK).await.seq;
-            }
-            if sender.is_closed() {
-                return;
+            if !progress {
+                tokio::select! {
+                    changes = operations.changes(seq, LOOK) => seq = changes.seq,
+                    () = sender.closed() => return,
+                }
             }
         }
     });
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(keep_alive).into_response())
+}
+
+/// What is told of some events; `told` is the last number that was. Where the last of them are not meant, their number is told
+/// alone, so that a reader who comes back later does not ask for what was looked through already and may be removed by then.
+fn messages(found: &Events, told: &mut Option<u64>) -> Vec<Event> {
+    let mut messages = Vec::new();
+    if found.gone {
+        messages.push(gone(found.seen));
+        *told = Some(found.seen);
+    }
+    for event in &found.events {
+        let Ok(text) = serde_json::to_string(event) else { continue };
+        messages.push(Event::default().id(event.id.to_string()).event("event").data(text));
+        *told = Some(event.id);
+    }
+    if told.replace(found.seen) != Some(found.seen) {
+        messages.push(Event::default().id(found.seen.to_string()));
+    }
+    messages
 }
 
 /// Something was missed: everything that the reader keeps has to be read again. The stream goes on after this id.
