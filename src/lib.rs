@@ -35,6 +35,7 @@
 //! | [`load`] | an open-loop client that counts every request, for the demo, the tests and measurements | nothing |
 //! | [`demo`] | `trimtab demo`: all of it in one folder, by hand or played and checked | the binary, Git, the API |
 //! | [`secrets`] | age and SOPS files, keyed digests, the redactor: functions over bytes, for daemon, supervisor and verbs | the domain's plain types |
+//! | [`traces`] | spans of the daemon's work, and their export by OTLP | the domain's plain types, secrets |
 //! | [`clock`] | the one place that reads the wall clock | nothing |
 //!
 //! # The way of a change
@@ -64,4 +65,5 @@ pub mod protocol;
 pub mod router;
 pub mod secrets;
 pub mod supervisor;
+pub mod traces;
 pub mod wiring;

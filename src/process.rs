@@ -10,6 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::secrets::redact;
+use crate::traces::TARGET;
+use crate::traces::export::Spans;
 
 /// Completes when the process is told to stop (SIGTERM, SIGINT). Where signals can't be listened to, never: the default
 /// then ends the process.
@@ -59,32 +61,35 @@ impl LogLevel {
     }
 }
 
-/// Sends the process' log to standard error, as JSON where that is asked for.
+/// Sends the process' log to standard error, as JSON where that is asked for, and spans to `spans` where they are exported.
 ///
 /// # Errors
 ///
 /// `level` is none.
-pub fn log_to_stderr(json: bool, level: Option<&str>) -> Result<LogLevel, String> {
+pub fn log_to_stderr(json: bool, level: Option<&str>, spans: Option<Spans>) -> Result<LogLevel, String> {
     let (filter, handle) = reload::Layer::new(filter(level)?);
-    let lines: Box<dyn Layer<_> + Send + Sync> = if json {
-        Box::new(fmt::layer().json().flatten_event(true).with_writer(|| Clean))
+    let lines: Spans = if json {
+        Box::new(fmt::layer().json().flatten_event(true).with_writer(|| Clean).with_filter(filter))
     } else {
         let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Box::new(fmt::layer().with_ansi(colours).with_writer(|| Clean))
+        Box::new(fmt::layer().with_ansi(colours).with_writer(|| Clean).with_filter(filter))
     };
-    tracing_subscriber::registry().with(filter).with(lines).init();
+    let layers: Vec<Spans> = std::iter::once(lines).chain(spans).collect();
+    tracing_subscriber::registry().with(layers).init();
     Ok(LogLevel { filter: handle })
 }
 
-/// What the environment says, else `level`, else `info`.
+/// What the environment says, else `level`, else `info`. Spans of traces are no part of the log.
 fn filter(level: Option<&str>) -> Result<EnvFilter, String> {
-    match (EnvFilter::try_from_env("TRIMTAB_LOG"), level) {
-        (Ok(filter), _) => Ok(filter),
-        (Err(_), None) => Ok(EnvFilter::new("info")),
+    let filter = match (EnvFilter::try_from_env("TRIMTAB_LOG"), level) {
+        (Ok(filter), _) => filter,
+        (Err(_), None) => EnvFilter::new("info"),
         (Err(_), Some(level)) => {
-            EnvFilter::try_new(level).map_err(|error| format!("[log] level {level:?}: {error}; use \"info\""))
+            EnvFilter::try_new(level).map_err(|error| format!("[log] level {level:?}: {error}; use \"info\""))?
         }
-    }
+    };
+    let without = format!("{TARGET}=off").parse().map_err(|error| format!("{TARGET}: {error}"))?;
+    Ok(filter.add_directive(without))
 }
 
 /// Standard error behind the redactor. A record of the log is written by one call, whole.

@@ -15,4 +15,5 @@ pub mod resources;
 mod schema;
 pub mod server;
 pub mod sse;
+pub mod traced;
 pub mod types;

@@ -38,6 +38,7 @@ pub fn routes(operations: Shared, gate: Gate, audit: Option<Arc<dyn Audit>>) -> 
         .fallback(|| async { problem::no_such_path() })
         .method_not_allowed_fallback(|| async { problem::no_such_method().into_response() })
         .layer(middleware::from_fn_with_state(gate, authorise))
+        .layer(middleware::from_fn(super::traced::trace))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(axum::middleware::from_fn(super::redact::answers))
         .with_state(operations)

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod hooks;
 pub mod log;
+pub mod telemetry;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::domain::span::Span;
 use access::TokenSettings;
 use hooks::HookSettings;
 use log::LogSettings;
+use telemetry::TelemetrySettings;
 
 /// Everything that the daemon is told at its start. Unknown keys are refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +38,9 @@ pub struct Config {
     /// What the daemon tells on standard error.
     #[serde(default)]
     pub log: LogSettings,
+    /// Where traces are sent.
+    #[serde(default)]
+    pub telemetry: TelemetrySettings,
     /// Where requests that documents ask for may go.
     #[serde(default)]
     pub outgoing: OutgoingSettings,
@@ -320,6 +325,7 @@ impl Config {
             return Err("[retention] age is below one hour: too short to tell what happened just now".into());
         }
         self.hooks.check()?;
+        self.telemetry.check()?;
         for token in &self.api.tokens {
             token.check()?;
             if self.api.tokens.iter().filter(|other| other.name == token.name).count() > 1 {

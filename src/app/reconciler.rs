@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify};
+use tracing::{Instrument, Span};
 
 use super::catalog::{Catalog, Snapshot};
 use super::log::LogError;
@@ -28,6 +29,7 @@ use crate::domain::unit::state::{RollbackStatus, UnitState, Wants};
 use crate::ports::audit::AuditError;
 use crate::ports::secrets::SecretError;
 use crate::ports::source::{SourceError, poll_delay};
+use crate::traces;
 
 /// What is known of the source now, for whoever asks.
 #[derive(Clone, Debug, Default)]
@@ -181,7 +183,9 @@ impl Reconciler {
         // A pass fetches, reads and renders; each has its own, far shorter limits.
         let _doing = self.shared.progress.begin("reading the source".into(), LONGEST_PASS);
         let began = std::time::Instant::now();
-        let result = self.fetch_and_take_in().await;
+        let span = traces::reconcile();
+        let result = traces::noted(&span, self.fetch_and_take_in().instrument(span.clone()).await);
+        span.record("changed", matches!(result, Ok(true)));
         let outcome = if result.is_ok() { "ok" } else { "failed" };
         self.world.telemetry.fetches.with_label_values(&[outcome]).inc();
         if matches!(result, Ok(true)) {
@@ -203,14 +207,19 @@ impl Reconciler {
     }
 
     async fn fetch_and_take_in(&self) -> Result<bool, ReconcileError> {
-        let head = self.world.source.fetch().await?;
+        let fetch = traces::fetch();
+        let head = traces::noted(&fetch, self.world.source.fetch().instrument(fetch.clone()).await)?;
+        Span::current().record("revision", tracing::field::display(&head.revision));
         let known = self.view().snapshot;
         if known.as_ref().is_some_and(|known| known.revision == head.revision) {
             return Ok(false);
         }
-        let snapshot = Arc::new(self.catalog.load(&head.revision, known.as_deref()).await?);
+        let render = traces::render(&head.revision);
+        let loaded = self.catalog.load(&head.revision, known.as_deref()).instrument(render.clone()).await;
+        let snapshot = Arc::new(traces::noted(&render, loaded)?);
         self.note_head(&head.revision).await?;
-        self.take_in(snapshot).await?;
+        let take_in = traces::take_in(&head.revision, snapshot.units.len());
+        self.take_in(snapshot).instrument(take_in).await?;
         self.sweep_pins().await;
         Ok(true)
     }

@@ -8,6 +8,8 @@ use super::logging::Logging;
 use crate::app::config::Config;
 use crate::app::config::log::LogFormat;
 use crate::app::daemon::Ended;
+use crate::process::LogLevel;
+use crate::traces::export::{self, Traces};
 
 /// Runs the daemon: reads the source and makes it true, until it is stopped. Workloads go on without it.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,14 +34,19 @@ pub fn run(args: Args) -> ExitCode {
         }
     };
     let format = args.logging.format(config.log.format);
-    let level = match crate::process::log_to_stderr(format == LogFormat::Json, config.log.level.as_deref()) {
-        Ok(level) => level,
+    let begun = begin(&config, format == LogFormat::Json);
+    let (level, traces) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
             eprintln!("trimtab daemon: {}: {error}", args.config.display());
             return Exit::Invalid.into();
         }
     };
-    match super::block_on(crate::wiring::run_daemon(config, args.take_over, args.config, level)) {
+    let ended = super::block_on(crate::wiring::run_daemon(config, args.take_over, args.config, level));
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    match ended {
         Ok(Ended::Stopped) => Exit::Ok.into(),
         Ok(Ended::TakenOver) => {
             eprintln!("trimtab daemon: another daemon has taken over; this one has stopped");
@@ -50,6 +57,20 @@ pub fn run(args: Args) -> ExitCode {
             Exit::Failed.into()
         }
     }
+}
+
+/// Begins to log, and to send traces where a collector is configured.
+fn begin(config: &Config, json: bool) -> Result<(LogLevel, Option<Traces>), String> {
+    let endpoint = config.telemetry.otlp_endpoint.as_deref();
+    let (traces, spans) = match endpoint {
+        None => (None, None),
+        Some(endpoint) => {
+            let (traces, spans) = export::begin(endpoint, config.installation.as_str())?;
+            (Some(traces), Some(spans))
+        }
+    };
+    let level = crate::process::log_to_stderr(json, config.log.level.as_deref(), spans)?;
+    Ok((level, traces))
 }
 
 /// The causes, the root first.

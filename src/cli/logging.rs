@@ -36,6 +36,6 @@ impl Logging {
     /// Never without a level of its own; the message would say what is wrong with it.
     pub fn start(self) -> Result<(), String> {
         let json = self.format(LogFormat::default()) == LogFormat::Json;
-        crate::process::log_to_stderr(json, None).map(drop)
+        crate::process::log_to_stderr(json, None, None).map(drop)
     }
 }

@@ -115,7 +115,8 @@ async fn who_watches_sees_each_event_once_over_a_restart_of_the_daemon() {
     command.args(["events", "-w", "-o", "name", "web"]).env("TRIMTAB_SOCKET", served.bed.path("daemon.sock"));
     command.stdin(Stdio::null()).stdout(File::create(&told).unwrap()).stderr(File::create(&errors).unwrap());
     let _watching = Running::spawn(&mut command);
-    eventually_async(PATIENCE, "the first events are shown", async || !file(&told).unwrap_or_default().is_empty()).await;
+    eventually_async(PATIENCE, "the first events are shown", async || !file(&told).unwrap_or_default().is_empty())
+        .await;
     served.bed.kill_daemon();
     served.push("second", "1.1.0");
     served.bed.start_daemon();

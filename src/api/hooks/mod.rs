@@ -155,6 +155,7 @@ impl Hooks {
         Router::new()
             .route("/hooks/{provider}/{source}", post(deliver))
             .method_not_allowed_fallback(|| async { super::problem::no_such_method().into_response() })
+            .layer(axum::middleware::from_fn(super::traced::trace))
             .with_state(self.clone())
     }
 

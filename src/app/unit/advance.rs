@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::Instrument;
 
 use super::step::{Next, StepError};
 use super::task::Shared;
@@ -14,6 +15,7 @@ use crate::domain::plan::Plan;
 use crate::domain::rollout::event::{RolloutEvent, Why};
 use crate::domain::rollout::next_move::{Move, MoveFacts, next_move};
 use crate::domain::unit::event::UnitEvent;
+use crate::traces;
 
 impl Unit {
     /// Makes the next move of the rollout under way.
@@ -34,15 +36,30 @@ impl Unit {
             recent_rollbacks: &recent,
             rollback_cap: shared.settings.rollback.per_hour,
         };
-        match next_move(&plan, rollout, observed, &facts) {
+        let next = next_move(&plan, rollout, observed, &facts);
+        let Some(name) = name(&next) else { return self.make(inner, shared, &plan, next, now).await };
+        let revision = state.effective.as_ref().map(|effective| &effective.revision);
+        let span = traces::step(&self.id, &rollout.id, name, revision);
+        traces::noted(&span, self.make(inner, shared, &plan, next, now).instrument(span.clone()).await)
+    }
+
+    async fn make(
+        &self,
+        inner: &mut Inner,
+        shared: &Shared,
+        plan: &Plan,
+        next: Move,
+        now: Timestamp,
+    ) -> Result<Next, StepError> {
+        match next {
             Move::Perform(action) => self.perform(inner, action).await,
-            Move::Record(RolloutEvent::Ended { outcome }) => self.finish(inner, shared, &plan, outcome).await,
+            Move::Record(RolloutEvent::Ended { outcome }) => self.finish(inner, shared, plan, outcome).await,
             Move::Record(event) => self.record(inner, event).await,
-            Move::StartRun { call, run, attempt } => self.start_hook(inner, &plan, &call, run, attempt).await,
-            Move::BeginAnalysis { key, name } => self.begin_analysis(inner, &plan, key, &name).await,
-            Move::Measure { key, name, baseline } => self.measure(inner, &plan, key, &name, baseline).await,
-            Move::CheckStable { name, baseline, .. } => self.check_stable(inner, &plan, &name, baseline).await,
-            Move::Settle { phase, why } => self.settle(inner, shared, &plan, phase, why).await,
+            Move::StartRun { call, run, attempt } => self.start_hook(inner, plan, &call, run, attempt).await,
+            Move::BeginAnalysis { key, name } => self.begin_analysis(inner, plan, key, &name).await,
+            Move::Measure { key, name, baseline } => self.measure(inner, plan, key, &name, baseline).await,
+            Move::CheckStable { name, baseline, .. } => self.check_stable(inner, plan, &name, baseline).await,
+            Move::Settle { phase, why } => self.settle(inner, shared, plan, phase, why).await,
             // Its end is recorded: there is none under way any more.
             Move::Done(_) => Ok(Next::Again),
             Move::Wait { until, reason } => {
@@ -82,7 +99,9 @@ impl Unit {
         let kind = kind(&action);
         tracing::info!(unit = %self.id, "{action}");
         self.append(inner, &[UnitEvent::Rollout(RolloutEvent::ActionStarted { action: action.clone() })]).await?;
-        let result = perform(&self.world, &self.id, &action).await;
+        let rollout = inner.log.state().running().map(|rollout| rollout.id.clone());
+        let span = traces::action(&self.id, rollout.as_ref(), kind, &action);
+        let result = traces::noted(&span, perform(&self.world, &self.id, &action).instrument(span.clone()).await);
         let outcome = if result.is_ok() { "ok" } else { "failed" };
         self.world.telemetry.actions.with_label_values(&[kind, outcome]).inc();
         match result {
@@ -112,7 +131,23 @@ impl Unit {
     }
 }
 
-/// For the metrics.
+/// For the traces; `None`: it only waits.
+fn name(next: &Move) -> Option<&'static str> {
+    Some(match next {
+        Move::Perform(_) => "perform",
+        Move::StartRun { .. } => "startRun",
+        Move::Record(RolloutEvent::Ended { .. }) => "end",
+        Move::Record(RolloutEvent::PhaseEntered { .. }) => "enterPhase",
+        Move::Record(_) => "record",
+        Move::BeginAnalysis { .. } => "beginAnalysis",
+        Move::Measure { .. } => "measure",
+        Move::CheckStable { .. } => "checkStable",
+        Move::Settle { .. } => "settle",
+        Move::Wait { .. } | Move::Stuck(_) | Move::Done(_) => return None,
+    })
+}
+
+/// For the metrics and traces.
 fn kind(action: &Action) -> &'static str {
     match action {
         Action::EnsureGroup { .. } => "ensure_group",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::task::Shared;
@@ -23,6 +24,7 @@ use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::moving;
 use crate::domain::unit::state::{Effective, UnitState, Wants};
 use crate::ports::journal::JournalError;
+use crate::traces;
 
 /// What comes after a step.
 #[derive(Debug)]
@@ -248,7 +250,9 @@ impl Unit {
             }
             return Ok(Next::Sleep(None));
         };
-        let plan = match self.plan_for(state, effective.rendered.as_ref(), observed).await? {
+        let span = traces::plan(&self.id, effective.rendered.as_ref());
+        let planned = self.plan_for(state, effective.rendered.as_ref(), observed).instrument(span.clone()).await;
+        let plan = match traces::noted(&span, planned)? {
             Ok(plan) => plan,
             Err(blocked) => {
                 let reason = blocked.to_string();
