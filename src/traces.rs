@@ -25,8 +25,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::domain::action::Action;
 use crate::domain::id::{Revision, RolloutId, UnitId};
 
-/// The target of all spans: what is exported, and what the log leaves out.
-pub const TARGET: &str = "trimtab::traces";
+/// The target of all spans: what is exported, and what the log leaves out. No module has a name that begins so.
+pub const TARGET: &str = "trimtab::otel";
 
 /// A pass over the source.
 pub fn reconcile() -> Span {

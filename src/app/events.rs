@@ -80,8 +80,9 @@ impl Daemon {
 
     /// The number of the newest event.
     pub(super) async fn newest_event(&self) -> Result<u64, Problem> {
-        let newest = self.world.journal.before(u64::MAX, 1).await.map_err(|error| unavailable(&error))?;
-        Ok(newest.first().map_or(0, |(_, record)| record.global))
+        let kept = self.world.journal.before(u64::MAX, 1).await.map_err(|error| unavailable(&error))?;
+        let removed = self.world.journal.removed().await.map_err(|error| unavailable(&error))?;
+        Ok(kept.first().map_or(removed, |(_, record)| record.global.max(removed)))
     }
 }
 

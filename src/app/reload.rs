@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::config::Config;
 use super::doors::{Credentials, Keys};
 use super::reconciler::Reconciler;
-use crate::net::notify;
+use crate::net;
 
 /// Sets the level of the log.
 pub type SetLevel = Box<dyn Fn(Option<&str>) -> Result<(), String> + Send + Sync>;
@@ -47,7 +47,7 @@ const RELOADED: [&str; 5] = ["[source] poll", "[api] tokens", "[hooks] from", "[
 pub async fn run(mut reloads: Reloads, started: Config, keys: Keys, reconciler: Arc<Reconciler>, error: ConfigError) {
     let mut last = started.clone();
     while reloads.asked.recv().await.is_some() {
-        notify::reloading();
+        net::notify::reloading();
         match take(&reloads, &started, &keys, &reconciler) {
             Ok(config) => {
                 error.set(tell(&changed(&last, &config), &changed(&started, &config)));
@@ -58,7 +58,7 @@ pub async fn run(mut reloads: Reloads, started: Config, keys: Keys, reconciler: 
                 error.set(Some(format!("{reason}; the configuration before stays in force")));
             }
         }
-        notify::ready();
+        net::notify::ready();
     }
 }
 

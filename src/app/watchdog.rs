@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 use super::operations::Daemon;
-use crate::net::notify;
+use crate::net;
 
 /// The longest that a step of a unit may take: it fetches artifacts, for half an hour at most.
 const LONGEST_STEP: Duration = Duration::from_secs(3_000);
@@ -76,10 +76,10 @@ pub type Vital = (&'static str, AbortHandle);
 /// Tells systemd that the daemon makes progress, for as long as it does. Where it does not, systemd kills it and starts it anew,
 /// which loses nothing. What a restart can't mend, such as a full disk or a source that does not answer, is no reason.
 pub async fn run(daemon: Arc<Daemon>, vital: Vec<Vital>) {
-    let Some(period) = notify::watchdog() else { return };
+    let Some(period) = net::notify::watchdog() else { return };
     while !daemon.shared.stop.is_cancelled() {
         match daemon.makes_progress().and_then(|()| all_run(&vital)) {
-            Ok(()) => notify::alive(),
+            Ok(()) => net::notify::alive(),
             Err(reason) => tracing::error!(reason, "no progress: systemd is not told that the daemon is alive"),
         }
         tokio::time::sleep(period / 3).await;
