@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::exit::Exit;
 use super::logging::Logging;
 use crate::domain::span::Span;
-use crate::router::{Limits, Options};
+use crate::router::{AccessLog, Limits, Options};
 
 /// Runs the data plane: takes requests and passes them on to the instances of the groups, by weight.
 ///
@@ -36,6 +36,12 @@ pub struct Args {
     /// How long a request's head may take to come in, and how long a connection may be idle.
     #[arg(long, value_name = "TIME", default_value = "60s")]
     header_timeout: Span,
+    /// A file that gets a line of JSON for each request; opened anew on SIGUSR1.
+    #[arg(long, value_name = "PATH")]
+    access_log: Option<PathBuf>,
+    /// The size at which it is turned over, in MiB; three full files are kept.
+    #[arg(long, value_name = "MIB", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    access_log_size: u32,
     /// How long requests in flight may go on when the router stops.
     #[arg(long, value_name = "TIME", default_value = "30s")]
     drain: Span,
@@ -64,7 +70,10 @@ pub fn run(args: Args) -> ExitCode {
     if let Some(threads) = args.threads {
         limits.workers = usize::from(threads);
     }
-    let options = Options { state_dir: args.state_dir, socket: args.socket, socket_mode: args.socket_mode, limits };
+    let size = u64::from(args.access_log_size) * 1024 * 1024;
+    let access_log = args.access_log.map(|path| AccessLog { path, size });
+    let options =
+        Options { access_log, state_dir: args.state_dir, socket: args.socket, socket_mode: args.socket_mode, limits };
     match crate::router::run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

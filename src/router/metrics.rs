@@ -29,6 +29,8 @@ fn write_all(out: &mut String, plane: &Plane, routes: &[RouteStatus]) -> std::fm
     writeln!(out, "trimtab_router_tunnels {}", plane.tunnels.load(Ordering::Relaxed))?;
     plane.refusals.write(out);
     plane.tls.write(out);
+    head(out, "trimtab_router_access_lines_lost_total", "counter", "Lines of the access log that were not written.")?;
+    writeln!(out, "trimtab_router_access_lines_lost_total {}", plane.access.lost())?;
 
     head(out, "trimtab_router_held", "gauge", "Requests that wait because their route holds.")?;
     for status in routes {

@@ -15,6 +15,7 @@
 //! - live: `route`, `endpoint`, `hold`, `pool`, `probe`, `stats`
 //! - process: `listener`, `worker`, `handover` and `succession` (restart without a lost request), `notify` (systemd), `run`
 
+mod access;
 mod admin;
 mod admit;
 mod balance;
@@ -50,5 +51,6 @@ mod validity;
 mod wire;
 mod worker;
 
+pub use access::AccessLog;
 pub use run::{Options, RunError, run};
 pub use worker::Limits;

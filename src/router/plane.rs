@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
+use super::access::Access;
 use super::admit::Gate;
 use super::refusal::Refusals;
 use super::signal::Signal;
@@ -30,6 +31,8 @@ pub struct Plane {
     pub connections: AtomicUsize,
     /// Fired when the router leaves.
     pub leaving_signal: Arc<Signal>,
+    /// The access log.
+    pub access: Access,
     /// Listeners that speak TLS.
     pub tls: tls::Listeners,
     /// Connections that were taken over by another protocol and are open.
@@ -47,6 +50,7 @@ impl Plane {
             closing: Arc::default(),
             connections: AtomicUsize::new(0),
             leaving_signal: Arc::default(),
+            access: Access::default(),
             tls: tls::Listeners::default(),
             tunnels: AtomicUsize::new(0),
             limits,

@@ -15,6 +15,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::access::Line;
 use super::admit::{Ask, Refused, Ticket};
 use super::body::{Lease, Progress, RequestBody, ResponseBody};
 use super::client::Client;
@@ -24,6 +25,7 @@ use super::pool::{self, ConnectError, Connection, Sender};
 use super::refusal::Refusal;
 use super::tunnel::{self, Wish};
 use super::wire::Spoken;
+use crate::domain::id::GroupId;
 use crate::domain::route::Upstream;
 
 /// The most endpoints that one request is offered to.
@@ -36,6 +38,7 @@ pub async fn serve(client: Arc<Client>, request: Request<Incoming>) -> Result<Re
         client.old.store(true, Relaxed);
     }
     let counted = client.request();
+    let noted = client.plane.access.is_on().then(|| Noted::of(&request));
     let mut response = match forward(&client, request).await {
         Ok(response) => response,
         Err(refusal) => {
@@ -44,6 +47,9 @@ pub async fn serve(client: Arc<Client>, request: Request<Incoming>) -> Result<Re
         }
     };
     counted.answered();
+    if let Some(noted) = noted {
+        noted.log(&client, &response);
+    }
     if client.spoken == Spoken::Http2 {
         *response.version_mut() = Version::HTTP_2;
         response.headers_mut().remove(header::CONNECTION);
@@ -51,6 +57,49 @@ pub async fn serve(client: Arc<Client>, request: Request<Incoming>) -> Result<Re
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+/// The group that gave an answer, for the access log.
+#[derive(Clone)]
+struct AnsweredBy(GroupId);
+
+/// What the access log needs of a request.
+struct Noted {
+    method: Method,
+    host: Option<HeaderValue>,
+    uri: Uri,
+    version: Version,
+    began: Instant,
+}
+
+impl Noted {
+    fn of(request: &Request<Incoming>) -> Self {
+        Noted {
+            method: request.method().clone(),
+            host: request.headers().get(header::HOST).cloned(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            began: Instant::now(),
+        }
+    }
+
+    fn log(self, client: &Client, response: &Response<ResponseBody>) {
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        client.plane.access.add(&Line {
+            client: client.address_text.to_str().unwrap_or_default(),
+            method: self.method.as_str(),
+            host: self.uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or_default(),
+            path: self.uri.path(),
+            status: response.status().as_u16(),
+            took: self.began.elapsed(),
+            protocol: match self.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
+            group: response.extensions().get().map(|AnsweredBy(group)| group.as_str()),
+        });
+    }
 }
 
 async fn forward(client: &Arc<Client>, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, Refusal> {
@@ -86,8 +135,11 @@ async fn forward(client: &Arc<Client>, mut request: Request<Incoming>) -> Result
         }
         let sent = sender.send(request);
         match answered(sent, ticket.route.config.timeout.duration(), progress.as_deref()).await {
-            Ok(Ok(response)) => {
+            Ok(Ok(mut response)) => {
                 ticket.group().counters.answered(client.worker, response.status().as_u16(), started.elapsed());
+                if client.plane.access.is_on() {
+                    response.extensions_mut().insert(AnsweredBy(ticket.group().id.clone()));
+                }
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return switch(client, response, wish.take(), ticket);
                 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::access::AccessLog;
 use super::control::Control;
 use super::handover::{self, Asked, Estate, Received};
 use super::plane::Plane;
@@ -38,6 +39,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// Its file mode.
     pub socket_mode: u32,
+    /// The access log; none: nothing is logged of requests.
+    pub access_log: Option<AccessLog>,
     /// What it allows.
     pub limits: Limits,
 }
@@ -98,10 +101,14 @@ pub fn run(options: &Options) -> Result<(), RunError> {
 async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), RunError> {
     let mut stop = Stop::new().map_err(failed("signals can't be caught"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed("signals can't be caught"))?;
+    let mut moved = signal(SignalKind::user_defined1()).map_err(failed("signals can't be caught"))?;
     let start = Start::take(options, inherited)?;
     let store = Store::new(&options.state_dir);
     let state = store.load()?;
     let plane = Arc::new(Plane::new(options.limits.clone()));
+    if let Some(log) = &options.access_log {
+        plane.access.open(log).map_err(failed(format!("the access log {} can't be written", log.path.display())))?;
+    }
     let workers = Arc::new(Workers::start(&plane).map_err(failed("the router's threads can't be started"))?);
     let control = Control::restore(plane.clone(), workers, store, state, start.listeners).await;
 
@@ -133,6 +140,7 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
         tokio::select! {
             () = stop.asked() => break None,
             _ = hangup.recv() => start_successor(),
+            _ = moved.recv() => plane.access.reopen(),
             connection = &mut succession => break Some(connection?),
         }
     };

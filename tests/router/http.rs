@@ -208,3 +208,30 @@ async fn connections_to_instances_are_kept() {
     }
     instance.join().unwrap();
 }
+
+#[tokio::test]
+async fn the_access_log_tells_of_each_request_and_is_opened_anew_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let bench = Bench::start_with(&["--access-log", path.to_str().unwrap()]).await;
+    let upstream = Upstream::start("v1");
+    bench.put(&bench.route(&[("v1", 1, &[&upstream])])).await;
+    bench.get("/a?secret=1").await;
+    bench.send("CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\nConnection: close\r\n\r\n").await;
+    let lines = |count: usize| {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        (text.lines().count() == count).then_some(text).ok_or("not yet")
+    };
+    let text = eventually_async(PATIENCE, "both are written", || async { lines(2) }).await;
+    let lines_of: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines_of[0]["path"], &lines_of[0]["group"]), (&"/a".into(), &"v1".into()));
+    assert_eq!((lines_of[0]["status"].as_u64(), lines_of[1]["status"].as_u64()), (Some(200), Some(405)));
+    assert!(!text.contains("secret"));
+    std::fs::rename(&path, dir.path().join("moved")).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(bench.process.pid() as i32), nix::sys::signal::SIGUSR1).unwrap();
+    let anew = || async {
+        bench.get("/b").await;
+        path.exists()
+    };
+    eventually_async(PATIENCE, "it is opened anew", anew).await;
+}
