@@ -194,6 +194,7 @@ fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
         draft.push(last);
         return Ok(());
     }
+    draft.say_testers();
     match &draft.desired.strategy {
         Strategy::Recreate(settings) => strategy::recreate::phases(draft, settings, restart),
         // The same version anew: nothing is to be found out about it.

@@ -1,38 +1,49 @@
-//! The access log: a line for each request that has an answer, written by a thread of its own. A disk that is slow or full
-//! costs lines, which are counted, and never a request.
+//! The access log: a line for each request that has an answer, written by a thread of its own. A request hands its line
+//! over without waiting: a disk that is slow or full costs lines, which are counted, and never a request.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-/// Lines that may wait to be written.
+use serde::Serialize;
+
+use super::logfile::LogFile;
+pub use super::logfile::Settings as AccessLog;
+
+/// Lines that may wait to be written; a line has at most some 7 KiB, so all of them at most some 60 MiB.
 const WAITING: usize = 8_192;
-/// How many full files are kept beside the one that is written.
-const KEPT: u32 = 3;
-/// The longest text of a client's that a line holds.
+/// How much is gathered at most before it is written.
+const BATCH: usize = 64 * 1024;
+/// The longest text of a client's that a line holds, in bytes before it is escaped.
 const MAX_TEXT: usize = 1_024;
+/// How often is looked whether there is room again, where the last word must be handed over.
+const LOOK: Duration = Duration::from_millis(5);
 
-/// Where the access log is written, and how large each of its files may be.
-#[derive(Clone, Debug)]
-pub struct AccessLog {
-    /// The file; full ones are renamed to it with `.1` to `.3`.
-    pub path: PathBuf,
-    /// The largest size of one file, in bytes.
-    pub size: u64,
-}
-
-/// The end of the log that requests see. Cheap where there is none.
+/// The end of the log that requests see. Nothing but a look where there is no log.
 #[derive(Debug, Default)]
 pub struct Access {
-    sender: RwLock<Option<SyncSender<String>>>,
-    reopen: Arc<AtomicBool>,
-    on: AtomicBool,
+    sender: OnceLock<SyncSender<Word>>,
+    marks: Arc<Marks>,
+}
+
+/// What both ends share.
+#[derive(Debug, Default)]
+struct Marks {
+    reopen: AtomicBool,
     lost: AtomicU64,
+}
+
+/// What the writer is told.
+#[derive(Debug)]
+enum Word {
+    /// A line to write.
+    Line(String),
+    /// Something was asked for; nothing to write.
+    Look,
+    /// Nothing follows that must be waited for.
+    Last(SyncSender<()>),
 }
 
 /// What a line tells.
@@ -57,171 +68,192 @@ pub struct Line<'a> {
 }
 
 impl Access {
-    /// Begins to write.
+    /// Begins to write. A second call changes nothing.
     ///
     /// # Errors
-    /// The file can't be opened.
+    /// The file can't be opened, or no thread can be started.
     pub fn open(&self, log: &AccessLog) -> io::Result<()> {
         let mut file = LogFile::open(log)?;
-        let (sender, lines) = sync_channel(WAITING);
-        let reopen = self.reopen.clone();
-        std::thread::Builder::new().name("access-log".into()).spawn(move || write(&mut file, &lines, &reopen))?;
-        *self.sender.write().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        self.on.store(true, Relaxed);
+        let (sender, words) = sync_channel(WAITING);
+        let marks = self.marks.clone();
+        std::thread::Builder::new().name("access-log".into()).spawn(move || write(&mut file, &words, &marks))?;
+        // The thread of a second one ends with its sender.
+        let _ = self.sender.set(sender);
         Ok(())
     }
 
     /// Whether lines are wanted.
     pub fn is_on(&self) -> bool {
-        self.on.load(Relaxed)
+        self.sender.get().is_some()
     }
 
     /// Opens the file anew before the next line: it was moved away.
     pub fn reopen(&self) {
-        self.reopen.store(true, Relaxed);
+        self.marks.reopen.store(true, Relaxed);
+        if let Some(sender) = self.sender.get() {
+            // Where there is no room the writer is awake, and sees the mark.
+            let _ = sender.try_send(Word::Look);
+        }
     }
 
-    /// Lines that were lost.
+    /// Lines that were not written.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
+        self.marks.lost.load(Relaxed)
     }
 
     /// Adds a line, unless too many wait.
     pub fn add(&self, line: &Line<'_>) {
-        let sender = self.sender.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(sender) = sender.as_ref() else { return };
-        if sender.try_send(text(line)).is_err() {
-            self.lost.fetch_add(1, Relaxed);
+        let Some(sender) = self.sender.get() else { return };
+        if sender.try_send(Word::Line(text(line))).is_err() {
+            self.marks.lost.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Waits until everything added so far is written, for at most this long. It blocks the thread.
+    pub fn finish(&self, limit: Duration) {
+        let Some(sender) = self.sender.get() else { return };
+        let until = Instant::now() + limit;
+        let (done, written) = sync_channel(1);
+        let mut word = Word::Last(done);
+        while let Err(TrySendError::Full(back)) = sender.try_send(word) {
+            if Instant::now() >= until {
+                return;
+            }
+            word = back;
+            std::thread::sleep(LOOK);
+        }
+        let _ = written.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
 /// A line as JSON, so that nothing a client sends can begin another.
 fn text(line: &Line<'_>) -> String {
-    let cut = |text: &str| text.chars().take(MAX_TEXT).collect::<String>();
-    let micros = u64::try_from(line.took.as_micros()).unwrap_or(u64::MAX);
-    let value = serde_json::json!({
-        "time": crate::clock::now().to_string(),
-        "client": line.client,
-        "method": cut(line.method),
-        "host": cut(line.host),
-        "path": cut(line.path),
-        "protocol": line.protocol,
-        "status": line.status,
-        "millis": micros as f64 / 1_000.0,
-        "group": line.group,
-    });
-    format!("{value}\n")
+    #[derive(Serialize)]
+    struct Record<'a> {
+        time: jiff::Timestamp,
+        client: &'a str,
+        method: &'a str,
+        host: &'a str,
+        path: &'a str,
+        protocol: &'a str,
+        status: u16,
+        millis: f64,
+        group: Option<&'a str>,
+    }
+    let micros = u32::try_from(line.took.as_micros()).unwrap_or(u32::MAX);
+    let record = Record {
+        time: crate::clock::now(),
+        client: line.client,
+        method: cut(line.method),
+        host: cut(line.host),
+        path: cut(line.path),
+        protocol: line.protocol,
+        status: line.status,
+        millis: f64::from(micros) / 1_000.0,
+        group: line.group,
+    };
+    // A record of texts and numbers can always be written.
+    let mut text = serde_json::to_string(&record).unwrap_or_default();
+    text.push('\n');
+    text
 }
 
-fn write(file: &mut LogFile, lines: &Receiver<String>, reopen: &AtomicBool) {
-    while let Ok(line) = lines.recv() {
-        if reopen.swap(false, Relaxed)
-            && let Err(error) = file.reopen()
-        {
-            tracing::error!(%error, path = %file.log.path.display(), "the access log can't be opened anew");
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+/// Writes until nobody sends any more. What has come in meanwhile is written at once, so that a busy log costs few calls.
+fn write(file: &mut LogFile, words: &Receiver<Word>, marks: &Marks) {
+    let mut failing = false;
+    while let Ok(first) = words.recv() {
+        let (mut batch, mut lines, mut last) = (String::new(), 0, None);
+        let mut next = Some(first);
+        while let Some(word) = next {
+            match word {
+                Word::Line(line) => {
+                    batch.push_str(&line);
+                    lines += 1;
+                }
+                Word::Look => {}
+                Word::Last(done) => last = Some(done),
+            }
+            next = if batch.len() < BATCH { words.try_recv().ok() } else { None };
         }
-        // A disk that takes no more loses them; the next may fit again.
-        let _ = file.write(line.as_bytes());
-    }
-}
-
-/// A file that is turned over when it is full.
-#[derive(Debug)]
-struct LogFile {
-    log: AccessLog,
-    file: File,
-    size: u64,
-}
-
-impl LogFile {
-    fn open(log: &AccessLog) -> io::Result<Self> {
-        let file = append(&log.path)?;
-        let size = file.metadata()?.len();
-        Ok(LogFile { log: log.clone(), file, size })
-    }
-
-    fn reopen(&mut self) -> io::Result<()> {
-        *self = LogFile::open(&self.log)?;
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.size > 0 && self.size + bytes.len() as u64 > self.log.size {
-            self.turn_over()?;
+        let reopened = if marks.reopen.swap(false, Relaxed) { file.reopen() } else { Ok(()) };
+        let written = reopened.and_then(|()| if batch.is_empty() { Ok(()) } else { file.write(batch.as_bytes()) });
+        if written.is_err() {
+            marks.lost.fetch_add(lines, Relaxed);
         }
-        self.file.write_all(bytes)?;
-        self.size += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// The oldest goes, the others move on by one.
-    fn turn_over(&mut self) -> io::Result<()> {
-        for number in (1..KEPT).rev() {
-            move_if_there(&numbered(&self.log.path, number), &numbered(&self.log.path, number + 1))?;
+        failing = tell(file, &written, failing);
+        if let Some(done) = last {
+            // Who asked may have stopped to wait.
+            let _ = done.try_send(());
         }
-        move_if_there(&self.log.path, &numbered(&self.log.path, 1))?;
-        self.reopen()
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
-}
-
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    name.into()
-}
-
-fn move_if_there(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Says once that lines are lost, and once that they are not any more.
+fn tell(file: &LogFile, written: &io::Result<()>, failing: bool) -> bool {
+    let path = file.path().display();
+    match written {
+        Err(error) if !failing => {
+            tracing::error!(%error, %path, "the access log can't be written: its lines are lost until it can");
+        }
+        Ok(()) if failing => tracing::info!(%path, "the access log is written again"),
+        _ => {}
     }
+    written.is_err()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_files_stay_within_their_bound_and_the_newest_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = AccessLog { path: dir.path().join("access.log"), size: 100 };
-        let mut file = LogFile::open(&log).unwrap();
-        for number in 0..100 {
-            file.write(format!("line {number:02} of forty bytes, more or less\n").as_bytes()).unwrap();
-        }
-        let mut sizes: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
-        sizes.sort_unstable();
-        assert_eq!(sizes.len(), 4);
-        assert!(sizes.iter().all(|size| (1..=100).contains(size)), "{sizes:?}");
-        assert!(fs::read_to_string(&log.path).unwrap().contains("line 99"));
-        // What was moved away by others is left to them.
-        fs::rename(&log.path, dir.path().join("away")).unwrap();
-        file.reopen().unwrap();
-        file.write(b"anew\n").unwrap();
-        assert_eq!(fs::read_to_string(&log.path).unwrap(), "anew\n");
-    }
-
-    #[test]
-    fn a_line_is_one_line_whatever_a_client_sends() {
-        let line = Line {
+    fn line(path: &str) -> Line<'_> {
+        Line {
             client: "127.0.0.1",
             method: "GET",
             host: "a\"\n",
-            path: "/\u{7}\r\n",
+            path,
             status: 200,
             took: Duration::from_micros(1_500),
             protocol: "HTTP/1.1",
             group: None,
-        };
-        let text = text(&line);
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_line_whatever_a_client_sends() {
+        let text = text(&line("/\u{7}\r\n"));
         assert_eq!(text.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((value["millis"].as_f64(), value["host"].as_str()), (Some(1.5), Some("a\"\n")));
+        assert!(super::text(&line(&"é".repeat(100_000))).len() < 7 * MAX_TEXT);
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_costs_lines_and_never_waits() {
+        // Opened for reading and writing, nobody reads: it takes some, and then blocks whoever writes.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let access = Access::default();
+        access.open(&AccessLog { path, size: u64::MAX }).unwrap();
+        let (all, path) = (WAITING as u64 + 5_000, "x".repeat(MAX_TEXT));
+        for _ in 0..all {
+            access.add(&line(&path));
+        }
+        assert!(access.lost() > 0 && access.lost() < all, "{}", access.lost());
+        access.finish(Duration::from_millis(20));
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted() {
+        let access = Access::default();
+        access.open(&AccessLog { path: "/dev/full".into(), size: u64::MAX }).unwrap();
+        (0..100).for_each(|_| access.add(&line("/")));
+        access.finish(Duration::from_secs(60));
+        assert_eq!(access.lost(), 100);
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! - pure: `config` (checks), `table` (which route), `balance` (which endpoint), `headers`
 //! - live: `route`, `endpoint`, `hold`, `pool`, `probe`, `stats`
-//! - process: `listener`, `worker`, `handover` and `succession` (restart without a lost request), `notify` (systemd), `run`
+//! - process: `listener`, `worker`, `handover` and `succession` (restart without a lost request), `notify` (systemd), `run`, `access` and `logfile` (what was asked)
 
 mod access;
 mod admin;
@@ -29,6 +29,7 @@ mod handover;
 mod headers;
 mod hold;
 mod listener;
+mod logfile;
 mod metrics;
 mod notify;
 mod plane;

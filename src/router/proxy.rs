@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
-use http::uri::Uri;
+use http::uri::{Authority, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -84,11 +84,13 @@ impl Noted {
     }
 
     fn log(self, client: &Client, response: &Response<ResponseBody>) {
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        let named = self.host.as_ref().and_then(|host| host.to_str().ok());
+        let host = self.uri.authority().map(Authority::as_str).or(named).unwrap_or_default();
         client.plane.access.add(&Line {
             client: client.address_text.to_str().unwrap_or_default(),
             method: self.method.as_str(),
-            host: self.uri.authority().map(|authority| authority.as_str()).or(host).unwrap_or_default(),
+            // Without a name and password, which some still write before it.
+            host: host.rsplit('@').next().unwrap_or_default(),
             path: self.uri.path(),
             status: response.status().as_u16(),
             took: self.began.elapsed(),

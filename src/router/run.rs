@@ -23,6 +23,8 @@ use crate::net::server::{self, BindError};
 
 /// How long connections that are idle are kept open for a last request when the router stops and nobody takes over.
 const LAST_CALL: Duration = Duration::from_secs(1);
+/// How long the last lines of the access log may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// How often idle connections to instances are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
 /// How often it is looked whether certificates were changed.
@@ -162,6 +164,8 @@ async fn serve(options: &Options, inherited: Vec<TcpListener>) -> Result<(), Run
         () = drain(&plane, &control, idle, options.limits.drain) => {}
         () = stop.asked() => tracing::warn!("told to stop again: what is in flight is cut"),
     }
+    // Whether the disk takes them or not, it leaves.
+    let _ = tokio::task::spawn_blocking(move || plane.access.finish(LAST_LINES)).await;
     tracing::info!("router leaves");
     Ok(())
 }

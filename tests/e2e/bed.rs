@@ -112,6 +112,10 @@ impl Bed {
         self.daemon.as_ref().expect("no daemon runs").pid()
     }
 
+    pub fn router_pid(&self) -> u32 {
+        self.router.as_ref().expect("no router runs").pid()
+    }
+
     pub fn kill_daemon(&mut self) {
         self.daemon = None;
     }

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod mutate;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 
@@ -72,4 +73,9 @@ fn sops_files() {
 #[test]
 fn commit_messages() {
     fuzz("message", bodies::message);
+}
+
+#[test]
+fn deliveries_of_webhooks() {
+    fuzz("webhook", webhooks::webhook);
 }

@@ -44,7 +44,8 @@ fn lines(plan: &Plan) -> Vec<String> {
     plan.phases.iter().chain(&plan.settle).map(|phase| line(plan, phase)).collect()
 }
 
-fn rollout(change: impl Fn(&mut Bed), new: DesiredUnit) -> Result<Plan, Blocked> {
+/// The plan from version 1, which differs in nothing else, to this one.
+pub(super) fn rollout(change: impl Fn(&mut Bed), new: DesiredUnit) -> Result<Plan, Blocked> {
     let mut old = desired("1", new.replicas, new.strategy.clone());
     old.route = new.route.clone();
     let mut bed = Bed::running(&old);

@@ -229,9 +229,23 @@ async fn the_access_log_tells_of_each_request_and_is_opened_anew_when_asked() {
     assert!(!text.contains("secret"));
     std::fs::rename(&path, dir.path().join("moved")).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(bench.process.pid() as i32), nix::sys::signal::SIGUSR1).unwrap();
-    let anew = || async {
-        bench.get("/b").await;
-        path.exists()
-    };
-    eventually_async(PATIENCE, "it is opened anew", anew).await;
+    eventually_async(PATIENCE, "it is opened anew", || async { path.exists() }).await;
+    bench.get("/b").await;
+    let text = eventually_async(PATIENCE, "it goes on there", || async { lines(1) }).await;
+    assert!(text.contains(r#""path":"/b""#), "{text}");
+}
+
+#[tokio::test]
+async fn the_last_lines_of_the_access_log_are_written_when_the_router_leaves() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let mut bench = Bench::start_with(&["--access-log", path.to_str().unwrap()]).await;
+    let upstream = Upstream::start("v1");
+    bench.put(&bench.route(&[("v1", 1, &[&upstream])])).await;
+    for number in 0..20 {
+        bench.get(&format!("/{number}")).await;
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(bench.process.pid() as i32), nix::sys::signal::SIGTERM).unwrap();
+    assert!(bench.process.0.wait().unwrap().success());
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 20);
 }

@@ -9,7 +9,7 @@ mod health;
 mod hold;
 mod http;
 mod restart;
-mod secure;
+pub mod secure;
 mod sticky;
 mod storm;
 mod systemd;

@@ -26,7 +26,7 @@ use super::upstream::Upstream;
 use crate::support::{PATIENCE, alive, eventually, eventually_async};
 
 /// Writes a certificate for these hosts and its key; the same names again replace both.
-fn certificate(dir: &Path, name: &str, hosts: &[&str]) -> Certificate {
+pub fn certificate(dir: &Path, name: &str, hosts: &[&str]) -> Certificate {
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(hosts).unwrap();
     let path = |kind: &str| dir.join(format!("{name}.{kind}"));
@@ -44,7 +44,7 @@ fn certificate(dir: &Path, name: &str, hosts: &[&str]) -> Certificate {
     Certificate { certificate: text("crt"), key: text("key") }
 }
 
-fn trusting(files: &[&Certificate], protocols: &[&str]) -> Arc<ClientConfig> {
+pub fn trusting(files: &[&Certificate], protocols: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for files in files {
         roots.add(CertificateDer::from_pem_file(&files.certificate).unwrap()).unwrap();
@@ -56,7 +56,7 @@ fn trusting(files: &[&Certificate], protocols: &[&str]) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-async fn connect(
+pub async fn connect(
     at: SocketAddr,
     host: &str,
     config: &Arc<ClientConfig>,
@@ -65,26 +65,26 @@ async fn connect(
     TlsConnector::from(config.clone()).connect(ServerName::try_from(host.to_owned()).unwrap(), stream).await
 }
 
-async fn text(response: Response<Incoming>) -> String {
+pub async fn text(response: Response<Incoming>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }
 
-type Http1 = http1::SendRequest<Empty<Bytes>>;
-type Http2 = http2::SendRequest<Empty<Bytes>>;
+pub type Http1 = http1::SendRequest<Empty<Bytes>>;
+pub type Http2 = http2::SendRequest<Empty<Bytes>>;
 
-async fn over_http1(stream: TlsStream<tokio::net::TcpStream>) -> Http1 {
+pub async fn over_http1(stream: TlsStream<tokio::net::TcpStream>) -> Http1 {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
 
-async fn over_http2<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static>(stream: S) -> Http2 {
+pub async fn over_http2<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static>(stream: S) -> Http2 {
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
 
-fn get(uri: &str, host: &str) -> Request<Empty<Bytes>> {
+pub fn get(uri: &str, host: &str) -> Request<Empty<Bytes>> {
     let request = Request::get(uri);
     let request = if uri.starts_with('/') { request.header("host", host) } else { request };
     request.body(Empty::new()).unwrap()

@@ -143,8 +143,20 @@ impl<'a> Draft<'a> {
 
     /// Whether some requests go to the new version as soon as it is there, whatever its share.
     pub fn has_testers(&self) -> bool {
-        let asked = self.desired.route.as_ref().is_some_and(|route| !route.testers.is_empty());
-        asked && matches!(self.split(), Split::Weights(_))
+        self.asks_for_testers() && matches!(self.split(), Split::Weights(_))
+    }
+
+    fn asks_for_testers(&self) -> bool {
+        self.desired.route.as_ref().is_some_and(|route| !route.testers.is_empty())
+    }
+
+    /// Says where nobody can be told from the others.
+    pub(super) fn say_testers(&mut self) {
+        let beside = !matches!(self.desired.strategy, Strategy::Recreate(_));
+        if beside && self.asks_for_testers() && !self.has_testers() {
+            self.approximations
+                .push("requests can't be told apart here: testers meet the new version by its share".into());
+        }
     }
 
     /// Splits the phase's traffic: weight and slots of the old and of the new version. A share without instances is left out,
