@@ -108,6 +108,7 @@ fn the_way_back_only_ever_goes_down() {
         [
             "canary at 50%, 2 instances -> back to 1",
             "canary at 0%, 2 instances -> back to 1",
+            "canary at 0%, 4 instances -> back to 1",
             "canary at 5%, 4 instances -> back to 1",
             "canary at 20%, 4 instances -> back at 5%",
             "canary at 20%, 4 instances -> back at 5%",

@@ -37,7 +37,6 @@ fn stars(plan: &Plan) -> Vec<String> {
 fn a_canary_shows_itself_to_testers_from_weight_0_on_until_it_has_all() {
     let steps = vec![
         Step::Scale(Amount::Percent(50)),
-        Step::Weight(0),
         Step::Pause(None),
         Step::Weight(10),
         Step::Pause(Some(secs(30))),
