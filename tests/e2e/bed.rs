@@ -5,7 +5,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -13,14 +12,14 @@ use trimtab::api::client::Api;
 use trimtab::api::types::{UnitHealth, UnitStatus};
 use trimtab::domain::id::UnitId;
 
-use crate::support::{PATIENCE, Running, eventually_async, free_port, trimtab};
+use crate::support::{PATIENCE, Ports, Running, eventually_async, free_port, trimtab};
 
 /// One installation.
 pub struct Bed {
     dir: TempDir,
     /// The router's listener for the apps.
     pub port: u16,
-    ports: String,
+    ports: Ports,
     daemon: Option<Running>,
     supervisor: Option<Running>,
     router: Option<Running>,
@@ -33,7 +32,7 @@ impl Bed {
         let dir = tempfile::Builder::new().prefix("trimtab-e2e-").tempdir().unwrap();
         let bed = Bed {
             port: free_port(),
-            ports: ports(),
+            ports: Ports::claim(),
             dir,
             daemon: None,
             supervisor: None,
@@ -75,7 +74,7 @@ impl Bed {
         let mut command = trimtab();
         command.arg("supervisor").arg("--state-dir").arg(self.path("state/supervisor"));
         command.arg("--socket").arg(self.path("supervisor.sock"));
-        command.args(["--port-range", &self.ports]);
+        command.args(["--port-range", &self.ports.range]);
         self.supervisor = Some(self.spawn(command, "supervisor"));
     }
 
@@ -242,13 +241,6 @@ impl Bed {
         let body = response.text().await.map_err(|error| error.to_string())?;
         if status.is_success() { Ok((body, version)) } else { Err(format!("{status}: {body}")) }
     }
-}
-
-/// A range of ports that no other bed uses at the same time: supervisors that know nothing of each other would race for one.
-fn ports() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let base = 11_000 + (std::process::id() % 10) * 2_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20 * 100;
-    format!("{base}-{}", base + 99)
 }
 
 impl Drop for Bed {

@@ -23,12 +23,12 @@ use trimtab::secrets::value::SecretValues;
 use trimtab::supervisor::shim::records::{AppRecord, Launch, ShimRecord};
 use trimtab::supervisor::{process, remains, store};
 
-use crate::support::{PATIENCE, Running, alive, eventually, port_range, trimtab};
+use crate::support::{PATIENCE, Ports, Running, alive, eventually, trimtab};
 
 /// A supervisor and its folders.
 pub struct Bed {
     dir: TempDir,
-    ports: String,
+    ports: Ports,
     supervisor: Option<Running>,
     client: Client,
     runtime: Runtime,
@@ -47,7 +47,7 @@ impl Bed {
         fs::set_permissions(&out, fs::Permissions::from_mode(0o777)).unwrap();
         let client = Client::new(dir.path().join("socket")).with_timeout(PATIENCE);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut bed = Bed { dir, ports: port_range(), supervisor: None, client, runtime, values: Mutex::default() };
+        let mut bed = Bed { dir, ports: Ports::claim(), supervisor: None, client, runtime, values: Mutex::default() };
         bed.start_again(None);
         bed
     }
@@ -60,7 +60,7 @@ impl Bed {
     pub fn command(&self, boot: Option<&str>) -> Command {
         let mut command = trimtab();
         command.arg("supervisor").arg("--state-dir").arg(self.state()).arg("--socket").arg(self.client.socket());
-        command.args(["--port-range", &self.ports]).stdin(Stdio::null()).stderr(self.log());
+        command.args(["--port-range", &self.ports.range]).stdin(Stdio::null()).stderr(self.log());
         if let Some(boot) = boot {
             command.args(["--boot-id", boot]);
         }

@@ -4,10 +4,11 @@
 #![allow(dead_code)]
 
 use std::fmt::Display;
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,13 +85,33 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("no port is free").port()
 }
 
-/// A range of ports for one supervisor, as `--port-range` takes it, that no other supervisor of this test run gets, and
-/// one of another run hardly.
-pub fn port_range() -> String {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let offset = (std::process::id() % 400) as u16 * 37 + NEXT.fetch_add(1, Ordering::Relaxed);
-    let first = 10_000 + offset % 400 * 50;
-    format!("{first}-{}", first + 49)
+/// Ports for one supervisor, as `--port-range` takes them, that no other supervisor of any test run on this machine has as long
+/// as this lives: supervisors that know nothing of each other would race for them.
+#[derive(Debug)]
+pub struct Ports {
+    /// `FIRST-LAST`.
+    pub range: String,
+    _lock: File,
+}
+
+impl Ports {
+    /// Takes a range that nobody has. All of them lie below those that the kernel hands out by itself.
+    pub fn claim() -> Ports {
+        const RANGES: u32 = 220;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let folder = std::env::temp_dir().join(format!("trimtab-test-ports-{}", nix::unistd::getuid()));
+        std::fs::create_dir_all(&folder).unwrap();
+        // Another one each time: what used the last one may be ending still.
+        let begin = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        for number in (0..RANGES).map(|step| begin.wrapping_add(step) % RANGES) {
+            let lock = File::create(folder.join(number.to_string())).unwrap();
+            if lock.try_lock().is_ok() {
+                let first = 10_000 + number * 100;
+                return Ports { range: format!("{first}-{}", first + 99), _lock: lock };
+            }
+        }
+        panic!("all {RANGES} ranges of ports are in use: {}", folder.display());
+    }
 }
 
 /// A command that runs the binary under test.
