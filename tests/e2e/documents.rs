@@ -19,7 +19,7 @@ pub fn app(name: &str, strategy: &str) -> String {
     format!(
         "apiVersion: trimtab/v1\nkind: App\nmetadata: {{ name: {name} }}\nspec:\n  replicas: 2\n  workload:\n    process:\n      \
          command: [{TRIMTAB}, demo-app, --port, \"{{{{ port }}}}\", --version, \"{{{{ version }}}}\"]\n  \
-         route: {{ listener: web, host: \"{name}.{{{{ environment }}}}.localhost\", drain: 5s }}\n  \
+         route: {{ listener: web, host: \"{name}.{{{{ environment }}}}.localhost\", drain: 30s }}\n  \
          health: {{ http: {{ path: /healthz, interval: 100ms, healthyAfter: 1, unhealthyAfter: 2 }}, within: 15s }}\n  \
          strategy: {strategy}\n  \
          analyses:\n    errors:\n      router: {{ errorRate: \"<= 1%\", atLeast: 20 }}\n      interval: 200ms\n      count: 1\n      inconclusiveLimit: 100\n  \

@@ -29,8 +29,8 @@ const OTHERS: [(&str, &str); 3] = [("x-version", "nexT"), ("cookie", "tester=2")
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn testers_meet_a_canary_that_nobody_else_meets() {
     let steps = "{ canary: { steps: [ { scale: 1 }, { pause: {} }, { weight: 50 }, { pause: {} } ] } }";
-    let testers = "drain: 5s, testers: [ { header: X-Version, value: next }, { cookie: tester, value: \"1\" } ]";
-    let (environment, app) = (environment("dev"), app("web", steps).replace("drain: 5s", testers));
+    let testers = "drain: 30s, testers: [ { header: X-Version, value: next }, { cookie: tester, value: \"1\" } ]";
+    let (environment, app) = (environment("dev"), app("web", steps).replace("drain: 30s", testers));
     let bed = Bed::new(&[("env.yaml", &environment), ("app.yaml", &app), ("release.yaml", &web("1.0.0", ""))]).start();
     bed.verified(UNIT, "1.0.0").await;
     assert_eq!(versions(&bed, HEADER, 1).await, ["1.0.0"], "a tester is a client like any other");
