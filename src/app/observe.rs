@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::world::World;
+use crate::domain::action::Which;
 use crate::domain::id::{RunId, UnitId};
 use crate::domain::observed::ObservedUnit;
-use crate::ports::traffic::RouteKind;
 
 /// Looks at a unit on all its ports. What can't be seen is `Unknown` in its place; this never fails as a whole.
 pub async fn observe(world: &World, unit: &UnitId, runs: impl IntoIterator<Item = RunId>) -> ObservedUnit {
     let (groups, traffic, preview) = tokio::join!(
         world.platform.observe(unit),
-        world.traffic.observe(unit, RouteKind::Main),
-        world.traffic.observe(unit, RouteKind::Preview),
+        world.traffic.observe(unit, Which::Main),
+        world.traffic.observe(unit, Which::Preview),
     );
     let mut seen_runs = BTreeMap::new();
     for id in runs {

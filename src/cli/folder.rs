@@ -13,8 +13,11 @@ use std::sync::Arc;
 use git2::{ObjectType, Oid, Repository};
 
 use super::error::CliError;
+use super::secrets::{self, Keys};
 use crate::app::sealed::SealedFiles;
 use crate::domain::manifest::{DocumentSet, MAX_FILE_BYTES, ParsedFile, is_manifest_path, parse_file};
+use crate::domain::render::Lookups;
+use crate::domain::secret::SecretSource;
 
 /// The largest file that is hashed as part of an artifact, in bytes.
 const MAX_ARTIFACT_FILE: u64 = 1 << 30;
@@ -69,12 +72,28 @@ impl Folder {
     }
 
     /// The encrypted files that the documents name, with the key for digests. Links are not followed, as in Git.
-    pub fn sealed(&self, documents: &DocumentSet) -> SealedFiles {
+    fn sealed(&self, documents: &DocumentSet) -> SealedFiles {
         SealedFiles::from_folder(documents, |path| {
             let file = self.root.join(path);
             let plain = fs::canonicalize(&file).is_ok_and(|real| real == file) && file.is_file();
             plain.then(|| read_capped(&file).ok()).flatten()
         })
+    }
+
+    /// Reads all documents, and hands them over with what rendering them asks for: the object names of folders, and the
+    /// secrets as far as the identities at hand can read them.
+    pub fn rendering<T>(
+        &self,
+        keys: &Keys,
+        render: impl FnOnce(&DocumentSet, Lookups<'_>) -> T,
+    ) -> Result<T, CliError> {
+        let documents = self.documents()?;
+        let sealed = self.sealed(&documents);
+        let reader =
+            crate::wiring::offline_secrets(secrets::Repository::around(&self.root).identities(keys)?.identities);
+        let artifacts = |path: &str| self.tree_oid(path);
+        let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
+        Ok(render(&documents, Lookups { artifacts: &artifacts, secrets: &secrets }))
     }
 
     /// Reads all documents.

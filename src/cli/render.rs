@@ -13,7 +13,7 @@ use super::folder::Folder;
 use super::output::style::Tone;
 use super::output::table::{Cell, Table};
 use super::output::{self, View, write_err, write_json, write_out};
-use super::secrets::{Keys, Repository};
+use super::secrets::Keys;
 use super::validate::problems_text;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
@@ -21,7 +21,6 @@ use crate::domain::id::{Name, UnitId};
 use crate::domain::manifest::{DocumentSet, Problem};
 use crate::domain::render::explain::{Explained, explain_with};
 use crate::domain::render::{Lookups, Rendered, render_with};
-use crate::domain::secret::SecretSource;
 
 /// Renders the documents of a folder to what they ask for, as the daemon would. Needs no daemon.
 #[derive(Clone, Debug, clap::Args)]
@@ -83,17 +82,12 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn show(args: &Args, view: &View) -> Result<Exit, CliError> {
-    let folder = Folder::open(&args.dir)?;
-    let documents = folder.documents()?;
-    let artifacts = |path: &str| folder.tree_oid(path);
+    Folder::open(&args.dir)?.rendering(&args.keys, |documents, lookups| show_units(args, view, documents, lookups))?
+}
+
+fn show_units(args: &Args, view: &View, documents: &DocumentSet, lookups: Lookups<'_>) -> Result<Exit, CliError> {
     let wanted = |name: &Option<Name>, found: &Name| name.as_ref().is_none_or(|name| name == found);
-    let sealed = folder.sealed(&documents);
-    let keys = args.keys.clone();
-    let identities = Repository::around(folder.root()).identities(&keys)?.identities;
-    let reader = crate::wiring::offline_secrets(identities);
-    let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
-    let lookups = Lookups { artifacts: &artifacts, secrets: &secrets };
-    let mut units = render_with(&documents, lookups);
+    let mut units = render_with(documents, lookups);
     units.retain(|unit| {
         wanted(&args.app, &unit.app)
             && wanted(&args.environment, &unit.environment)
@@ -102,7 +96,7 @@ fn show(args: &Args, view: &View) -> Result<Exit, CliError> {
     let mut explained = Vec::new();
     for unit in &units {
         let found = match (&unit.target, args.explain && unit.outcome.is_ok()) {
-            (Some(target), true) => explain_with(&documents, &id(unit, target), lookups).and_then(Result::ok),
+            (Some(target), true) => explain_with(documents, &id(unit, target), lookups).and_then(Result::ok),
             _ => None,
         };
         explained.push(found.unwrap_or_default());
@@ -112,7 +106,7 @@ fn show(args: &Args, view: &View) -> Result<Exit, CliError> {
         Format::Yaml => print(args, view, &units, &explained),
     }
     if units.is_empty() {
-        return Err(nothing(&documents));
+        return Err(nothing(documents));
     }
     Ok(if units.iter().all(|unit| unit.outcome.is_ok()) { Exit::Ok } else { Exit::Invalid })
 }

@@ -11,10 +11,9 @@ use super::exit::Exit;
 use super::folder::Folder;
 use super::output::View;
 use super::output::style::Tone;
-use super::secrets::{Keys, Repository};
+use super::secrets::Keys;
 use crate::domain::manifest::{DocumentSet, Problem};
-use crate::domain::render::{Lookups, Rendered, render_with};
-use crate::domain::secret::SecretSource;
+use crate::domain::render::{Rendered, render_with};
 
 /// Checks all documents of a folder and tells every problem at once, with its place and a remedy. Needs no daemon.
 #[derive(Clone, Debug, clap::Args)]
@@ -52,15 +51,8 @@ pub fn run(args: Args) -> ExitCode {
 fn validate(args: &Args, view: &View) -> Result<Exit, CliError> {
     let dir = args.folder.as_ref().or(args.dir.as_ref()).cloned().unwrap_or_else(|| ".".into());
     let folder = Folder::open(&dir)?;
-    let documents = folder.documents()?;
-    let sealed = folder.sealed(&documents);
-    let keys = Keys::default();
-    let identities = Repository::around(folder.root()).identities(&keys)?.identities;
-    let reader = crate::wiring::offline_secrets(identities);
-    let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
-    let artifacts = |path: &str| folder.tree_oid(path);
-    let rendered = render_with(&documents, Lookups { artifacts: &artifacts, secrets: &secrets });
-    let report = report(&documents, &rendered);
+    let report =
+        folder.rendering(&Keys::default(), |documents, lookups| report(documents, &render_with(documents, lookups)))?;
     view.print(&report, |view| text(&report, view));
     Ok(if report.valid { Exit::Ok } else { Exit::Invalid })
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-pub use crate::domain::action::Which as RouteKind;
 pub use crate::domain::counters::{Counters, GroupCounters};
 use crate::domain::{
+    action::Which,
     desired::DesiredUnit,
     digest::Digest,
     id::{Epoch, GroupId, UnitId},
@@ -60,7 +60,7 @@ pub struct SetTraffic {
     /// Its rendered digest.
     pub rendered: Digest,
     /// Which route.
-    pub kind: RouteKind,
+    pub kind: Which,
     /// The groups: weight, instances, and whether testers go there.
     pub backends: BTreeMap<GroupId, ObservedBackend>,
     /// Requests wait so long; `None`: they do not.
@@ -74,24 +74,24 @@ pub struct SetTraffic {
 #[async_trait]
 pub trait Traffic: Send + Sync {
     /// The route as it is in force.
-    async fn observe(&self, unit: &UnitId, kind: RouteKind) -> Seen<Option<ObservedTraffic>>;
+    async fn observe(&self, unit: &UnitId, kind: Which) -> Seen<Option<ObservedTraffic>>;
 
     /// The digest that `observe` gives for the settings of a route made from this desired state: a route whose digest differs is set again.
-    fn settings(&self, desired: &DesiredUnit, kind: RouteKind) -> Digest;
+    fn settings(&self, desired: &DesiredUnit, kind: Which) -> Digest;
 
     /// Sets a route.
     async fn set(&self, epoch: Epoch, request: &SetTraffic) -> Result<(), TrafficError>;
 
     /// Makes a route of a unit that was renamed that of the unit that it is called now, its endpoints and connections
     /// untouched. It need not be there.
-    async fn take_over(&self, epoch: Epoch, from: &UnitId, to: &UnitId, kind: RouteKind) -> Result<(), TrafficError> {
+    async fn take_over(&self, epoch: Epoch, from: &UnitId, to: &UnitId, kind: Which) -> Result<(), TrafficError> {
         let _ = epoch;
         let reason = format!("it can't rename the {kind} of {from} to {to}");
         Err(TrafficError::Refused { plane: "this data plane".into(), reason })
     }
 
     /// Removes a route; it need not be there.
-    async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: RouteKind) -> Result<(), TrafficError>;
+    async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: Which) -> Result<(), TrafficError>;
 
     /// What the main route's groups have served.
     async fn counters(&self, unit: &UnitId) -> Seen<Counters>;

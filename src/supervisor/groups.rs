@@ -14,6 +14,7 @@ use super::epoch::{EpochError, EpochGate};
 use super::files::{self, CopyError};
 use super::instance::{Instance, slot_dir};
 use super::launch::blocking;
+use super::making::make;
 use super::records::GroupRecord;
 use super::secrets::SecretsError;
 use super::store::{self, StoreError};
@@ -209,40 +210,16 @@ impl Groups {
         epoch: Epoch,
         secrets: SecretValues,
     ) -> Result<(), GroupError> {
-        let missing = record.spec.process.secrets.keys().filter(|name| !secrets.contains_key(*name));
-        let missing: Vec<&str> = missing.map(String::as_str).collect();
-        if !missing.is_empty() {
-            return Err(SecretsError::Missing(missing.join(", ")).into());
-        }
-        let (all, target, record) = (self.ctx.groups(), self.dir(key), record.clone());
-        let making = all.join(format!(".new-{}", uuid::Uuid::now_v7()));
-        let made = making.clone();
-        let ctx = self.ctx.clone();
-        let copied = blocking(move || -> Result<(), GroupError> {
-            store::create_dir(&made)?;
+        SecretsError::demand(record.spec.process.secrets.keys(), &secrets)?;
+        let (ctx, record) = (self.ctx.clone(), record.clone());
+        make(&self.gate, epoch, self.dir(key), move |made| {
             if let Some(source) = &record.spec.artifact_dir {
                 let key = record.spec.key.clone();
                 files::copy_tree(source, &made.join("files"), None)
                     .map_err(|source| GroupError::Artifact { key, source })?;
             }
-            ctx.keeper.seal(&made, &record.spec.key, &secrets)?;
-            Ok(store::write(&made, &record)?)
-        })
-        .await;
-        // A copy may take long: whoever asked for it may have been taken over meanwhile.
-        let admitted = match copied {
-            Ok(()) => self.admit(epoch).await.map_err(GroupError::from),
-            Err(error) => Err(error),
-        };
-        blocking(move || match admitted {
-            Ok(()) => {
-                fs::rename(&making, &target).map_err(StoreError::io(&target, "put in place"))?;
-                Ok(store::sync_dir(&all)?)
-            }
-            Err(error) => {
-                let _ = store::remove_dir(&making);
-                Err(error)
-            }
+            ctx.keeper.seal(made, &record.spec.key, &secrets)?;
+            Ok(store::write(made, &record)?)
         })
         .await
     }

@@ -32,6 +32,7 @@ pub mod instance;
 pub mod launch;
 pub mod live;
 pub mod logs;
+pub mod making;
 pub mod metrics;
 pub mod ports;
 pub mod probe;

@@ -1,7 +1,6 @@
 //! Hooks and scripts: each runs once, under a shim, and its outcome is durable.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::files;
 use super::groups::GroupError;
 use super::identity::Identity;
 use super::launch::{Attempt, blocking, conclude};
+use super::making::make;
 use super::records::{RunEnd, RunRecord};
 use super::secrets::SecretsError;
 use super::secrets::deliver::{self, Handed};
@@ -103,43 +103,19 @@ impl Runs {
 
     /// Makes the folder of a new run, whole or not at all.
     async fn create(&self, id: &str, put: PutRun) -> Result<RunRecord, GroupError> {
-        let all = self.ctx.runs();
-        let target = all.join(file_name(id));
-        let making = all.join(format!(".new-{}", uuid::Uuid::now_v7()));
-        let missing: Vec<&str> =
-            put.spec.secrets.keys().filter(|name| !put.secrets.contains_key(*name)).map(String::as_str).collect();
-        if !missing.is_empty() {
-            return Err(SecretsError::Missing(missing.join(", ")).into());
-        }
+        SecretsError::demand(put.spec.secrets.keys(), &put.secrets)?;
         let record = RunRecord { spec: put.spec, started: clock::now(), attempt: 0, end: None };
-        let written = record.clone();
-        let made = making.clone();
+        let (ctx, written, secrets) = (self.ctx.clone(), record.clone(), put.secrets);
         let user = self.ctx.user(&written.spec.user);
-        let (ctx, secrets, home) = (self.ctx.clone(), put.secrets, target.clone());
-        let copied = blocking(move || -> Result<(), GroupError> {
-            store::create_dir(&made)?;
+        let home = self.ctx.runs().join(file_name(id));
+        make(&self.gate, put.epoch, home.clone(), move |made| {
             let spec = &written.spec;
             let owner = Identity::of(user.as_deref()).ok().and_then(|identity| identity.owner());
             files::make_dir(spec.artifact_dir.as_deref(), &made.join("work"), owner)
                 .map_err(|source| GroupError::Artifact { key: spec.id.to_string(), source })?;
             deliver::link(&ctx.places, &home, &made.join("work"), &spec.secrets, owner)?;
-            ctx.keeper.seal(&made, spec.id.as_str(), &secrets)?;
-            Ok(store::write(&made, &written)?)
-        })
-        .await;
-        let admitted = match copied {
-            Ok(()) => self.admit(put.epoch).await,
-            Err(error) => Err(error),
-        };
-        blocking(move || match admitted {
-            Ok(()) => {
-                fs::rename(&making, &target).map_err(StoreError::io(&target, "put in place"))?;
-                Ok(store::sync_dir(&all)?)
-            }
-            Err(error) => {
-                let _ = store::remove_dir(&making);
-                Err(error)
-            }
+            ctx.keeper.seal(made, spec.id.as_str(), &secrets)?;
+            Ok(store::write(made, &written)?)
         })
         .await?;
         Ok(record)

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use trimtab::adapters::metrics::Meter;
 use trimtab::adapters::outgoing::Destinations;
 use trimtab::adapters::traffic::router::RouterTraffic;
+use trimtab::domain::action::Which;
 use trimtab::domain::analysis::{Bound, Measure, Measurement, Outcome, RouterMeasure};
 use trimtab::domain::id::{Epoch, GroupId};
 use trimtab::domain::observed::ObservedBackend;
 use trimtab::domain::observed::Seen;
 use trimtab::domain::span::Span;
 use trimtab::ports::metrics::{MeasureRequest, Metrics};
-use trimtab::ports::traffic::{RouteKind, SetTraffic, Traffic};
+use trimtab::ports::traffic::{SetTraffic, Traffic};
 
 use super::world::{INSTALLATION, Process, ask, desired, route, unit, upstream};
 use crate::support::{PATIENCE, eventually_async};
@@ -55,7 +56,7 @@ async fn the_router_is_measured_from_the_beginning_of_the_analysis() {
     let set = |target: SocketAddr| SetTraffic {
         rendered: desired.digest(),
         desired: desired.clone(),
-        kind: RouteKind::Main,
+        kind: Which::Main,
         backends: [("aa", good), ("bb", target)]
             .map(|(group, address)| {
                 let endpoints = BTreeMap::from([(format!("{group}-0"), address)]);

@@ -11,12 +11,13 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use tokio::sync::Notify;
 use trimtab::adapters::traffic::router::RouterTraffic;
+use trimtab::domain::action::Which;
 use trimtab::domain::desired::DesiredUnit;
 use trimtab::domain::id::{Epoch, GroupId};
 use trimtab::domain::observed::{ObservedBackend, ObservedTraffic, Seen};
 use trimtab::domain::span::Span;
 use trimtab::net::server::bind;
-use trimtab::ports::traffic::{RouteKind, SetTraffic, Traffic, TrafficError};
+use trimtab::ports::traffic::{SetTraffic, Traffic, TrafficError};
 use trimtab::protocol::router::{GroupStats, PutRoute, RouteStatus, latency_buckets_ms};
 
 use super::world::{INSTALLATION, Process, ask, desired, route, unit, upstream};
@@ -30,11 +31,11 @@ fn set(desired: &DesiredUnit, backends: &[(&str, u32, SocketAddr)]) -> SetTraffi
             (GroupId::from(*group), ObservedBackend { weight: *weight, endpoints, testers: false })
         })
         .collect();
-    SetTraffic { rendered: desired.digest(), desired: desired.clone(), kind: RouteKind::Main, backends, hold: None }
+    SetTraffic { rendered: desired.digest(), desired: desired.clone(), kind: Which::Main, backends, hold: None }
 }
 
 async fn known(traffic: &RouterTraffic) -> Result<Option<ObservedTraffic>, String> {
-    match traffic.observe(&unit(), RouteKind::Main).await {
+    match traffic.observe(&unit(), Which::Main).await {
         Seen::Known(observed) => Ok(observed),
         Seen::Unknown(reason) => Err(reason),
     }
@@ -58,7 +59,7 @@ async fn what_is_set_is_seen_and_served_and_counted() {
 
     traffic.set(Epoch(2), &set(&desired, &[("aa", 3, good), ("bb", 1, bad)])).await.unwrap();
     let seen = known(&traffic).await.unwrap().unwrap();
-    assert_eq!(seen.settings, traffic.settings(&desired, RouteKind::Main));
+    assert_eq!(seen.settings, traffic.settings(&desired, Which::Main));
     assert_eq!(seen.backends[&GroupId::from("aa")].weight, 3);
     assert_eq!(seen.backends[&GroupId::from("bb")].endpoints, BTreeMap::from([("bb-0".to_owned(), bad)]));
     assert!(!seen.hold && seen.draining.is_empty());
@@ -78,8 +79,8 @@ async fn what_is_set_is_seen_and_served_and_counted() {
     held.hold = Some(Span::from_secs(5));
     traffic.set(Epoch(2), &held).await.unwrap();
     assert!(known(&traffic).await.unwrap().unwrap().hold);
-    traffic.remove(Epoch(2), &unit(), RouteKind::Main).await.unwrap();
-    traffic.remove(Epoch(2), &unit(), RouteKind::Main).await.expect("again, harmlessly");
+    traffic.remove(Epoch(2), &unit(), Which::Main).await.unwrap();
+    traffic.remove(Epoch(2), &unit(), Which::Main).await.expect("again, harmlessly");
     assert_eq!(known(&traffic).await.unwrap(), None);
 }
 
@@ -235,7 +236,7 @@ async fn what_can_not_be_set_says_why() {
     request.backends.insert("aa".into(), nobody);
     let refused = traffic.set(Epoch(1), &request).await.unwrap_err();
     assert!(matches!(refused, TrafficError::Refused { .. }), "{refused}");
-    request.kind = RouteKind::Preview;
+    request.kind = Which::Preview;
     let refused = traffic.set(Epoch(1), &request).await.unwrap_err();
     assert!(refused.to_string().contains("has no preview route"), "{refused}");
     assert_eq!(known(&traffic).await.unwrap(), None);

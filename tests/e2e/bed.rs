@@ -206,6 +206,16 @@ impl Bed {
         .await
     }
 
+    /// Waits until the daemon has read a commit.
+    pub async fn has_read(&self, revision: &str) {
+        eventually_async(PATIENCE, &format!("{revision} is read{}", self.hint()), async || {
+            let daemon = self.api().daemon().await.map_err(|error| error.to_string())?;
+            let read = daemon.head.as_ref().is_some_and(|head| head.as_str() == revision);
+            if read { Ok(()) } else { Err(format!("{:?}", daemon.head)) }
+        })
+        .await;
+    }
+
     fn hint(&self) -> String {
         format!(" (logs in {})", self.dir.path().display())
     }

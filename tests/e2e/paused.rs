@@ -103,7 +103,8 @@ async fn a_canary_that_is_paused_for_a_week_is_what_it_was_and_is_promoted() {
             }
             // What does not concern it changes, then history: the same documents in another commit.
             3 => {
-                bed.push("unrelated", &[("README.md", "read me\n")]);
+                let unrelated = bed.push("unrelated", &[("README.md", "read me\n")]);
+                bed.has_read(&unrelated).await;
                 git(&bed.clone_dir(), &["commit", "-q", "--amend", "-m", "rewritten"]);
                 git(&bed.clone_dir(), &["push", "-q", "--force", "origin", "HEAD:main"]);
                 let told = crate::support::eventually_async(crate::support::PATIENCE, "it is told", async || {

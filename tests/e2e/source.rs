@@ -54,11 +54,7 @@ async fn resume_and_rollback_work_when_history_was_rewritten_and_the_mirror_clea
     git(&clone, &["commit", "-q", "-m", "anew"]);
     git(&clone, &["push", "-q", "--force", "origin", "anew:main"]);
     let head = git(&clone, &["rev-parse", "HEAD"]).trim().to_owned();
-    crate::support::eventually_async(crate::support::PATIENCE, "the new history is seen", async || {
-        let seen = bed.api().daemon().await.ok()?.head?;
-        (seen.as_str() == head).then_some(())
-    })
-    .await;
+    bed.has_read(&head).await;
     bed.kill_daemon();
     let mirror = bed.path("state/daemon/mirror.git");
     git(&mirror, &["reflog", "expire", "--expire=now", "--all"]);

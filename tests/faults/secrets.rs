@@ -258,17 +258,8 @@ async fn fault_39_without_its_identity_nothing_is_applied_and_who_is_expected_is
     let first = bed.verified(UNIT, "1.0.0").await;
     // Encrypted anew the value is the same: nothing rolls. A changed one rolls.
     let token = sealed(CANARIES[0], &to);
-    bed.push("encrypted anew", &[("secrets/token.age", &token)]);
-    let head = bed.log()[0][..40].to_owned();
-    eventually_async(PATIENCE, "the daemon has read it", async || {
-        let daemon = bed.api().daemon().await.map_err(|error| error.to_string())?;
-        if daemon.head.as_ref().is_some_and(|read| read.to_string() == head) {
-            Ok(())
-        } else {
-            Err(format!("{:?}", daemon.head))
-        }
-    })
-    .await;
+    let anew = bed.push("encrypted anew", &[("secrets/token.age", &token)]);
+    bed.has_read(&anew).await;
     let history = async |bed: &Bed| bed.api().history(&UNIT.parse().unwrap(), 20).await.unwrap().len();
     assert_eq!(history(&bed).await, 1, "a rotation has rolled out something: {first:?}");
     bed.push("changed", &[("secrets/token.age", &sealed("another-value-now", &to))]);

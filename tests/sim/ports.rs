@@ -34,7 +34,7 @@ use trimtab::ports::source::{
     ChangedPath, CommitInfo, Edit, EntryKind, FileId, Head, Listing, PushOutcome, Signature, Source, SourceError,
     TreeEntry, Walk,
 };
-use trimtab::ports::traffic::{RouteKind, SetTraffic, Traffic, TrafficError};
+use trimtab::ports::traffic::{SetTraffic, Traffic, TrafficError};
 use trimtab::secrets::SecretBytes;
 
 use super::repository;
@@ -432,7 +432,7 @@ impl Platform for Ports {
 
 #[async_trait]
 impl Traffic for Ports {
-    async fn observe(&self, unit: &UnitId, kind: RouteKind) -> Seen<Option<ObservedTraffic>> {
+    async fn observe(&self, unit: &UnitId, kind: Which) -> Seen<Option<ObservedTraffic>> {
         self.0
             .look(|out| {
                 if out.weather.router_down > out.now {
@@ -447,7 +447,7 @@ impl Traffic for Ports {
             .await
     }
 
-    fn settings(&self, desired: &DesiredUnit, kind: RouteKind) -> Digest {
+    fn settings(&self, desired: &DesiredUnit, kind: Which) -> Digest {
         RouteSettings::of(desired, kind).map_or_else(|| Digest::of("s1", &()), |settings| settings.digest())
     }
 
@@ -464,7 +464,7 @@ impl Traffic for Ports {
         self.on_router(&format!("{unit}: {action}"), epoch, act).await
     }
 
-    async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: RouteKind) -> Result<(), TrafficError> {
+    async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: Which) -> Result<(), TrafficError> {
         let action = Action::RemoveTraffic { which: kind };
         let act = |out: &mut Outside| out.platform(unit).perform(&action).unwrap();
         self.on_router(&format!("{unit}: {action}"), epoch, act).await

@@ -7,6 +7,7 @@ use super::{Inner, Unit};
 use crate::app::blobs::BlobError;
 use crate::app::log::LogError;
 use crate::app::world::World;
+use crate::domain::action::Which;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
 use crate::domain::id::{MoveId, UnitId};
@@ -15,7 +16,6 @@ use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::moving;
 use crate::domain::unit::state::UnitState;
 use crate::ports::platform::EnsureGroup;
-use crate::ports::traffic::RouteKind;
 use crate::secrets::value::SecretValues;
 
 impl Unit {
@@ -92,7 +92,7 @@ impl Unit {
                 .await
                 .map_err(crate::app::perform::PerformError::from)?;
         }
-        for kind in [RouteKind::Main, RouteKind::Preview] {
+        for kind in [Which::Main, Which::Preview] {
             let taken = self.world.traffic.take_over(self.world.epoch, from, &self.id, kind).await;
             taken.map_err(crate::app::perform::PerformError::from)?;
         }

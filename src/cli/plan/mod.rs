@@ -12,13 +12,12 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::folder::Folder;
 use super::output::View;
-use super::secrets::{Keys, Repository};
+use super::secrets::Keys;
 use super::validate::all_problems;
 use crate::api::types::{PlanRequest, UnitPlan};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::Name;
-use crate::domain::render::{Lookups, render_with};
-use crate::domain::secret::SecretSource;
+use crate::domain::render::render_with;
 
 /// Shows what would be done, why, and what waits: per unit the differences explained, the phases, what is approximated.
 ///
@@ -96,15 +95,11 @@ async fn plans(scope: &Scope) -> Result<Vec<UnitPlan>, CliError> {
 /// can't be planned, and would look like a removal.
 fn desired(scope: &Scope, dir: &Path) -> Result<Vec<DesiredUnit>, CliError> {
     let folder = Folder::open(dir)?;
-    let documents = folder.documents()?;
-    let sealed = folder.sealed(&documents);
-    let keys = Keys::default();
-    let identities = Repository::around(folder.root()).identities(&keys)?.identities;
-    let reader = crate::wiring::offline_secrets(identities);
-    let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
-    let artifacts = |path: &str| folder.tree_oid(path);
-    let rendered = render_with(&documents, Lookups { artifacts: &artifacts, secrets: &secrets });
-    let problems = all_problems(&documents, &rendered);
+    let (rendered, problems) = folder.rendering(&Keys::default(), |documents, lookups| {
+        let rendered = render_with(documents, lookups);
+        let problems = all_problems(documents, &rendered);
+        (rendered, problems)
+    })?;
     if !problems.is_empty() {
         let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
         return Err(CliError::invalid(told.join("\n\n")).remedy(format!("`trimtab validate {}`", dir.display())));

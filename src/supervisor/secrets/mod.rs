@@ -6,6 +6,8 @@ pub mod keep;
 
 use std::path::PathBuf;
 
+use crate::secrets::value::SecretValues;
+
 /// Why a process can't be given its secrets. No value is ever in it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
@@ -49,4 +51,12 @@ pub enum SecretsError {
     /// A record can't be kept.
     #[error(transparent)]
     Store(#[from] super::store::StoreError),
+}
+
+impl SecretsError {
+    /// Refuses a request that lacks the value of a secret that its process needs.
+    pub fn demand<'a>(needed: impl Iterator<Item = &'a String>, values: &SecretValues) -> Result<(), Self> {
+        let missing: Vec<&str> = needed.filter(|name| !values.contains_key(*name)).map(String::as_str).collect();
+        if missing.is_empty() { Ok(()) } else { Err(SecretsError::Missing(missing.join(", "))) }
+    }
 }

@@ -17,12 +17,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
+    action::Which,
     desired::DesiredUnit,
     digest::Digest,
     id::{Epoch, UnitId},
     observed::{ObservedTraffic, Seen},
 };
-use crate::ports::traffic::{Counters, RouteKind, SetTraffic, Traffic, TrafficError};
+use crate::ports::traffic::{Counters, SetTraffic, Traffic, TrafficError};
 use crate::protocol::router::RouteStatus;
 
 use plane::Plane;
@@ -59,7 +60,7 @@ impl RouterTraffic {
     }
 
     /// The key of a unit's route, the same on all planes: the one that it has, under whatever name it was made, or a free one.
-    async fn key_of(&self, unit: &UnitId, kind: RouteKind) -> String {
+    async fn key_of(&self, unit: &UnitId, kind: Which) -> String {
         let plain = route::key(unit, kind);
         for plane in &self.planes {
             if let Seen::Known(Some(status)) = plane.route(&plain).await
@@ -101,7 +102,7 @@ impl Drop for RouterTraffic {
 
 #[async_trait]
 impl Traffic for RouterTraffic {
-    async fn observe(&self, unit: &UnitId, kind: RouteKind) -> Seen<Option<ObservedTraffic>> {
+    async fn observe(&self, unit: &UnitId, kind: Which) -> Seen<Option<ObservedTraffic>> {
         let statuses = match self.statuses(&self.key_of(unit, kind).await).await {
             Seen::Known(statuses) => statuses,
             Seen::Unknown(reason) => return Seen::Unknown(reason),
@@ -131,7 +132,7 @@ impl Traffic for RouterTraffic {
         Seen::Known(observed)
     }
 
-    fn settings(&self, desired: &DesiredUnit, kind: RouteKind) -> Digest {
+    fn settings(&self, desired: &DesiredUnit, kind: Which) -> Digest {
         route::settings_of(desired, kind)
     }
 
@@ -146,7 +147,7 @@ impl Traffic for RouterTraffic {
         results.into_iter().collect()
     }
 
-    async fn take_over(&self, epoch: Epoch, from: &UnitId, to: &UnitId, kind: RouteKind) -> Result<(), TrafficError> {
+    async fn take_over(&self, epoch: Epoch, from: &UnitId, to: &UnitId, kind: Which) -> Result<(), TrafficError> {
         for plane in &self.planes {
             if let Seen::Unknown(reason) = plane.route(&route::key(from, kind)).await {
                 return Err(TrafficError::Unreachable { plane: plane.name(), reason });
@@ -162,14 +163,14 @@ impl Traffic for RouterTraffic {
         Ok(())
     }
 
-    async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: RouteKind) -> Result<(), TrafficError> {
+    async fn remove(&self, epoch: Epoch, unit: &UnitId, kind: Which) -> Result<(), TrafficError> {
         let key = self.key_of(unit, kind).await;
         let results = join_all(self.planes.iter().map(|plane| plane.remove(epoch, &key))).await;
         results.into_iter().collect()
     }
 
     async fn counters(&self, unit: &UnitId) -> Seen<Counters> {
-        let key = self.key_of(unit, RouteKind::Main).await;
+        let key = self.key_of(unit, Which::Main).await;
         let answers = join_all(self.planes.iter().map(|plane| plane.fresh(&key))).await;
         let mut statuses = BTreeMap::new();
         for (plane, answer) in self.planes.iter().zip(answers) {

@@ -10,7 +10,7 @@ use crate::domain::{
     observed::{ObservedBackend, ObservedTraffic},
     route::RouteSettings,
 };
-use crate::ports::traffic::{RouteKind, SetTraffic};
+use crate::ports::traffic::SetTraffic;
 use crate::protocol::{
     Markers,
     router::{Backend, Endpoint, Hold, RouteConfig, RouteStatus, Sticky},
@@ -23,34 +23,34 @@ const MAX_HELD: u32 = 10_000;
 const PREVIEW: &str = "#preview";
 
 /// The identity of a unit's route, as long as no unit that was renamed still has it.
-pub(super) fn key(unit: &UnitId, kind: RouteKind) -> String {
+pub(super) fn key(unit: &UnitId, kind: Which) -> String {
     numbered(unit, kind, 1)
 }
 
 /// The first key that is free for a unit's route: a unit that was renamed keeps the keys of its old name.
-pub(super) fn free_key(unit: &UnitId, kind: RouteKind, taken: impl Fn(&str) -> bool) -> String {
+pub(super) fn free_key(unit: &UnitId, kind: Which, taken: impl Fn(&str) -> bool) -> String {
     let mut keys = (1..).map(|number| numbered(unit, kind, number));
     keys.find(|key| !taken(key)).unwrap_or_else(|| key(unit, kind))
 }
 
-fn numbered(unit: &UnitId, kind: RouteKind, number: u32) -> String {
+fn numbered(unit: &UnitId, kind: Which, number: u32) -> String {
     let number = if number > 1 { format!("~{number}") } else { String::new() };
     match kind {
-        RouteKind::Main => format!("{unit}{number}"),
-        RouteKind::Preview => format!("{unit}{number}{PREVIEW}"),
+        Which::Main => format!("{unit}{number}"),
+        Which::Preview => format!("{unit}{number}{PREVIEW}"),
     }
 }
 
 /// Whether a route is a unit's, whatever the unit was called when the route was made.
-pub(super) fn is_of(config: &RouteConfig, unit: &UnitId, kind: RouteKind) -> bool {
-    config.markers.unit == *unit && config.key.ends_with(PREVIEW) == (kind == RouteKind::Preview)
+pub(super) fn is_of(config: &RouteConfig, unit: &UnitId, kind: Which) -> bool {
+    config.markers.unit == *unit && config.key.ends_with(PREVIEW) == (kind == Which::Preview)
 }
 
 /// The route that is asked for, as the router is told; why not, where the desired state has none.
 pub(super) fn config(request: &SetTraffic, key: String, installation: &str) -> Result<RouteConfig, String> {
     let SetTraffic { desired, rendered, kind, backends, hold } = request;
-    let Some(settings) = RouteSettings::of(desired, which(*kind)) else {
-        let what = if *kind == RouteKind::Preview { "preview route" } else { "route" };
+    let Some(settings) = RouteSettings::of(desired, *kind) else {
+        let what = if *kind == Which::Preview { "preview route" } else { "route" };
         return Err(format!("the desired state of {} has no {what}", desired.unit));
     };
     // Cookies are shared by all ports of a host: the name tells routes apart.
@@ -91,8 +91,8 @@ pub(super) fn config(request: &SetTraffic, key: String, installation: &str) -> R
 }
 
 /// The digest of a desired state's route settings.
-pub(super) fn settings_of(desired: &DesiredUnit, kind: RouteKind) -> Digest {
-    RouteSettings::of(desired, which(kind)).map_or_else(|| Digest::of("s1", &()), |settings| settings.digest())
+pub(super) fn settings_of(desired: &DesiredUnit, kind: Which) -> Digest {
+    RouteSettings::of(desired, kind).map_or_else(|| Digest::of("s1", &()), |settings| settings.digest())
 }
 
 /// The digest of the settings that are in force.
@@ -100,13 +100,6 @@ fn settings_in_force(config: &RouteConfig) -> Digest {
     let RouteConfig { listen, host, path, sticky, probe, drain, timeout, tls, upstream, testers, .. } = config.clone();
     let sticky = sticky.map(|sticky| sticky.max_age);
     RouteSettings { listen, host, path, sticky, probe, drain, timeout, tls, upstream, testers }.digest()
-}
-
-fn which(kind: RouteKind) -> Which {
-    match kind {
-        RouteKind::Main => Which::Main,
-        RouteKind::Preview => Which::Preview,
-    }
 }
 
 /// A route as one plane has confirmed it.
