@@ -17,7 +17,7 @@ pub const TRIMTAB: &str = env!("CARGO_BIN_EXE_trimtab");
 
 /// How long a condition may take that comes true in milliseconds on an idle machine: generous, since a passing test
 /// never waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const PAUSE: Duration = Duration::from_millis(10);
 
