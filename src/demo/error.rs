@@ -13,6 +13,14 @@ pub enum DemoError {
         /// Why.
         reason: String,
     },
+    /// No port can be had for an app.
+    #[error("{address} can't be taken for an app: {source}; name another port with --port, or leave it out")]
+    Port {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The system's word.
+        source: std::io::Error,
+    },
     /// Git failed, or is not there.
     #[error("`git {command}` failed: {reason}")]
     Git {

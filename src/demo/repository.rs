@@ -156,10 +156,7 @@ impl Ports {
         }
         let wanted = self.first.take();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, wanted.unwrap_or(0)));
-        let refused = |error: std::io::Error| DemoError::Folder {
-            path: address.to_string().into(),
-            reason: format!("no port can be taken: {error}"),
-        };
+        let refused = |source| DemoError::Port { address, source };
         // Kept until all have one, so that no two get the same.
         let listener = TcpListener::bind(address).map_err(refused)?;
         let port = listener.local_addr().map_err(refused)?.port();

@@ -1,7 +1,5 @@
 //! A daemon whose API is served over TCP.
 
-use std::time::Duration;
-
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -51,7 +49,8 @@ async fn start(config: &str, whole: bool) -> Served {
     } else {
         bed.start_daemon();
     }
-    let http = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    // A connection for each request: one that the daemon closes while it is taken up again would fail a test for nothing.
+    let http = Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build().unwrap();
     let served = Served { bed, base: format!("http://127.0.0.1:{port}"), http };
     served.answers().await;
     served

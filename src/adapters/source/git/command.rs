@@ -100,11 +100,6 @@ impl Git {
         &self.address
     }
 
-    /// The time limit of one run.
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// Where host keys are looked up, for messages.
     pub(super) fn known_hosts(&self) -> PathBuf {
         match &self.auth {

@@ -1,9 +1,8 @@
 //! The mirror's life: created, fetched into under a lock, rebuilt when damaged, tidied.
 //!
-//! Beside the mirror's folder lie `<name>.lock`, which whoever fetches holds, `<name>.gitconfig` ([`Git`]), and for the time of a rebuild
+//! Beside the mirror's folder lie `<name>.lock`, which whoever fetches holds ([`lock`]), `<name>.gitconfig` ([`Git`]), and for the time of a rebuild
 //! `<name>.rebuild`. A damaged mirror whose pins could not all be saved is kept as `<name>.damaged`.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::classify::{Told, classify, too_large};
 use super::command::Git;
+use super::lock;
 use super::store::Store;
 use super::{run_blocking, write};
 use crate::domain::id::Revision;
@@ -55,11 +55,14 @@ impl Mirror {
     pub(super) async fn prepare(&self) -> Result<(), SourceError> {
         let parent = self.path().parent().unwrap_or(Path::new("/"));
         io("create the folder", parent, std::fs::create_dir_all(parent))?;
-        if self.path().join("objects").is_dir() && self.git.has_global_config() && self.try_lock()?.is_none() {
+        if self.path().join("objects").is_dir()
+            && self.git.has_global_config()
+            && lock::try_lock(self.path())?.is_none()
+        {
             // In use by a process that has prepared it already.
             return Ok(());
         }
-        let _lock = self.lock().await?;
+        let _lock = lock::lock(self.path()).await?;
         finish_rebuild(self.path())?;
         if is_absent_or_empty(self.path())? {
             create(self.path())?;
@@ -82,7 +85,7 @@ impl Mirror {
     /// Fetches the branch; returns where it stands.
     pub(super) async fn fetch(&self) -> Result<Revision, SourceError> {
         let mut failed_rebuild = self.fetching.lock().await;
-        let _lock = self.lock().await?;
+        let _lock = lock::lock(self.path()).await?;
         let fetched = if self.store.is_suspect() {
             Err(self.damaged("damage was seen while reading"))
         } else {
@@ -225,31 +228,6 @@ impl Mirror {
             mirror: self.path().to_owned(),
             known_hosts: self.git.known_hosts(),
             max_fetch_bytes: self.max_fetch_bytes,
-        }
-    }
-
-    /// Waits, up to the time limit, until no other process fetches. Held as long as the file is open.
-    async fn lock(&self) -> Result<File, SourceError> {
-        let begun = Instant::now();
-        loop {
-            match self.try_lock()? {
-                Some(file) => return Ok(file),
-                None if begun.elapsed() < self.git.timeout() => tokio::time::sleep(Duration::from_millis(20)).await,
-                None => {
-                    let cause = std::io::Error::other("another process holds it; is a second daemon running?");
-                    return io("lock", &beside(self.path(), "lock"), Err(cause));
-                }
-            }
-        }
-    }
-
-    fn try_lock(&self) -> Result<Option<File>, SourceError> {
-        let path = beside(self.path(), "lock");
-        let file = io("open", &path, File::options().create(true).truncate(false).write(true).open(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(cause)) => io("lock", &path, Err(cause)),
         }
     }
 }

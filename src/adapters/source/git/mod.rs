@@ -27,6 +27,7 @@ mod command;
 mod config;
 mod export;
 mod history;
+mod lock;
 mod mirror;
 mod names;
 mod push;
