@@ -38,7 +38,7 @@ pub enum BlobError {
 }
 
 /// How many desired states are kept in memory.
-const CACHED: usize = 4_096;
+const CACHED: usize = 16_384;
 
 /// What was put or read so recently is not removed: somebody may be about to write down that it is needed.
 const GRACE: Duration = Duration::from_secs(600);
@@ -108,15 +108,33 @@ impl Blobs {
 
     /// Stores a desired state; durable when this returns.
     pub async fn put_desired(&self, epoch: Epoch, desired: &Arc<DesiredUnit>) -> Result<Digest, BlobError> {
-        let _shared = self.sweeping.read().await;
         let digest = desired.digest();
-        self.note_put(&digest);
-        if !self.cache().contains_key(&digest) {
-            let bytes = serde_json::to_vec(desired.as_ref()).map_err(|error| unreadable(&digest, &error))?;
-            self.journal.put_blob(&digest, epoch, &bytes).await?;
+        self.put_rendered(epoch, &digest, desired).await?;
+        Ok(digest)
+    }
+
+    /// The same for one whose digest is known.
+    pub async fn put_rendered(
+        &self,
+        epoch: Epoch,
+        digest: &Digest,
+        desired: &Arc<DesiredUnit>,
+    ) -> Result<(), BlobError> {
+        let _shared = self.sweeping.read().await;
+        self.note_put(digest);
+        if !self.cache().contains_key(digest) {
+            let bytes = serde_json::to_vec(desired.as_ref()).map_err(|error| unreadable(digest, &error))?;
+            self.journal.put_blob(digest, epoch, &bytes).await?;
             self.remember(digest.clone(), desired.clone());
         }
-        Ok(digest)
+        Ok(())
+    }
+
+    /// Keeps at hand what is known to be stored.
+    pub fn know(&self, digest: &Digest, desired: &Arc<DesiredUnit>) {
+        if !self.cache().contains_key(digest) {
+            self.remember(digest.clone(), desired.clone());
+        }
     }
 
     /// A desired state by its rendered digest.

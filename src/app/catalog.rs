@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::sealed::{self, SealedFiles};
 use crate::domain::desired::DesiredUnit;
+use crate::domain::digest::Digest;
 use crate::domain::id::{Name, Revision, UnitId};
 use crate::domain::manifest::{self, DocumentSet, ParsedFile, Problem};
 use crate::domain::render::{Lookups, RenderCache, Rendered, render_again};
@@ -40,6 +41,8 @@ pub struct Snapshot {
 pub struct Entry {
     /// What it asks for.
     pub desired: Arc<DesiredUnit>,
+    /// Its digest.
+    pub rendered: Digest,
     /// The file of its Release.
     pub release_file: String,
     /// The units that it may have been before it was renamed, the likeliest first.
@@ -117,7 +120,7 @@ impl Catalog {
             caches.sealed = sealed;
             rendered
         };
-        Ok(assemble(revision.clone(), &documents, rendered, files, refused, trees))
+        Ok(assemble(revision.clone(), &documents, rendered, (files, refused, trees), base))
     }
 
     async fn all_files(&self, revision: &Revision) -> Result<Files, SourceError> {
@@ -252,9 +255,8 @@ fn assemble(
     revision: Revision,
     documents: &DocumentSet,
     rendered: Vec<Rendered>,
-    files: BTreeMap<String, FileEntry>,
-    refused: Vec<RefusedEntry>,
-    trees: BTreeMap<String, Option<String>>,
+    (files, refused, trees): (BTreeMap<String, FileEntry>, Vec<RefusedEntry>, BTreeMap<String, Option<String>>),
+    base: Option<&Snapshot>,
 ) -> Snapshot {
     let environments = documents.environments().into_iter().cloned().collect();
     let mut units = BTreeMap::new();
@@ -263,8 +265,12 @@ fn assemble(
     for item in rendered {
         match item.outcome {
             Ok(desired) => {
-                let entry = Entry { release_file: item.release_file, moved_from: item.moved_from, desired };
-                units.insert(entry.desired.unit.clone(), entry);
+                let before = base.and_then(|base| base.units.get(&desired.unit));
+                let same = before.filter(|before| Arc::ptr_eq(&before.desired, &desired));
+                let rendered = same.map_or_else(|| desired.digest(), |before| before.rendered.clone());
+                let id = desired.unit.clone();
+                let (release_file, moved_from) = (item.release_file, item.moved_from);
+                units.insert(id, Entry { desired, rendered, release_file, moved_from });
             }
             Err(problems) => {
                 let now = (item.app, item.environment);

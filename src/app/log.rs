@@ -78,17 +78,18 @@ pub struct Log<S: Fold> {
     stream: String,
     seq: u64,
     snapshot_seq: u64,
-    state: S,
+    /// Replaced as a whole with each append: who shows it shares it.
+    state: Arc<S>,
 }
 
 impl<S: Fold> Log<S> {
     /// Reads a stream from its newest snapshot on.
     pub async fn open(journal: Arc<dyn Journal>, epoch: Epoch, stream: String, initial: S) -> Result<Self, LogError> {
-        let mut log = Log { journal, epoch, stream, seq: 0, snapshot_seq: 0, state: initial };
+        let mut log = Log { journal, epoch, stream, seq: 0, snapshot_seq: 0, state: Arc::new(initial) };
         let mut unusable = None;
         if let Some((seq, version, state)) = log.journal.snapshot(&log.stream).await? {
             match S::restore(version, state) {
-                Ok(state) => (log.state, log.seq, log.snapshot_seq) = (state, seq, seq),
+                Ok(state) => (log.state, log.seq, log.snapshot_seq) = (Arc::new(state), seq, seq),
                 Err(reason) => unusable = Some(reason),
             }
         }
@@ -101,7 +102,7 @@ impl<S: Fold> Log<S> {
         for record in records {
             let unreadable = |reason| LogError::Unreadable { stream: log.stream.clone(), seq: record.seq, reason };
             let event = S::decode(record.version, record.event.clone()).map_err(unreadable)?;
-            log.state.take(&event, record.at).map_err(unreadable)?;
+            Arc::make_mut(&mut log.state).take(&event, record.at).map_err(unreadable)?;
             log.seq = record.seq;
         }
         Ok(log)
@@ -110,6 +111,11 @@ impl<S: Fold> Log<S> {
     /// The state as of the last event.
     pub fn state(&self) -> &S {
         &self.state
+    }
+
+    /// The same, shared. As long as it is the same pointer nothing was appended.
+    pub fn shared(&self) -> Arc<S> {
+        self.state.clone()
     }
 
     /// Appends events, all or none: durable and folded into the state when this returns.
@@ -121,7 +127,7 @@ impl<S: Fold> Log<S> {
         if events.is_empty() {
             return Ok(());
         }
-        let mut next = self.state.clone();
+        let mut next = S::clone(&self.state);
         let mut new = Vec::with_capacity(events.len());
         for event in events {
             next.take(event, at).map_err(|reason| LogError::Illegal { stream: self.stream.clone(), reason })?;
@@ -130,7 +136,7 @@ impl<S: Fold> Log<S> {
             new.push(NewEvent { version: S::EVENT_VERSION, event });
         }
         self.seq = self.journal.append(&self.stream, self.seq, self.epoch, at, &new).await?;
-        self.state = next;
+        self.state = Arc::new(next);
         if self.seq - self.snapshot_seq >= SNAPSHOT_EVERY {
             self.snapshot().await;
         }
@@ -142,7 +148,7 @@ impl<S: Fold> Log<S> {
         if self.seq == self.snapshot_seq {
             return;
         }
-        let Ok(state) = serde_json::to_value(&self.state) else { return };
+        let Ok(state) = serde_json::to_value(self.state.as_ref()) else { return };
         // A snapshot only saves time and room: without it the events are folded from further back.
         match self.journal.put_snapshot(&self.stream, self.seq, self.epoch, S::STATE_VERSION, &state).await {
             Ok(()) => self.snapshot_seq = self.seq,

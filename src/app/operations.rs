@@ -1,7 +1,7 @@
 //! The use cases behind the API.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,13 +40,22 @@ pub struct Daemon {
     pub(super) shared: Arc<Shared>,
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) started: Timestamp,
+    /// What was answered last of each unit. Most do not change between two questions.
+    shown: Mutex<HashMap<UnitId, Shown>>,
+}
+
+/// An answer, and what it was made from.
+struct Shown {
+    glance: Arc<Glance>,
+    suspended: bool,
+    status: UnitStatus,
 }
 
 impl Daemon {
     /// The use cases over a running reconciler.
     pub fn new(world: Arc<World>, shared: Arc<Shared>, reconciler: Arc<Reconciler>) -> Self {
         let started = world.now();
-        Daemon { world, shared, reconciler, started }
+        Daemon { world, shared, reconciler, started, shown: Mutex::default() }
     }
 
     pub(super) fn unit(&self, id: &UnitId) -> Result<Arc<Unit>, Problem> {
@@ -57,21 +66,43 @@ impl Daemon {
         self.shared.registry.all().into_iter().filter(|unit| filter.matches(unit.id())).collect()
     }
 
-    pub(super) async fn status(&self, unit: &Unit, glance: &Glance) -> UnitStatus {
-        let mut known = BTreeMap::new();
+    pub(super) async fn status(&self, unit: &Unit, glance: &Arc<Glance>) -> UnitStatus {
+        let suspended = self.shared.installation.environment_suspended(&unit.id().environment).is_some();
+        if let Some(shown) = self.shown().get(unit.id())
+            && Arc::ptr_eq(&shown.glance, glance)
+            && shown.suspended == suspended
+        {
+            return shown.status.clone();
+        }
+        let (status, complete) = self.look_up(unit, glance, suspended).await;
+        if complete {
+            let shown = Shown { glance: glance.clone(), suspended, status: status.clone() };
+            self.shown().insert(unit.id().clone(), shown);
+        }
+        status
+    }
+
+    fn shown(&self) -> MutexGuard<'_, HashMap<UnitId, Shown>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The status of a unit, and whether all that it names was found.
+    async fn look_up(&self, unit: &Unit, glance: &Glance, suspended: bool) -> (UnitStatus, bool) {
+        let (mut known, mut complete) = (BTreeMap::new(), true);
         for digest in view::wanted(&glance.state) {
-            if let Ok(desired) = self.world.blobs.desired(&digest).await {
-                known.insert(digest, desired);
+            match self.world.blobs.desired(&digest).await {
+                Ok(desired) => drop(known.insert(digest, desired)),
+                Err(_) => complete = false,
             }
         }
-        let suspended = self.shared.installation.environment_suspended(&unit.id().environment).is_some();
         let mut glance = glance.clone();
         if let Some(rollout) = &glance.state.rollout
             && glance.plan.as_ref().is_none_or(|plan| plan.digest() != rollout.plan)
         {
             glance.plan = self.world.blobs.plan(&rollout.plan).await.ok().map(Arc::new);
+            complete &= glance.plan.is_some();
         }
-        view::status(unit.id(), &glance, &known, suspended)
+        (view::status(unit.id(), &glance, &known, suspended), complete)
     }
 }
 

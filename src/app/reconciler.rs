@@ -126,17 +126,27 @@ impl Reconciler {
         for unit in self.shared.registry.all() {
             self.start(unit);
         }
-        // What was read last is known again without asking the source, so that a daemon starts with Git down.
+        Ok(())
+    }
+
+    /// What was read last is known again without asking the source, so that a daemon starts with Git down. What the journal
+    /// knows is kept true before that, since the documents of a large repository take a moment to read.
+    pub async fn restore_head(&self) {
+        let _one = self.pass.lock().await;
         // A backup's head is not believed in before the source was asked: units may have come and gone since.
         let installation = self.shared.installation.state();
-        if let Some(head) = installation.head.clone().filter(|_| installation.restored.is_none()) {
-            match self.catalog.load(&head, None).await {
-                Ok(snapshot) => self.take_in(Arc::new(snapshot)).await?,
-                Err(error) => tracing::warn!(%head, %error, "the last head can't be read from the mirror"),
+        if let Some(head) = installation.head.clone().filter(|_| installation.restored.is_none())
+            && self.view().snapshot.is_none()
+        {
+            let restored = match self.catalog.load(&head, None).await {
+                Ok(snapshot) => self.take_in(Arc::new(snapshot)).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = restored {
+                tracing::warn!(%head, %error, "the last head can't be read from the mirror");
             }
         }
         self.sweep_pins().await;
-        Ok(())
     }
 
     /// Whether it was marked as due since this was asked last; for who drives it pass by pass instead of with [`run`](Self::run).
@@ -147,6 +157,7 @@ impl Reconciler {
     /// Reconciles whenever the source is due, until stopped.
     pub async fn run(self: Arc<Self>) {
         let mut watch = self.world.source.watch();
+        self.restore_head().await;
         loop {
             if let Err(error) = self.pass().await {
                 tracing::warn!(%error, "the source can't be read");
@@ -275,15 +286,18 @@ impl Reconciler {
             if taken.contains(id) {
                 continue;
             }
-            let digest = self.world.blobs.put_desired(self.world.epoch, &entry.desired).await?;
             let unit = self.unit(id.clone()).await?;
             let state = unit.glance().state.clone();
-            let wants = Wants::Run { rendered: digest.clone(), version: entry.desired.version.clone() };
-            let candidate = differs(&state, &wants).then(|| UnitEvent::CandidateSeen {
-                revision: snapshot.revision.clone(),
-                rendered: digest,
-                version: entry.desired.version.clone(),
-            });
+            let (rendered, version) = (entry.rendered.clone(), entry.desired.version.clone());
+            let wants = Wants::Run { rendered: rendered.clone(), version: version.clone() };
+            let candidate = if differs(&state, &wants) {
+                self.world.blobs.put_rendered(self.world.epoch, &rendered, &entry.desired).await?;
+                Some(UnitEvent::CandidateSeen { revision: snapshot.revision.clone(), rendered, version })
+            } else {
+                // It was stored before it was written down as the candidate.
+                self.world.blobs.know(&rendered, &entry.desired);
+                None
+            };
             let news = News {
                 candidate,
                 broken: None,

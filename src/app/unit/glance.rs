@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::domain::id::UnitId;
 use crate::domain::observed::ObservedUnit;
 use crate::domain::plan::Plan;
+use crate::domain::unit::held::HeldReason;
 use crate::domain::unit::state::UnitState;
 
 /// A unit at a glance.
@@ -25,22 +27,42 @@ pub struct Glance {
     pub stuck: Option<String>,
     /// Why its documents don't render.
     pub broken: Option<String>,
-    /// When it last looked.
-    pub looked: Option<Timestamp>,
+    /// Why somebody must look before the candidate becomes effective.
+    pub needs_ack: Option<HeldReason>,
+    /// The new name that it waits to be handed over to, and what for; as the unit keeps it.
+    pub moving: Option<(UnitId, String)>,
 }
 
 impl Glance {
     /// A unit that has not been looked at.
-    pub fn of(state: UnitState) -> Self {
+    pub fn of(state: Arc<UnitState>) -> Self {
         Glance {
-            state: Arc::new(state),
+            state,
             observed: None,
             plan: None,
             waits: None,
             blocked: None,
             stuck: None,
             broken: None,
-            looked: None,
+            needs_ack: None,
+            moving: None,
         }
+    }
+
+    /// Whether nobody could tell the two apart.
+    pub fn is_like(&self, other: &Glance) -> bool {
+        let plans = match (&self.plan, &other.plan) {
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (mine, theirs) => mine.is_none() && theirs.is_none(),
+        };
+        plans
+            && Arc::ptr_eq(&self.state, &other.state)
+            && self.observed == other.observed
+            && self.waits == other.waits
+            && self.blocked == other.blocked
+            && self.stuck == other.stuck
+            && self.broken == other.broken
+            && self.needs_ack == other.needs_ack
+            && self.moving == other.moving
     }
 }

@@ -45,6 +45,8 @@ struct Inner {
     observed: Option<ObservedUnit>,
     /// The plan of the rollout under way, read once.
     plan: Option<(RolloutId, Arc<Plan>)>,
+    /// With this state and this observation nothing was to do: as long as both are the same, nothing is.
+    converged: Option<(Arc<UnitState>, ObservedUnit)>,
     /// A measurement that is being taken.
     pending: Option<Pending>,
     /// Why the documents don't render; from the catalog, not from the journal: the next commit tells anew.
@@ -64,9 +66,17 @@ impl Unit {
     pub async fn open(world: Arc<World>, id: UnitId) -> Result<Arc<Self>, LogError> {
         let stream = unit_log::stream(&id);
         let log = Log::open(world.journal.clone(), world.epoch, stream, UnitState::default()).await?;
-        let glance = RwLock::new(Arc::new(Glance::of(log.state().clone())));
-        let inner =
-            Inner { log, observed: None, plan: None, pending: None, broken: None, needs_ack: None, moving: None };
+        let glance = RwLock::new(Arc::new(Glance::of(log.shared())));
+        let inner = Inner {
+            log,
+            observed: None,
+            plan: None,
+            converged: None,
+            pending: None,
+            broken: None,
+            needs_ack: None,
+            moving: None,
+        };
         Ok(Arc::new(Unit { id, world, inner: Mutex::new(inner), wake: Arc::new(Notify::new()), glance }))
     }
 
@@ -105,12 +115,18 @@ impl Unit {
 
     /// Shows the present state, with what `change` has to add.
     fn publish(&self, inner: &Inner, change: impl FnOnce(&mut Glance)) {
-        let mut glance = self.glance().as_ref().clone();
-        glance.state = Arc::new(inner.log.state().clone());
+        let before = self.glance();
+        let mut glance = before.as_ref().clone();
+        glance.state = inner.log.shared();
         glance.observed.clone_from(&inner.observed);
         glance.plan = inner.plan.as_ref().map(|(_, plan)| plan.clone());
         glance.broken.clone_from(&inner.broken);
+        glance.needs_ack.clone_from(&inner.needs_ack);
+        glance.moving.clone_from(&inner.moving);
         change(&mut glance);
+        if glance.is_like(&before) {
+            return;
+        }
         *self.glance.write().expect("a glance is replaced as a whole") = Arc::new(glance);
         self.world.hub.changed();
     }
@@ -160,6 +176,12 @@ impl Unit {
     ///
     /// Those of the journal.
     pub async fn see(&self, news: News, registry: &Registry) -> Result<(), LogError> {
+        // Most commits change few units, and one that is at work must not hold up the others.
+        let glance = self.glance();
+        let known = (&glance.broken, &glance.needs_ack, &glance.moving);
+        if news.candidate.is_none() && (&news.broken, &news.needs_ack, &news.moving) == known {
+            return Ok(());
+        }
         let mut inner = self.lock().await;
         let around = |inner: &Inner| (inner.broken.clone(), inner.needs_ack.clone(), inner.moving.clone());
         let before = around(&inner);

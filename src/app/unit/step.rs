@@ -102,11 +102,7 @@ impl Unit {
         let runs = hook_runs(inner.log.state());
         let observed = observe(&self.world, &self.id, runs).await;
         inner.observed = Some(observed.clone());
-        let now = self.world.now();
-        self.publish(inner, |glance| {
-            (glance.waits, glance.blocked, glance.stuck) = (None, None, None);
-            glance.looked = Some(now);
-        });
+        self.publish(inner, |glance| (glance.waits, glance.blocked, glance.stuck) = (None, None, None));
         if self.adopt(inner, &observed).await? || self.pass_gate(inner, shared, &observed).await? {
             return Ok(Next::Again);
         }
@@ -241,7 +237,11 @@ impl Unit {
 
     /// Plans what is effective against what was seen, and starts a rollout where there is a difference.
     async fn plan_next(&self, inner: &mut Inner, observed: &ObservedUnit) -> Result<Next, StepError> {
-        let state = inner.log.state();
+        let shared = inner.log.shared();
+        let state = shared.as_ref();
+        if inner.converged.as_ref().is_some_and(|(known, seen)| Arc::ptr_eq(known, &shared) && seen == observed) {
+            return Ok(Next::Sleep(None));
+        }
         let Some(effective) = state.effective.clone() else {
             if let Some(backup) = state.restored.filter(|_| state.candidate.is_none()) {
                 let reason =
@@ -261,7 +261,11 @@ impl Unit {
             }
         };
         if plan.is_empty() {
-            return self.converged(inner, &effective).await;
+            let next = self.converged(inner, &effective).await?;
+            if matches!(next, Next::Sleep(None)) {
+                inner.converged = Some((shared, observed.clone()));
+            }
+            return Ok(next);
         }
         // What is begun must be able to end, so nothing new is begun on the last of the room; that is left for what mends.
         let new = matches!(plan.kind, PlanKind::Install | PlanKind::Rollout | PlanKind::Adjust);

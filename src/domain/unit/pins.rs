@@ -40,3 +40,63 @@ pub fn pins_of_plan(plan: &Plan) -> BTreeSet<Digest> {
     let routes = phases.flat_map(|phase| phase.traffic.iter().chain(&phase.preview)).map(|goal| &goal.route);
     ends.chain(groups).chain(routes).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::event::UnitEvent;
+    use super::super::state::QUARANTINED;
+    use super::*;
+    use crate::domain::id::{Revision, RollbackId};
+
+    fn digest(text: &str) -> Digest {
+        Digest::of_bytes("r1", text.as_bytes())
+    }
+
+    fn at(second: usize) -> Timestamp {
+        Timestamp::from_second(i64::try_from(second).unwrap()).unwrap()
+    }
+
+    fn verified(state: &mut UnitState, text: &str) {
+        let revision = Revision(text.into());
+        let event = UnitEvent::Verified { revision, rendered: digest(text), restarts: 0, undo: Vec::new() };
+        state.apply(&event, at(0)).unwrap();
+    }
+
+    #[test]
+    fn what_a_rollback_leads_to_is_pinned_until_it_is_replaced_twice() {
+        let mut state = UnitState::default();
+        for (text, pinned) in [("a", vec!["a"]), ("b", vec!["a", "b"]), ("c", vec!["b", "c"])] {
+            verified(&mut state, text);
+            assert_eq!(pins(&state), pinned.into_iter().map(digest).collect(), "{text}");
+        }
+    }
+
+    #[test]
+    fn both_ends_of_an_unresolved_rollback_are_pinned() {
+        let mut state = UnitState::default();
+        let decided = UnitEvent::RollbackDecided {
+            id: RollbackId("one".into()),
+            trigger: None,
+            reason: "bad".into(),
+            bad: digest("bad"),
+            bad_revision: Revision("b".into()),
+            good: digest("good"),
+            good_revision: Revision("a".into()),
+        };
+        state.apply(&decided, at(0)).unwrap();
+        assert_eq!(pins(&state), BTreeSet::from([digest("bad"), digest("good")]));
+    }
+
+    #[test]
+    fn quarantine_is_pinned_and_bounded() {
+        let mut state = UnitState::default();
+        for number in 0..QUARANTINED + 5 {
+            let rendered = digest(&number.to_string());
+            state.apply(&UnitEvent::Quarantined { rendered, reason: "bad".into() }, at(number)).unwrap();
+        }
+        assert_eq!(pins(&state).len(), QUARANTINED);
+        assert!(!pins(&state).contains(&digest("4")) && pins(&state).contains(&digest("5")));
+    }
+}

@@ -35,7 +35,7 @@ pub struct UnitState {
     pub target: Option<(Effective, u32)>,
     /// How the last ones ended, the newest last; at most [`HISTORY`].
     pub history: Vec<Past>,
-    /// States that are not rolled out again by themselves.
+    /// States that are not rolled out again by themselves; at most [`QUARANTINED`].
     pub quarantine: BTreeMap<Digest, Quarantine>,
     /// The candidate whose rollout was called off.
     pub aborted: Option<Digest>,
@@ -76,6 +76,9 @@ pub struct Moving {
 
 /// How many past rollouts and rollbacks are remembered.
 pub const HISTORY: usize = 50;
+
+/// How many states are held in quarantine.
+pub const QUARANTINED: usize = 200;
 
 /// What Git's head asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,6 +284,7 @@ impl UnitState {
             }
             UnitEvent::Quarantined { rendered, reason } => {
                 self.quarantine.insert(rendered.clone(), Quarantine { reason: reason.clone(), at });
+                self.bound_quarantine();
             }
             UnitEvent::QuarantineCleared { rendered, .. } => {
                 self.quarantine.remove(rendered);
@@ -366,6 +370,14 @@ impl UnitState {
             restored: Some(backup),
             ..UnitState::default()
         };
+    }
+
+    /// Forgets the oldest of too many: what Git has not asked for since so many others failed will hardly come again.
+    fn bound_quarantine(&mut self) {
+        while self.quarantine.len() > QUARANTINED {
+            let oldest = self.quarantine.iter().min_by_key(|(_, entry)| entry.at).map(|(digest, _)| digest.clone());
+            oldest.and_then(|digest| self.quarantine.remove(&digest));
+        }
     }
 
     fn see(&mut self, mut candidate: Candidate) {

@@ -1,14 +1,15 @@
 //! The supervisor's list of groups, followed.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::domain::observed::Seen;
+use crate::domain::{id::UnitId, observed::Seen};
 use crate::net::client::{Client, ClientError};
-use crate::protocol::supervisor::GroupList;
+use crate::protocol::supervisor::{GroupList, GroupStatus};
 
 /// How long the supervisor is asked to hold an answer back while nothing changes.
 const WAIT: Duration = Duration::from_secs(20);
@@ -16,6 +17,40 @@ const WAIT: Duration = Duration::from_secs(20);
 const SLACK: Duration = Duration::from_secs(5);
 /// From one try to the next while the supervisor does not answer.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// A list of groups, by their units: with thousands of them each unit finds its own at once.
+#[derive(Debug)]
+pub(super) struct Groups {
+    list: GroupList,
+    by_unit: BTreeMap<UnitId, Vec<usize>>,
+}
+
+impl Groups {
+    fn new(list: GroupList) -> Self {
+        let mut by_unit: BTreeMap<UnitId, Vec<usize>> = BTreeMap::new();
+        for (index, group) in list.groups.iter().enumerate() {
+            by_unit.entry(group.markers.unit.clone()).or_default().push(index);
+        }
+        Groups { list, by_unit }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[GroupStatus] {
+        &self.list.groups
+    }
+
+    /// Those of a unit, of whatever installation.
+    pub fn of(&self, unit: &UnitId) -> impl Iterator<Item = &GroupStatus> {
+        let indices = self.by_unit.get(unit).map(Vec::as_slice).unwrap_or_default();
+        indices.iter().filter_map(|index| self.list.groups.get(*index))
+    }
+}
+
+impl PartialEq for Groups {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
 
 /// The newest list that is known.
 #[derive(Debug)]
@@ -31,7 +66,7 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct Held {
     /// `None` before the first answer.
-    list: Option<Seen<Arc<GroupList>>>,
+    list: Option<Seen<Arc<Groups>>>,
     /// When the question was asked that brought it.
     ticket: u64,
 }
@@ -49,7 +84,7 @@ impl Cache {
     }
 
     /// The list as it is known; asks only when nothing was ever known.
-    pub async fn groups(&self) -> Seen<Arc<GroupList>> {
+    pub async fn groups(&self) -> Seen<Arc<Groups>> {
         if let Some(list) = self.known() {
             return list;
         }
@@ -104,7 +139,7 @@ impl Cache {
         self.tickets.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn known(&self) -> Option<Seen<Arc<GroupList>>> {
+    fn known(&self) -> Option<Seen<Arc<Groups>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).list.clone()
     }
 
@@ -112,12 +147,14 @@ impl Cache {
     /// (a long poll that was asked for earlier may be answered later, and the other way round).
     fn take(&self, ticket: u64, answer: Result<GroupList, ClientError>) {
         let answer = match answer {
-            Ok(list) => Seen::Known(Arc::new(list)),
+            Ok(list) => Seen::Known(Arc::new(Groups::new(list))),
             Err(error) => Seen::Unknown(error.to_string()),
         };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let newer = match (&held.list, &answer) {
-            (Some(Seen::Known(old)), Seen::Known(new)) if old.start == new.start => new.seq >= old.seq,
+            (Some(Seen::Known(old)), Seen::Known(new)) if old.list.start == new.list.start => {
+                new.list.seq >= old.list.seq
+            }
             _ => ticket > held.ticket,
         };
         if !newer {

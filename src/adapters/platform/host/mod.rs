@@ -95,13 +95,8 @@ impl HostPlatform {
         result.map(|_| ()).map_err(|error| self.error(&error, epoch))
     }
 
-    async fn mine(&self) -> Seen<Vec<GroupStatus>> {
-        match self.cache.groups().await {
-            Seen::Known(list) => Seen::Known(
-                list.groups.iter().filter(|group| group.markers.installation == self.installation).cloned().collect(),
-            ),
-            Seen::Unknown(reason) => Seen::Unknown(reason),
-        }
+    fn is_mine(&self, group: &GroupStatus) -> bool {
+        group.markers.installation == self.installation
     }
 
     /// What the supervisor calls a group: the name that its unit had when it was made. A unit that was renamed keeps its groups'
@@ -203,19 +198,20 @@ impl Platform for HostPlatform {
     }
 
     async fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>> {
-        match self.mine().await {
+        match self.cache.groups().await {
             Seen::Known(groups) => {
-                let mine = groups.into_iter().filter(|group| group.markers.unit == *unit);
-                Seen::Known(mine.map(convert::group).collect())
+                let mine = groups.of(unit).filter(|group| self.is_mine(group));
+                Seen::Known(mine.cloned().map(convert::group).collect())
             }
             Seen::Unknown(reason) => Seen::Unknown(reason),
         }
     }
 
     async fn units(&self) -> Seen<Vec<UnitId>> {
-        match self.mine().await {
+        match self.cache.groups().await {
             Seen::Known(groups) => {
-                let units: BTreeSet<UnitId> = groups.into_iter().map(|group| group.markers.unit).collect();
+                let mine = groups.all().iter().filter(|group| self.is_mine(group));
+                let units: BTreeSet<UnitId> = mine.map(|group| group.markers.unit.clone()).collect();
                 Seen::Known(units.into_iter().collect())
             }
             Seen::Unknown(reason) => Seen::Unknown(reason),
