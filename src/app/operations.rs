@@ -42,6 +42,7 @@ pub struct Daemon {
     pub(super) started: Timestamp,
     /// What was answered last of each unit. Most do not change between two questions.
     shown: Mutex<HashMap<UnitId, Shown>>,
+    looking_up: tokio::sync::Mutex<()>,
 }
 
 /// An answer, and what it was made from.
@@ -55,7 +56,14 @@ impl Daemon {
     /// The use cases over a running reconciler.
     pub fn new(world: Arc<World>, shared: Arc<Shared>, reconciler: Arc<Reconciler>) -> Self {
         let started = world.now();
-        Daemon { world, shared, reconciler, started, shown: Mutex::default() }
+        Daemon {
+            world,
+            shared,
+            reconciler,
+            started,
+            shown: Mutex::default(),
+            looking_up: tokio::sync::Mutex::default(),
+        }
     }
 
     pub(super) fn unit(&self, id: &UnitId) -> Result<Arc<Unit>, Problem> {
@@ -68,21 +76,30 @@ impl Daemon {
 
     pub(super) async fn status(&self, unit: &Unit, glance: &Arc<Glance>) -> UnitStatus {
         let suspended = self.shared.installation.environment_suspended(&unit.id().environment).is_some();
-        if let Some(shown) = self.shown().get(unit.id())
-            && Arc::ptr_eq(&shown.glance, glance)
-            && shown.suspended == suspended
-        {
-            return shown.status.clone();
+        if let Some(status) = self.shown(unit, glance, suspended) {
+            return status;
+        }
+        // Many may ask at once for what nobody has asked for yet: one looks it up, the others wait for that.
+        let _one = self.looking_up.lock().await;
+        if let Some(status) = self.shown(unit, glance, suspended) {
+            return status;
         }
         let (status, complete) = self.look_up(unit, glance, suspended).await;
         if complete {
             let shown = Shown { glance: glance.clone(), suspended, status: status.clone() };
-            self.shown().insert(unit.id().clone(), shown);
+            self.answers().insert(unit.id().clone(), shown);
         }
         status
     }
 
-    fn shown(&self) -> MutexGuard<'_, HashMap<UnitId, Shown>> {
+    /// The last answer, while it is still true.
+    fn shown(&self, unit: &Unit, glance: &Arc<Glance>, suspended: bool) -> Option<UnitStatus> {
+        let answers = self.answers();
+        let shown = answers.get(unit.id())?;
+        (Arc::ptr_eq(&shown.glance, glance) && shown.suspended == suspended).then(|| shown.status.clone())
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<UnitId, Shown>> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,9 +114,10 @@ impl Daemon {
         }
         let mut glance = glance.clone();
         if let Some(rollout) = &glance.state.rollout
-            && glance.plan.as_ref().is_none_or(|plan| plan.digest() != rollout.plan)
+            && glance.plan_digest.as_ref() != Some(&rollout.plan)
         {
             glance.plan = self.world.blobs.plan(&rollout.plan).await.ok().map(Arc::new);
+            glance.plan_digest = Some(rollout.plan.clone());
             complete &= glance.plan.is_some();
         }
         (view::status(unit.id(), &glance, &known, suspended), complete)

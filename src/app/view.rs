@@ -189,7 +189,7 @@ fn groups(observed: &ObservedUnit) -> Vec<GroupView> {
 }
 
 fn rollout_view(glance: &Glance, rollout: &RolloutState) -> RolloutView {
-    let plan = glance.plan.as_ref().filter(|plan| plan.digest() == rollout.plan).map(AsRef::as_ref);
+    let plan = glance.plan.as_ref().filter(|_| glance.plan_digest.as_ref() == Some(&rollout.plan)).map(AsRef::as_ref);
     let mut summary = summary(rollout, plan);
     summary.ended = glance.state.history.iter().rev().find(|past| past.id == rollout.id).map(|past| past.ended);
     let ended = summary.ended;

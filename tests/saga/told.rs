@@ -15,6 +15,7 @@ use super::bed::*;
 fn told(bed: &Bed) -> RolloutView {
     let mut glance = Glance::of(bed.state.clone());
     glance.plan = Some(Arc::new(bed.plan().clone()));
+    glance.plan_digest = Some(bed.plan().digest());
     let unit = "hello/staging/default".parse().unwrap();
     view::status(&unit, &glance, &BTreeMap::new(), false).rollout.unwrap()
 }

@@ -391,6 +391,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
     });
     let reconciler = Arc::new(Reconciler::new(world.clone(), shared.clone()));
     reconciler.restore().await?;
+    reconciler.restore_head().await;
     let operations = Daemon::new(world.clone(), shared.clone(), reconciler.clone());
     let now = ports.0.now();
     Ok(Life {

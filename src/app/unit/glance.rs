@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::domain::digest::Digest;
 use crate::domain::id::UnitId;
 use crate::domain::observed::ObservedUnit;
 use crate::domain::plan::Plan;
@@ -19,6 +20,8 @@ pub struct Glance {
     pub observed: Option<ObservedUnit>,
     /// The plan of the rollout under way, or of the last one.
     pub plan: Option<Arc<Plan>>,
+    /// Its digest, which takes a while to compute.
+    pub plan_digest: Option<Digest>,
     /// What it waits for, and until when at the latest.
     pub waits: Option<(String, Option<Timestamp>)>,
     /// Why nothing can be planned or done.
@@ -35,11 +38,12 @@ pub struct Glance {
 
 impl Glance {
     /// A unit that has not been looked at.
-    pub fn of(state: Arc<UnitState>) -> Self {
+    pub fn of(state: impl Into<Arc<UnitState>>) -> Self {
         Glance {
-            state,
+            state: state.into(),
             observed: None,
             plan: None,
+            plan_digest: None,
             waits: None,
             blocked: None,
             stuck: None,

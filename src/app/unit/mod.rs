@@ -120,6 +120,9 @@ impl Unit {
         glance.state = inner.log.shared();
         glance.observed.clone_from(&inner.observed);
         glance.plan = inner.plan.as_ref().map(|(_, plan)| plan.clone());
+        let rollout = glance.state.rollout.as_ref();
+        let planned = rollout.filter(|rollout| inner.plan.as_ref().is_some_and(|(id, _)| *id == rollout.id));
+        glance.plan_digest = planned.map(|rollout| rollout.plan.clone());
         glance.broken.clone_from(&inner.broken);
         glance.needs_ack.clone_from(&inner.needs_ack);
         glance.moving.clone_from(&inner.moving);

@@ -81,7 +81,8 @@ pub async fn run(unit: Arc<Unit>, shared: Arc<Shared>) {
         let next = {
             let Ok(_permit) = shared.permits.acquire().await else { return };
             let _doing = shared.progress.step(unit.id());
-            turn(&unit, &shared, &mut retry).await
+            // A step needs many kilobytes while it lasts, and a unit that sleeps none of them.
+            Box::pin(turn(&unit, &shared, &mut retry)).await
         };
         let limit = match next {
             Turn::Again => continue,
