@@ -107,10 +107,10 @@ impl HostPlatform {
         let mine = |status: &GroupStatus| {
             status.markers.installation == self.installation && status.markers.unit == *unit && status.group == *group
         };
-        if let Some(status) = list.groups.iter().find(|status| mine(status)) {
+        if let Some(status) = list.all().iter().find(|status| mine(status)) {
             return status.key.clone();
         }
-        let taken = |key: &String| list.groups.iter().any(|status| status.key == *key);
+        let taken = |key: &String| list.all().iter().any(|status| status.key == *key);
         let others = (2_u32..).map(|number| format!("{plain}~{number}"));
         [plain.clone()].into_iter().chain(others).find(|key| !taken(key)).unwrap_or(plain)
     }
