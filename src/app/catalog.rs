@@ -98,12 +98,13 @@ impl Catalog {
     ///
     /// Those of the source; what is wrong with documents is in the snapshot.
     pub async fn load(&self, revision: &Revision, base: Option<&Snapshot>) -> Result<Snapshot, SourceError> {
-        let (files, refused, changed) = match base {
+        let read = match base {
             // A base with refused entries is incomplete; what became of them only a full listing tells.
             Some(base) if base.refused.is_empty() => self.changed_files(revision, base).await?,
             _ => self.all_files(revision).await?,
         };
-        let parsed = self.parse(&files).await?;
+        let (files, _, changed) = &read;
+        let parsed = self.parse(files).await?;
         let documents = DocumentSet::assemble(parsed);
         let trees = self.trees(revision, &documents, base, changed.as_ref()).await?;
         let known = {
@@ -120,7 +121,7 @@ impl Catalog {
             caches.sealed = sealed;
             rendered
         };
-        Ok(assemble(revision.clone(), &documents, rendered, (files, refused, trees), base))
+        Ok(assemble(revision.clone(), &documents, rendered, read, trees, base))
     }
 
     async fn all_files(&self, revision: &Revision) -> Result<Files, SourceError> {
@@ -255,7 +256,8 @@ fn assemble(
     revision: Revision,
     documents: &DocumentSet,
     rendered: Vec<Rendered>,
-    (files, refused, trees): (BTreeMap<String, FileEntry>, Vec<RefusedEntry>, BTreeMap<String, Option<String>>),
+    (files, refused, _): Files,
+    trees: BTreeMap<String, Option<String>>,
     base: Option<&Snapshot>,
 ) -> Snapshot {
     let environments = documents.environments().into_iter().cloned().collect();

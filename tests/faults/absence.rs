@@ -1,5 +1,7 @@
 //! Much that is gone at once may be a mistake.
 
+use std::fs;
+
 use trimtab::api::types::UnitHealth;
 
 use crate::e2e::bed::Bed;
@@ -27,6 +29,25 @@ async fn fault_12_a_mass_removal_waits_for_an_acknowledgement_and_an_empty_tree_
     assert!(bed.told(&["status"]).contains("removes so much of the environment"));
     let why = bed.told(&["why", "web"]);
     assert!(why.contains("may be a mistake") && why.contains("`trimtab ack` lets it happen"), "{why}");
+    assert_eq!(bed.get("web.dev.localhost").await.unwrap().1, "1.0.0");
+    // A daemon that can't read any commit since its start does not know either what is a mistake.
+    bed.kill_daemon();
+    fs::rename(bed.repo(), bed.path("away.git")).unwrap();
+    fs::remove_dir_all(bed.path("state/daemon/mirror.git")).unwrap();
+    bed.start_daemon();
+    bed.source_error().await;
+    for unit in &units[..2] {
+        bed.wait(unit, "it has looked", |status| !status.groups.is_empty()).await;
+    }
+    fs::rename(bed.path("away.git"), bed.repo()).unwrap();
+    crate::support::eventually_async(crate::support::PATIENCE, "the source is read again", async || {
+        bed.api().daemon().await.is_ok_and(|daemon| daemon.head.is_some() && daemon.source_error.is_none())
+    })
+    .await;
+    for unit in &units[..2] {
+        let status = bed.unit(unit).await.unwrap();
+        assert_eq!(status.held[0].reason, "massRemoval", "{status:#?}");
+    }
     assert_eq!(bed.get("web.dev.localhost").await.unwrap().1, "1.0.0");
     // One is let go; the other was a mistake.
     let acknowledged = bed.told(&["ack", "web"]);

@@ -51,6 +51,7 @@ const RETENTION: Duration = Duration::from_secs(77);
 enum Task {
     Unit(UnitId),
     Recorder,
+    RestoreHead,
     Reconciler,
     Look,
     HandOver,
@@ -75,6 +76,8 @@ struct Life {
     operations: Daemon,
     slots: BTreeMap<UnitId, Slot>,
     recorder: Option<Timestamp>,
+    /// Whether what was read last was read again.
+    restored: bool,
     reconcile: Timestamp,
     retention: Timestamp,
     hand_over: bool,
@@ -230,6 +233,9 @@ impl Machine {
         if life.hand_over {
             tasks.push(Task::HandOver);
         }
+        if !life.restored {
+            tasks.push(Task::RestoreHead);
+        }
         if life.reconcile <= now {
             tasks.push(Task::Reconciler);
         }
@@ -270,6 +276,10 @@ impl Machine {
                 life.recorder = None;
                 let again = alive(&line, recorder::turn(&life.world, &life.shared, &life.reconciler)).await?;
                 life.recorder = again.map(|delay| later(now, delay));
+            }
+            Task::RestoreHead => {
+                life.restored = true;
+                alive(&line, life.reconciler.restore_head()).await?;
             }
             Task::Reconciler => {
                 life.reconcile = later(now, POLL);
@@ -391,7 +401,6 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
     });
     let reconciler = Arc::new(Reconciler::new(world.clone(), shared.clone()));
     reconciler.restore().await?;
-    reconciler.restore_head().await;
     let operations = Daemon::new(world.clone(), shared.clone(), reconciler.clone());
     let now = ports.0.now();
     Ok(Life {
@@ -402,6 +411,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         operations,
         slots: BTreeMap::new(),
         recorder: Some(now),
+        restored: false,
         reconcile: now,
         retention: later(now, RETENTION),
         hand_over: false,

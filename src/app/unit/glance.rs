@@ -28,6 +28,8 @@ pub struct Glance {
     pub blocked: Option<String>,
     /// Nobody but a person can make it go on: why.
     pub stuck: Option<String>,
+    /// Whether the catalog has said anything of it yet.
+    pub told: bool,
     /// Why its documents don't render.
     pub broken: Option<String>,
     /// Why somebody must look before the candidate becomes effective.
@@ -47,6 +49,7 @@ impl Glance {
             waits: None,
             blocked: None,
             stuck: None,
+            told: false,
             broken: None,
             needs_ack: None,
             moving: None,
@@ -65,6 +68,7 @@ impl Glance {
             && self.waits == other.waits
             && self.blocked == other.blocked
             && self.stuck == other.stuck
+            && self.told == other.told
             && self.broken == other.broken
             && self.needs_ack == other.needs_ack
             && self.moving == other.moving

@@ -49,6 +49,8 @@ struct Inner {
     converged: Option<(Arc<UnitState>, ObservedUnit)>,
     /// A measurement that is being taken.
     pending: Option<Pending>,
+    /// Whether the catalog has said anything yet. Before that nothing new becomes effective: what holds it may not be known.
+    told: bool,
     /// Why the documents don't render; from the catalog, not from the journal: the next commit tells anew.
     broken: Option<String>,
     /// Whether it may be gone only because history was rewritten or too much went at once; until somebody says.
@@ -73,6 +75,7 @@ impl Unit {
             plan: None,
             converged: None,
             pending: None,
+            told: false,
             broken: None,
             needs_ack: None,
             moving: None,
@@ -123,6 +126,7 @@ impl Unit {
         let rollout = glance.state.rollout.as_ref();
         let planned = rollout.filter(|rollout| inner.plan.as_ref().is_some_and(|(id, _)| *id == rollout.id));
         glance.plan_digest = planned.map(|rollout| rollout.plan.clone());
+        glance.told = inner.told;
         glance.broken.clone_from(&inner.broken);
         glance.needs_ack.clone_from(&inner.needs_ack);
         glance.moving.clone_from(&inner.moving);
@@ -182,12 +186,13 @@ impl Unit {
         // Most commits change few units, and one that is at work must not hold up the others.
         let glance = self.glance();
         let known = (&glance.broken, &glance.needs_ack, &glance.moving);
-        if news.candidate.is_none() && (&news.broken, &news.needs_ack, &news.moving) == known {
+        if glance.told && news.candidate.is_none() && (&news.broken, &news.needs_ack, &news.moving) == known {
             return Ok(());
         }
         let mut inner = self.lock().await;
-        let around = |inner: &Inner| (inner.broken.clone(), inner.needs_ack.clone(), inner.moving.clone());
+        let around = |inner: &Inner| (inner.told, inner.broken.clone(), inner.needs_ack.clone(), inner.moving.clone());
         let before = around(&inner);
+        inner.told = true;
         inner.broken = news.broken;
         inner.needs_ack = news.needs_ack;
         inner.moving = news.moving;

@@ -165,6 +165,9 @@ impl Unit {
 
     /// Lets the candidate become effective, or writes down what holds it. Answers whether something changed.
     async fn pass_gate(&self, inner: &mut Inner, shared: &Shared, observed: &ObservedUnit) -> Result<bool, StepError> {
+        if !inner.told {
+            return Ok(false);
+        }
         let around = self.surroundings(inner, shared, observed).await;
         let state = inner.log.state();
         let held = gate(state, &around);
