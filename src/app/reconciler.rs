@@ -133,6 +133,7 @@ impl Reconciler {
     /// knows is kept true before that, since the documents of a large repository take a moment to read.
     pub async fn restore_head(&self) {
         let _one = self.pass.lock().await;
+        let _doing = self.shared.progress.begin("reading the last head".into(), LONGEST_PASS);
         // A backup's head is not believed in before the source was asked: units may have come and gone since.
         let installation = self.shared.installation.state();
         if let Some(head) = installation.head.clone().filter(|_| installation.restored.is_none())
