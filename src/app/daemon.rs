@@ -76,6 +76,7 @@ pub async fn run(
     let reverts = tokio::spawn(recorder::run(world.clone(), shared.clone(), reconciler.clone()));
     let retention = tokio::spawn(retention::run(world.clone(), shared.clone()));
     let artifacts = tokio::spawn(super::artifacts::run(world.clone(), shared.clone()));
+    let deeds = tokio::spawn(super::deeds::run(world.clone(), shared.clone()));
     let watcher = tokio::spawn(wake_on_changes(world.clone(), shared.clone()));
     tracing::info!(epoch = %world.epoch, installation = %world.installation, "ready");
     ready();
@@ -84,6 +85,7 @@ pub async fn run(
         ("records rollbacks", reverts.abort_handle()),
         ("removes what is old", retention.abort_handle()),
         ("removes artifacts", artifacts.abort_handle()),
+        ("records what was done", deeds.abort_handle()),
         ("wakes the units", watcher.abort_handle()),
     ];
     let watchdog = tokio::spawn(watchdog::run(daemon, vital));
@@ -99,7 +101,7 @@ pub async fn run(
     token.cancel();
     tracing::info!("stopping: the steps under way are finished, workloads go on");
     reconciler.drain(STOP_LIMIT).await;
-    for task in [source, reverts, retention, artifacts, watcher, watchdog].into_iter().chain(reload) {
+    for task in [source, reverts, retention, artifacts, deeds, watcher, watchdog].into_iter().chain(reload) {
         task.abort();
     }
     // A request that waits for changes would keep the API open: it is given a moment, no more.

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod check;
 pub mod config;
 pub mod daemon;
+pub mod deeds;
 pub mod doors;
 mod events;
 mod hooks;

@@ -12,11 +12,12 @@ pub const GENESIS: &str = "00000000000000000000000000000000000000000000000000000
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Who: a user of this machine (`alice`), a token (`token ci`), a commit's author (`git Alice <alice@example.org>`).
+    /// Who: a user of this machine (`alice`), a token (`token ci`), a commit's author (`git Alice <alice@example.org>`),
+    /// the daemon itself (`trimtab`).
     pub actor: String,
-    /// What: `POST /api/v1/reconcile`, `commit`.
+    /// What: `POST /api/v1/reconcile`, `commit`, `rollback`.
     pub action: String,
-    /// To what: a path, a commit.
+    /// To what: a path, a commit, a unit.
     pub subject: String,
     /// What was asked for, as JSON text; empty where there is nothing more to say.
     pub detail: String,
@@ -32,7 +33,7 @@ pub struct Entry {
 pub struct AuditRecord {
     /// Its number, from 1, without gaps.
     pub seq: u64,
-    /// When it was written.
+    /// When it was written; for what the daemon did by itself, when it happened.
     pub at: Timestamp,
     /// What.
     #[serde(flatten)]

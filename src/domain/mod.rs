@@ -6,6 +6,7 @@ pub mod audit;
 pub mod capabilities;
 pub mod converge;
 pub mod counters;
+pub mod deed;
 pub mod desired;
 pub mod difference;
 pub mod digest;

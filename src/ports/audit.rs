@@ -16,6 +16,14 @@ pub enum AuditError {
         /// The system's word.
         reason: String,
     },
+    /// Someone else follows the journal.
+    #[error("the audit log was followed up to event {found} of the journal, not {expected}: another daemon uses it")]
+    Followed {
+        /// What the caller believed.
+        expected: u64,
+        /// What is so.
+        found: u64,
+    },
     /// It is not as it was written.
     #[error(transparent)]
     Broken(#[from] Broken),
@@ -29,6 +37,13 @@ pub enum AuditError {
 pub trait Audit: Send + Sync {
     /// Appends a record; answers its number.
     async fn append(&self, at: Timestamp, entry: Entry) -> Result<u64, AuditError>;
+
+    /// How far the journal was followed, by its global numbers: what the daemon did up to there is recorded.
+    async fn followed(&self) -> Result<u64, AuditError>;
+
+    /// Appends the records of what happened in the journal after `from` and up to `to`, each with when it happened, and remembers how far
+    /// that is: all or nothing. Refused where the journal was not followed to `from`: someone else follows it.
+    async fn follow(&self, from: u64, to: u64, entries: Vec<(Timestamp, Entry)>) -> Result<(), AuditError>;
 
     /// The records after a number, in order, at most so many.
     async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, AuditError>;

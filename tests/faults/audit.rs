@@ -2,10 +2,12 @@
 
 use reqwest::Method;
 use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::api::bed::{OPERATOR, problem, whole};
-use crate::e2e::documents::UNIT;
-use crate::support::{PATIENCE, eventually_async};
+use crate::e2e::bed::Bed;
+use crate::e2e::documents::{BROKEN, UNIT, bed, web};
+use crate::support::{PATIENCE, eventually, eventually_async};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_06_an_audit_log_that_cannot_be_written_refuses_what_changes_something() {
@@ -54,4 +56,62 @@ async fn fault_06_an_audit_log_that_cannot_be_written_refuses_what_changes_somet
     let verified = served.bed.cli(&["audit", "verify"]);
     assert_eq!(verified.status.code(), Some(6), "{verified:?}");
     assert!(String::from_utf8_lossy(&verified.stderr).contains("record 2"), "{verified:?}");
+}
+
+/// What the daemon did by itself, by the audit log: action and outcome, sorted.
+fn own(bed: &Bed) -> Vec<(String, String)> {
+    let lines = bed.told(&["audit", "export"]);
+    let records = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let own = records.filter(|record| record["actor"] == "trimtab");
+    let mut told: Vec<_> = own
+        .map(|record| {
+            assert_eq!(record["subject"], UNIT, "{record}");
+            let detail: Value = serde_json::from_str(record["detail"].as_str().unwrap()).unwrap();
+            assert!(detail["reason"].is_string() || detail["commit"].is_string(), "{record}");
+            (record["action"].as_str().unwrap().to_owned(), record["outcome"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_does_not_wait_for_the_audit_log_and_is_recorded_once() {
+    let mut bed = bed("rolling");
+    bed.verified(UNIT, "1.0.0").await;
+    bed.push("bad", &[("release.yaml", &web("2.0.0", BROKEN))]);
+    bed.wait(UNIT, "the bad version rolls", |status| {
+        status.effective.as_ref().is_some_and(|effective| effective.version == "2.0.0")
+    })
+    .await;
+    let lock = Connection::open(bed.path("state/daemon/audit.db")).unwrap();
+    lock.busy_timeout(PATIENCE).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    bed.wait(UNIT, "1.0.0 has the traffic", |status| {
+        status.rollback.is_some() && status.groups.iter().all(|group| group.version == "1.0.0")
+    })
+    .await;
+    // What is in the journal then is recorded by the next daemon.
+    bed.kill_daemon();
+    lock.execute_batch("ROLLBACK").unwrap();
+    drop(lock);
+    bed.start_daemon();
+    bed.verified(UNIT, "1.0.0").await;
+    let expected = [
+        ("abort", "turned back"),
+        ("abort", "turning back"),
+        ("quarantine", "done"),
+        ("revert", "pushed"),
+        ("rollback", "decided"),
+    ];
+    let expected = expected.map(|(action, outcome)| (action.to_owned(), outcome.to_owned()));
+    eventually(PATIENCE, "all of it is recorded", || (own(&bed).len() >= expected.len()).then_some(()));
+    assert_eq!(own(&bed), expected);
+    // Nor is anything recorded again by one that begins with what is recorded.
+    bed.kill_daemon();
+    bed.start_daemon();
+    bed.push("second", &[("release.yaml", &web("1.1.0", ""))]);
+    bed.verified(UNIT, "1.1.0").await;
+    assert_eq!(own(&bed), expected);
+    assert!(bed.told(&["audit", "verify"]).contains("intact"), "{}", bed.told(&["audit", "verify"]));
 }

@@ -13,6 +13,14 @@ impl Audit for Forgetful {
         Ok(1)
     }
 
+    async fn followed(&self) -> Result<u64, AuditError> {
+        Ok(0)
+    }
+
+    async fn follow(&self, _from: u64, _to: u64, _entries: Vec<(Timestamp, Entry)>) -> Result<(), AuditError> {
+        Ok(())
+    }
+
     async fn read(&self, _after: u64, _limit: usize) -> Result<Vec<AuditRecord>, AuditError> {
         Ok(Vec::new())
     }

@@ -1,5 +1,7 @@
 //! The audit log in a SQLite file of its own (`audit.db`), and its head in a file beside it (`audit.head`).
 
+pub mod copy;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,12 +11,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior};
 
 use crate::domain::audit::{AuditRecord, Broken, Entry, Head};
 use crate::ports::audit::{Audit, AuditError};
 use crate::secrets::redact;
 
+/// The file of the records.
+const DATABASE: &str = "audit.db";
+/// The file beside it.
+const HEAD: &str = "audit.head";
 /// How long a write waits for whoever else has the file open.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// So many deliveries are remembered.
@@ -32,6 +38,7 @@ BEGIN SELECT RAISE(ABORT, 'the audit log is only appended to'); END;
 CREATE TABLE IF NOT EXISTS deliveries (
     number INTEGER PRIMARY KEY, hook TEXT NOT NULL, delivery TEXT NOT NULL, UNIQUE (hook, delivery)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS followed (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL) STRICT;
 ";
 
 const COLUMNS: &str = "SELECT seq, at, actor, action, subject, detail, outcome, of, hash FROM records";
@@ -48,6 +55,67 @@ struct Inner {
     head: Head,
 }
 
+impl Inner {
+    /// Appends records, all or none, durable when this returns. With how far the journal was followed, from where to where, only if it was
+    /// followed up to the first of these; answers how far it was.
+    fn take(
+        &mut self,
+        head_path: &Path,
+        entries: Vec<(Timestamp, Entry)>,
+        follows: Option<(u64, u64)>,
+    ) -> Result<u64, rusqlite::Error> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let found = followed(&transaction)?;
+        if let Some((from, to)) = follows {
+            if found != from {
+                return Ok(found);
+            }
+            transaction.execute("INSERT OR REPLACE INTO followed (one, number) VALUES (1, ?1)", [to])?;
+        }
+        // A daemon that is being taken over may have written meanwhile.
+        let mut head = last(&transaction)?.filter(|last| last.seq > self.head.seq).unwrap_or_else(|| self.head.clone());
+        let mut records = Vec::new();
+        for (at, entry) in entries {
+            let next = head.next(at, clean(entry));
+            insert(&transaction, &next)?;
+            head = Head { seq: next.seq, hash: next.hash.clone() };
+            records.push(next);
+        }
+        transaction.commit()?;
+        if records.is_empty() {
+            return Ok(found);
+        }
+        self.head = head;
+        for AuditRecord { seq, entry, hash, .. } in &records {
+            // The line in the daemon's log is a copy of the head that whoever can write here can't take back.
+            tracing::info!(seq, actor = entry.actor, action = entry.action, outcome = entry.outcome, hash, "audit");
+        }
+        if let Err(error) = write_head(head_path, &self.head) {
+            tracing::warn!(%error, "the head of the audit log is not kept beside it");
+        }
+        Ok(found)
+    }
+}
+
+/// What is recorded holds no secret.
+fn clean(entry: Entry) -> Entry {
+    let redactor = redact::of_process();
+    let clean = |text: &str| redactor.text(text).into_owned();
+    Entry { detail: clean(&entry.detail), outcome: clean(&entry.outcome), ..entry }
+}
+
+/// The last record.
+fn last(connection: &Connection) -> Result<Option<Head>, rusqlite::Error> {
+    let query = "SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1";
+    connection.query_row(query, [], |row| Ok(Head { seq: row.get(0)?, hash: row.get(1)? })).optional()
+}
+
+/// How far the journal was followed.
+fn followed(connection: &Connection) -> Result<u64, rusqlite::Error> {
+    let number = connection.query_row("SELECT number FROM followed", [], |row| row.get(0)).optional()?;
+    Ok(number.unwrap_or(0))
+}
+
 impl AuditLog {
     /// Opens the log in a folder; makes it where there is none.
     ///
@@ -58,7 +126,7 @@ impl AuditLog {
     ///
     /// The files can't be read or written.
     pub fn open(folder: &Path) -> Result<Self, AuditError> {
-        let path = folder.join("audit.db");
+        let path = folder.join(DATABASE);
         let told = |error: &dyn std::fmt::Display| failed(&path, error);
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         made.map_err(|error| told(&error))?;
@@ -85,21 +153,16 @@ impl AuditLog {
     ///
     /// It is not there or can't be read.
     pub fn open_to_read(folder: &Path) -> Result<Self, AuditError> {
-        let path = folder.join("audit.db");
+        let path = folder.join(DATABASE);
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|error| failed(&path, &error))?;
         Self::over(folder, connection)
     }
 
     fn over(folder: &Path, connection: Connection) -> Result<Self, AuditError> {
-        let path = folder.join("audit.db");
-        let last = connection
-            .query_row("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1", [], |row| {
-                Ok(Head { seq: row.get(0)?, hash: row.get(1)? })
-            })
-            .optional();
-        let head = last.map_err(|error| failed(&path, &error))?.unwrap_or_default();
+        let path = folder.join(DATABASE);
+        let head = last(&connection).map_err(|error| failed(&path, &error))?.unwrap_or_default();
         let inner = Arc::new(Mutex::new(Inner { connection, head }));
-        Ok(AuditLog { path, head_path: folder.join("audit.head"), inner })
+        Ok(AuditLog { path, head_path: folder.join(HEAD), inner })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -195,22 +258,24 @@ fn insert(connection: &Connection, record: &AuditRecord) -> Result<(), rusqlite:
 impl Audit for AuditLog {
     async fn append(&self, at: Timestamp, entry: Entry) -> Result<u64, AuditError> {
         let head_path = self.head_path.clone();
-        let redactor = redact::of_process();
-        let clean = |text: &str| redactor.text(text).into_owned();
-        let entry = Entry { detail: clean(&entry.detail), outcome: clean(&entry.outcome), ..entry };
         self.with(move |inner| {
-            let next = inner.head.next(at, entry);
-            insert(&inner.connection, &next)?;
-            inner.head = Head { seq: next.seq, hash: next.hash.clone() };
-            // The line in the daemon's log is a copy of the head that whoever can write here can't take back.
-            let AuditRecord { seq, entry, hash, .. } = &next;
-            tracing::info!(seq, actor = entry.actor, action = entry.action, outcome = entry.outcome, hash, "audit");
-            if let Err(error) = write_head(&head_path, &inner.head) {
-                tracing::warn!(%error, "the head of the audit log is not kept beside it");
-            }
-            Ok(next.seq)
+            inner.take(&head_path, vec![(at, entry)], None)?;
+            Ok(inner.head.seq)
         })
         .await
+    }
+
+    async fn followed(&self) -> Result<u64, AuditError> {
+        self.with(|inner| followed(&inner.connection)).await
+    }
+
+    async fn follow(&self, from: u64, to: u64, entries: Vec<(Timestamp, Entry)>) -> Result<(), AuditError> {
+        let head_path = self.head_path.clone();
+        let found = self.with(move |inner| inner.take(&head_path, entries, Some((from, to))));
+        match found.await? {
+            found if found == from => Ok(()),
+            found => Err(AuditError::Followed { expected: from, found }),
+        }
     }
 
     async fn read(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>, AuditError> {
@@ -283,7 +348,7 @@ impl Audit for AuditLog {
 mod tests {
     use super::*;
 
-    fn entry(subject: &str) -> Entry {
+    pub(super) fn entry(subject: &str) -> Entry {
         Entry {
             actor: "alice".into(),
             action: "test".into(),
@@ -294,7 +359,7 @@ mod tests {
         }
     }
 
-    async fn filled(folder: &Path) -> AuditLog {
+    pub(super) async fn filled(folder: &Path) -> AuditLog {
         let log = AuditLog::open(folder).unwrap();
         for number in 0..5 {
             log.append(Timestamp::from_second(number).unwrap(), entry(&number.to_string())).await.unwrap();
@@ -304,7 +369,7 @@ mod tests {
 
     /// Does with the file what its triggers would not let a program do by mistake.
     fn tamper(folder: &Path, statement: &str) {
-        let connection = Connection::open(folder.join("audit.db")).unwrap();
+        let connection = Connection::open(folder.join(DATABASE)).unwrap();
         connection.execute_batch("DROP TRIGGER records_never_change; DROP TRIGGER records_never_go;").unwrap();
         connection.execute_batch(statement).unwrap();
     }
@@ -352,6 +417,38 @@ mod tests {
         assert_eq!(log.append(Timestamp::UNIX_EPOCH, entry("after")).await.unwrap(), 6);
         let found = log.verify().await;
         assert!(matches!(found, Err(AuditError::Broken(Broken::Missing { from: 4, to: 5 }))), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_followed_is_recorded_once_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditLog::open(dir.path()).unwrap();
+        let at = Timestamp::UNIX_EPOCH;
+        log.follow(0, 7, vec![(at, entry("one")), (at, entry("two"))]).await.unwrap();
+        let refused = log.follow(0, 7, vec![(at, entry("one"))]).await;
+        assert!(matches!(refused, Err(AuditError::Followed { expected: 0, found: 7 })), "{refused:?}");
+        assert_eq!(log.append(at, entry("asked")).await.unwrap(), 3);
+        log.follow(7, 1_000, Vec::new()).await.unwrap();
+        drop(log);
+        let log = AuditLog::open(dir.path()).unwrap();
+        assert_eq!(log.followed().await.unwrap(), 1_000);
+        assert_eq!(log.verify().await.unwrap().seq, 3);
+        // Nothing of it is there when the last of it can't be.
+        log.lock().connection.execute_batch("DROP TABLE followed").unwrap();
+        assert!(log.follow(1_000, 1_001, vec![(at, entry("three"))]).await.is_err());
+        assert_eq!((log.length().await.unwrap(), log.verify().await.unwrap().seq), (3, 3));
+    }
+
+    #[tokio::test]
+    async fn two_that_write_one_log_make_one_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let (former, next) = (AuditLog::open(dir.path()).unwrap(), AuditLog::open(dir.path()).unwrap());
+        for number in 0..3 {
+            let at = Timestamp::from_second(number).unwrap();
+            former.append(at, entry("former")).await.unwrap();
+            next.append(at, entry("next")).await.unwrap();
+        }
+        assert_eq!(next.verify().await.unwrap().seq, 6);
     }
 
     #[tokio::test]

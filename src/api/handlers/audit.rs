@@ -18,15 +18,16 @@ use crate::domain::audit::AuditRecord;
 pub struct AuditView {
     /// Its number, from 1, without gaps.
     pub seq: u64,
-    /// When it was written.
+    /// When it was written; for what the daemon did by itself, when it happened.
     pub at: Timestamp,
-    /// Who: a user of the machine, `token NAME`, or `git NAME <ADDRESS>` for the author of a commit.
+    /// Who: a user of the machine, `token NAME`, `git NAME <ADDRESS>` for the author of a commit, or `trimtab` for the
+    /// daemon itself.
     pub actor: String,
-    /// What: a route, or `commit`.
+    /// What: a route, `commit`, or what the daemon did by itself: `abort`, `quarantine`, `revert`, `rollback`, `stop`.
     pub action: String,
-    /// To what: a path, or a commit.
+    /// To what: a path, a commit, or a unit.
     pub subject: String,
-    /// What was asked for, as JSON text.
+    /// What was asked for, or why it was done, as JSON text.
     pub detail: String,
     /// `asked` before it is done; then `done`, or why not.
     pub outcome: String,
