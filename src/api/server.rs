@@ -113,7 +113,8 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     }
 }
 
-fn user_name(uid: u32) -> String {
+/// A user of this machine by name, or by number where it has none.
+pub fn user_name(uid: u32) -> String {
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
     user.map_or_else(|| format!("uid {uid}"), |user| user.name)
 }

@@ -10,8 +10,8 @@ use super::output::View;
 use crate::app::config::Config;
 use crate::wiring::backup::{self, BackupError, Made, Restored};
 
-/// Copies the daemon's state into one file, while the daemon runs or not: what was decided, verified, quarantined, and all
-/// that a rollback needs. Secrets are not in it: no identity, no token, no decrypted value.
+/// Copies the daemon's state into one file, while the daemon runs or not: what was decided, verified, quarantined, the audit log, and all
+/// that a rollback needs. Secrets are in it as Git has them, encrypted: no identity, no token, no decrypted value.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The file to write; one that exists is left alone
@@ -87,7 +87,14 @@ fn config(named: Option<&Path>) -> Result<Config, CliError> {
 fn made_text(made: &Made, view: &View) -> String {
     let sealed = if made.encrypted { ", encrypted" } else { "" };
     let file = made.file.display().to_string();
-    format!("{} records in {} ({} bytes of state{sealed})\n", made.records, view.clean(&file), made.size)
+    format!(
+        "{} records, {} of the audit log and {} ciphertexts in {} ({} bytes of state{sealed})\n",
+        made.records,
+        made.audited,
+        made.ciphertexts,
+        view.clean(&file),
+        made.size
+    )
 }
 
 fn restored_text(restored: &Restored, view: &View) -> String {

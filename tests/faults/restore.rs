@@ -48,6 +48,14 @@ async fn what_runs_and_is_asked_for_is_taken_over() {
     assert!(status.rollout.is_none(), "nothing was rolled out: {:?}", status.rollout);
     assert_eq!(processes(&bed).await, before);
     assert_eq!(bed.log(), log);
+    // The audit log went on from the backup's: no record of it is lost, and the restore is in it.
+    let audit = bed.told(&["audit", "export"]);
+    let restored: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let restored: Vec<_> = restored.iter().filter(|record| record["action"] == "restore").collect();
+    assert_eq!(restored.len(), 2, "{audit}");
+    assert_eq!((&restored[0]["outcome"], &restored[1]["outcome"]), (&"asked".into(), &"done".into()), "{audit}");
+    assert_eq!(restored[0]["seq"], 3, "after both commits: {audit}");
+    assert!(cli(&bed, &["audit", "verify", "--state-dir", "state/daemon"], 0).contains("intact"));
     // From here on all is as usual.
     bed.push("third", &[("release.yaml", &web("1.2.0", ""))]);
     bed.verified(UNIT, "1.2.0").await;

@@ -1,4 +1,5 @@
-//! The archive inside a backup: `manifest.json`, `manifest.sha256`, `journal.db`, in this order and nothing else.
+//! The archive inside a backup: `manifest.json`, `manifest.sha256`, `journal.db`, then what else the manifest names, in this order and
+//! nothing else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -8,14 +9,19 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{BackupError, Manifest, copy_and_sum};
+use super::{BackupError, Manifest, Part, copy_and_sum};
 
 /// The form that this build writes.
 pub const FORMAT: u32 = 1;
 
 const MANIFEST: &str = "manifest.json";
 const SUM: &str = "manifest.sha256";
-const JOURNAL: &str = "journal.db";
+/// The journal in a backup.
+pub const JOURNAL: &str = "journal.db";
+/// The kept ciphertexts in a backup.
+pub const CIPHERTEXTS: &str = "secrets.tar";
+/// What may be in a backup beside the journal.
+pub const PARTS: [&str; 3] = ["audit.head", "audit.db", CIPHERTEXTS];
 
 /// The most bytes that the manifest may have.
 const MAX_MANIFEST: u64 = 1 << 20;
@@ -43,19 +49,26 @@ impl Unsound {
     }
 }
 
-pub(super) fn write(out: &mut impl Write, manifest: &Manifest, journal: &Path) -> io::Result<()> {
+pub(super) fn write(out: &mut impl Write, manifest: &Manifest, folder: &Path) -> io::Result<()> {
     let text = serde_json::to_vec_pretty(manifest)?;
     let sum = hex::encode(Sha256::digest(&text));
     let mut archive = tar::Builder::new(out);
-    let mut journal = File::open(journal)?;
-    let size = journal.metadata()?.len();
     append(&mut archive, MANIFEST, text.len() as u64, &mut text.as_slice())?;
     append(&mut archive, SUM, sum.len() as u64, &mut sum.as_bytes())?;
-    append(&mut archive, JOURNAL, size, &mut journal)?;
+    for name in [JOURNAL].into_iter().chain(manifest.parts.iter().map(|part| part.name.as_str())) {
+        let mut file = File::open(folder.join(name))?;
+        let size = file.metadata()?.len();
+        append(&mut archive, name, size, &mut file)?;
+    }
     archive.finish()
 }
 
-fn append(archive: &mut tar::Builder<impl Write>, name: &str, size: u64, from: &mut impl Read) -> io::Result<()> {
+pub(super) fn append(
+    archive: &mut tar::Builder<impl Write>,
+    name: &str,
+    size: u64,
+    from: &mut impl Read,
+) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(size);
     header.set_mode(0o600);
@@ -63,8 +76,8 @@ fn append(archive: &mut tar::Builder<impl Write>, name: &str, size: u64, from: &
     archive.append_data(&mut header, name, from)
 }
 
-/// Proves an archive and writes its journal to a new file.
-pub(super) fn read(from: impl Read, journal: &Path) -> Result<Manifest, Unsound> {
+/// Proves an archive and writes its files to a folder.
+pub(super) fn read(from: impl Read, folder: &Path) -> Result<Manifest, Unsound> {
     let mut archive = tar::Archive::new(from);
     let mut entries = archive.entries()?;
     let mut next = |name: &str| -> Result<_, Unsound> {
@@ -82,11 +95,17 @@ pub(super) fn read(from: impl Read, journal: &Path) -> Result<Manifest, Unsound>
         return Err(Unsound::Is(format!("{MANIFEST} does not match its sum")));
     }
     let manifest = parse(&text)?;
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(journal)?;
-    let (size, found) = copy_and_sum(&mut next(JOURNAL)?.take(manifest.size + 1), &mut out)?;
-    out.sync_all()?;
-    if (size, &found) != (manifest.size, &manifest.sha256) {
-        return Err(Unsound::Is(format!("{JOURNAL} does not match its sum")));
+    if let Some(part) = manifest.parts.iter().find(|part| !PARTS.contains(&part.name.as_str())) {
+        return Err(Unsound::Is(format!("{MANIFEST} names {:?}, which belongs to no backup", part.name)));
+    }
+    let journal = Part { name: JOURNAL.into(), size: manifest.size, sha256: manifest.sha256.clone() };
+    for part in [&journal].into_iter().chain(&manifest.parts) {
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(&part.name))?;
+        let (size, found) = copy_and_sum(&mut next(&part.name)?.take(part.size.saturating_add(1)), &mut out)?;
+        out.sync_all()?;
+        if (size, &found) != (part.size, &part.sha256) {
+            return Err(Unsound::Is(format!("{} does not match its sum", part.name)));
+        }
     }
     Ok(manifest)
 }

@@ -1,9 +1,11 @@
-//! A backup in one file: a tar archive of a manifest, the manifest's sum and the journal; on request encrypted to recipients.
+//! A backup in one file: a tar archive of a manifest, the manifest's sum, the journal, the audit log and the kept ciphertexts of secrets;
+//! on request encrypted to recipients.
 //!
-//! The manifest holds the journal's sum, and a sum of the manifest stands beside it: whatever bit is not as it was written is
+//! The manifest holds the sums of all, and a sum of the manifest stands beside it: whatever bit is not as it was written is
 //! found before anything is put in place. What is encrypted is recognised by age's own header.
 
 mod archive;
+pub mod ciphertexts;
 mod seal;
 
 use std::fs::{File, OpenOptions};
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use archive::FORMAT;
+pub use archive::{CIPHERTEXTS, FORMAT, JOURNAL, PARTS};
 
 /// Why there is no backup, or it is not restored.
 #[derive(Debug, thiserror::Error)]
@@ -73,24 +75,51 @@ pub struct Manifest {
     /// The artifacts that were kept; they are fetched again where they are missing.
     #[serde(default)]
     pub artifacts: Vec<String>,
+    /// What else is in it, in the order of [`PARTS`].
+    #[serde(default)]
+    pub parts: Vec<Part>,
 }
 
-/// Writes a backup to a new file (mode 0600), encrypted where there are recipients.
+/// A file in a backup beside the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// One of [`PARTS`].
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Its SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+impl Part {
+    /// The part of a backup that lies in a folder.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read.
+    pub fn of(folder: &Path, name: &str) -> Result<Self, BackupError> {
+        let (size, sha256) = sum(&folder.join(name))?;
+        Ok(Part { name: name.to_owned(), size, sha256 })
+    }
+}
+
+/// Writes a backup of the files in a folder to a new file (mode 0600), encrypted where there are recipients.
 ///
 /// # Errors
 ///
 /// The file exists already or can't be written; a recipient is none. No half of a backup is left.
-pub fn write(to: &Path, manifest: &Manifest, journal: &Path, recipients: &[String]) -> Result<(), BackupError> {
+pub fn write(to: &Path, manifest: &Manifest, folder: &Path, recipients: &[String]) -> Result<(), BackupError> {
     let keys = seal::recipients(recipients)?;
     let failed = |source| BackupError::Io { path: to.to_owned(), source };
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(failed)?;
     let written = (|| {
         let mut out = BufWriter::new(file);
         if keys.is_empty() {
-            archive::write(&mut out, manifest, journal)?;
+            archive::write(&mut out, manifest, folder)?;
         } else {
             let mut sealed = seal::encrypt(&keys, &mut out)?;
-            archive::write(&mut sealed, manifest, journal)?;
+            archive::write(&mut sealed, manifest, folder)?;
             sealed.finish()?;
         }
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
@@ -101,12 +130,12 @@ pub fn write(to: &Path, manifest: &Manifest, journal: &Path, recipients: &[Strin
     })
 }
 
-/// Reads a backup: proves all of it and leaves its journal in `journal`, a file that does not exist yet.
+/// Reads a backup: proves all of it and leaves its files in a folder that has none of them yet.
 ///
 /// # Errors
 ///
-/// It is not sound, of a later form, or can't be decrypted; what was written of the journal is removed.
-pub fn read(from: &Path, identities: &[PathBuf], journal: &Path) -> Result<Manifest, BackupError> {
+/// It is not sound, of a later form, or can't be decrypted; what was written of it is removed.
+pub fn read(from: &Path, identities: &[PathBuf], folder: &Path) -> Result<Manifest, BackupError> {
     let failed = |source| BackupError::Io { path: from.to_owned(), source };
     let mut file = BufReader::new(File::open(from).map_err(failed)?);
     let mut head = [0; seal::MAGIC.len()];
@@ -120,13 +149,15 @@ pub fn read(from: &Path, identities: &[PathBuf], journal: &Path) -> Result<Manif
     let whole = io::Cursor::new(head[..length].to_vec()).chain(file);
     let result = if head == *seal::MAGIC {
         let plain = seal::decrypt(whole, identities, from)?;
-        archive::read(plain, journal)
+        archive::read(plain, folder)
     } else {
-        archive::read(whole, journal)
+        archive::read(whole, folder)
     };
     let told = result.map_err(|problem| problem.told(from));
     if told.is_err() {
-        let _ = std::fs::remove_file(journal);
+        for name in [JOURNAL].iter().chain(&PARTS) {
+            let _ = std::fs::remove_file(folder.join(name));
+        }
     }
     told
 }

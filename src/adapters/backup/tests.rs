@@ -1,7 +1,7 @@
 use super::*;
 
-fn manifest(journal: &Path) -> Manifest {
-    let (size, sha256) = sum(journal).unwrap();
+fn manifest(folder: &Path) -> Manifest {
+    let (size, sha256) = sum(&folder.join(JOURNAL)).unwrap();
     Manifest {
         format: FORMAT,
         trimtab: "0.0.0".into(),
@@ -11,6 +11,7 @@ fn manifest(journal: &Path) -> Manifest {
         size,
         sha256,
         artifacts: vec!["tree-00".into()],
+        parts: vec![Part::of(folder, "audit.db").unwrap()],
     }
 }
 
@@ -21,7 +22,9 @@ struct Bed {
 impl Bed {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("journal"), vec![7; 100_000]).unwrap();
+        std::fs::create_dir(dir.path().join("out")).unwrap();
+        std::fs::write(dir.path().join(JOURNAL), vec![7; 100_000]).unwrap();
+        std::fs::write(dir.path().join("audit.db"), vec![9; 1_000]).unwrap();
         Bed { dir }
     }
 
@@ -30,9 +33,23 @@ impl Bed {
     }
 
     fn write(&self, name: &str, recipients: &[String]) -> Manifest {
-        let manifest = manifest(&self.path("journal"));
-        write(&self.path(name), &manifest, &self.path("journal"), recipients).unwrap();
+        let manifest = manifest(self.dir.path());
+        write(&self.path(name), &manifest, self.dir.path(), recipients).unwrap();
         manifest
+    }
+
+    /// Reads a backup and takes what it left: the journal and the other part.
+    fn read(&self, name: &str, identities: &[PathBuf]) -> Result<(Manifest, Vec<u8>, Vec<u8>), BackupError> {
+        let out = self.path("out");
+        let found = read(&self.path(name), identities, &out).map(|manifest| {
+            (manifest, std::fs::read(out.join(JOURNAL)).unwrap(), std::fs::read(out.join("audit.db")).unwrap())
+        });
+        if found.is_err() {
+            assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "nothing is left of what is not sound");
+        }
+        std::fs::remove_dir_all(&out).unwrap();
+        std::fs::create_dir(&out).unwrap();
+        found
     }
 }
 
@@ -40,9 +57,8 @@ impl Bed {
 fn what_was_written_is_read() {
     let bed = Bed::new();
     let manifest = bed.write("backup", &[]);
-    assert_eq!(read(&bed.path("backup"), &[], &bed.path("out")).unwrap(), manifest);
-    assert_eq!(std::fs::read(bed.path("out")).unwrap(), std::fs::read(bed.path("journal")).unwrap());
-    let error = write(&bed.path("backup"), &manifest, &bed.path("journal"), &[]).unwrap_err();
+    assert_eq!(bed.read("backup", &[]).unwrap(), (manifest.clone(), vec![7; 100_000], vec![9; 1_000]));
+    let error = write(&bed.path("backup"), &manifest, bed.dir.path(), &[]).unwrap_err();
     assert!(error.to_string().contains("exists"), "a backup is never overwritten: {error}");
 }
 
@@ -57,11 +73,11 @@ fn a_sealed_one_needs_its_identity() {
     let manifest = bed.write("backup", &[mine.to_public().to_string()]);
     assert!(!std::fs::read(bed.path("backup")).unwrap().windows(7).any(|window| window == [7; 7]));
     for (identities, word) in [(vec![], "--identity"), (vec![bed.path("other")], "can't be decrypted")] {
-        let error = read(&bed.path("backup"), &identities, &bed.path("out")).unwrap_err().to_string();
+        let error = bed.read("backup", &identities).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
-    assert_eq!(read(&bed.path("backup"), &[bed.path("mine")], &bed.path("out")).unwrap(), manifest);
-    let error = write(&bed.path("x"), &manifest, &bed.path("journal"), &["age1nobody".into()]).unwrap_err();
+    assert_eq!(bed.read("backup", &[bed.path("mine")]).unwrap().0, manifest);
+    let error = write(&bed.path("x"), &manifest, bed.dir.path(), &["age1nobody".into()]).unwrap_err();
     assert!(error.to_string().contains("age1nobody") && !bed.path("x").exists());
 }
 
@@ -72,20 +88,16 @@ fn any_flipped_bit_and_any_cut_is_found() {
     let whole = std::fs::read(bed.path("backup")).unwrap();
     let damaged = |name: &str, bytes: &[u8]| {
         std::fs::write(bed.path(name), bytes).unwrap();
-        read(&bed.path(name), &[], &bed.path("out"))
+        bed.read(name, &[])
     };
     for at in (0..whole.len()).step_by(997) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
-        match damaged("flipped", &flipped) {
-            Err(_) => assert!(!bed.path("out").exists(), "{at}"),
-            // Padding between the parts holds nothing.
-            Ok(_) => {
-                assert_eq!(std::fs::read(bed.path("out")).unwrap(), vec![7; 100_000], "{at}");
-                std::fs::remove_file(bed.path("out")).unwrap();
-            }
+        // Padding between the parts holds nothing.
+        if let Ok((_, journal, part)) = damaged("flipped", &flipped) {
+            assert_eq!((journal, part), (vec![7; 100_000], vec![9; 1_000]), "{at}");
         }
-        // Behind the journal's last byte there is only the archive's end.
+        // Behind the last part's last byte there is only the archive's end.
         if at < 100_000 {
             assert!(damaged("cut", &whole[..at]).is_err(), "cut at {at}");
         }
@@ -93,11 +105,18 @@ fn any_flipped_bit_and_any_cut_is_found() {
 }
 
 #[test]
-fn a_later_form_is_refused_by_name() {
+fn a_later_form_and_what_belongs_to_no_backup_are_refused_by_name() {
     let bed = Bed::new();
-    let mut manifest = manifest(&bed.path("journal"));
-    (manifest.format, manifest.trimtab) = (FORMAT + 1, "9.9.9".into());
-    write(&bed.path("backup"), &manifest, &bed.path("journal"), &[]).unwrap();
-    let error = read(&bed.path("backup"), &[], &bed.path("out")).unwrap_err().to_string();
+    let sound = manifest(bed.dir.path());
+    let mut later = sound.clone();
+    (later.format, later.trimtab) = (FORMAT + 1, "9.9.9".into());
+    write(&bed.path("later"), &later, bed.dir.path(), &[]).unwrap();
+    let error = bed.read("later", &[]).unwrap_err().to_string();
     assert!(error.contains("9.9.9") && error.contains("install"), "{error}");
+    let mut other = sound;
+    other.parts[0].name = "passwd".into();
+    std::fs::copy(bed.path("audit.db"), bed.path("passwd")).unwrap();
+    write(&bed.path("other"), &other, bed.dir.path(), &[]).unwrap();
+    let error = bed.read("other", &[]).unwrap_err().to_string();
+    assert!(error.contains("passwd"), "{error}");
 }
