@@ -35,7 +35,7 @@ use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
 use crate::process::LogLevel;
-use crate::secrets::{Identities, find, harden};
+use crate::secrets::{Identities, find};
 
 /// Runs the daemon until it is told to stop or is taken over. `file` is read again when the process gets SIGHUP.
 ///
@@ -117,9 +117,6 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
 /// What reads secrets. An identity that can't be used stops nothing but the apps that need it.
 fn secrets(config: &Config) -> Arc<dyn Secrets> {
     let found = find::identities(&config.secrets.identity_files);
-    if !found.identities.is_empty() {
-        harden::no_core_dumps();
-    }
     for problem in &found.problems {
         tracing::error!("{problem}; apps with secrets that need it are held");
     }

@@ -9,6 +9,7 @@ use crate::app::config::Config;
 use crate::app::config::log::LogFormat;
 use crate::app::daemon::Ended;
 use crate::process::LogLevel;
+use crate::secrets::harden;
 use crate::traces::export::{self, Traces};
 
 /// Runs the daemon: reads the source and makes it true, until it is stopped. Workloads go on without it.
@@ -26,6 +27,7 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
+    harden::no_core_dumps();
     let config = match Config::read(&args.config) {
         Ok(config) => config,
         Err(error) => {

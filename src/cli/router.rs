@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::logging::Logging;
 use crate::domain::span::Span;
 use crate::router::{AccessLog, Limits, Options};
+use crate::secrets::harden;
 
 /// Runs the data plane: takes requests and passes them on to the instances of the groups, by weight.
 ///
@@ -56,6 +57,7 @@ fn mode(text: &str) -> Result<u32, String> {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
+    harden::no_core_dumps();
     if let Err(error) = args.logging.start() {
         eprintln!("trimtab router: {error}");
         return Exit::Invalid.into();

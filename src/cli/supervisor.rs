@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::exit::Exit;
 use super::logging::Logging;
+use crate::secrets::harden;
 use crate::supervisor::{self, Options, ports::PortRange};
 
 /// Runs the supervisor: it starts the processes of this machine and keeps them running, also while it is stopped itself.
@@ -45,6 +46,7 @@ fn mode(text: &str) -> Result<u32, String> {
 
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
+    harden::no_core_dumps();
     if let Err(error) = args.logging.start() {
         eprintln!("trimtab supervisor: {error}");
         return Exit::Invalid.into();

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -65,13 +65,13 @@ impl Bed {
 
     pub fn start_daemon(&mut self) {
         let config = self.config();
-        let mut command = trimtab();
+        let mut command = self.service("daemon");
         command.args(["daemon", "--config"]).arg(config);
         self.daemon = Some(self.spawn(command, "daemon"));
     }
 
     pub fn start_supervisor(&mut self) {
-        let mut command = trimtab();
+        let mut command = self.service("supervisor");
         command.arg("supervisor").arg("--state-dir").arg(self.path("state/supervisor"));
         command.arg("--socket").arg(self.path("supervisor.sock"));
         command.args(["--port-range", &self.ports.range]);
@@ -94,6 +94,16 @@ impl Bed {
         command.arg("router").arg("--state-dir").arg(self.path("state/second-router"));
         command.arg("--socket").arg(self.path("second-router.sock")).args(["--threads", "1", "--share-ports"]);
         self.second_router = Some(self.spawn(command, "second-router"));
+    }
+
+    /// A command for one of the programs, with its credentials where the bed has some, as systemd would hand them over.
+    fn service(&self, name: &str) -> Command {
+        let credentials = self.path(&format!("credentials/{name}"));
+        let mut command = trimtab();
+        if credentials.exists() {
+            command.env("CREDENTIALS_DIRECTORY", credentials);
+        }
+        command
     }
 
     pub fn kill_second_router(&mut self) {
@@ -125,6 +135,20 @@ impl Bed {
 
     pub fn kill_router(&mut self) {
         self.router = None;
+    }
+
+    pub fn supervisor_pid(&self) -> u32 {
+        self.supervisor.as_ref().expect("no supervisor runs").pid()
+    }
+
+    pub fn router_pid(&self) -> u32 {
+        self.router.as_ref().expect("no router runs").pid()
+    }
+
+    /// Ends all three as a crash would, with leave to write core files; how each ended.
+    pub fn crash(&mut self) -> Vec<ExitStatus> {
+        let all = [&mut self.daemon, &mut self.supervisor, &mut self.router];
+        all.into_iter().filter_map(Option::take).map(|mut one| one.crash()).collect()
     }
 
     fn spawn(&self, mut command: Command, name: &str) -> Running {

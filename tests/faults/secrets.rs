@@ -1,7 +1,14 @@
 //! Secrets: a canary that is searched for everywhere, and identities that are missing, wrong or cut off.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 
 use trimtab::secrets::SecretBytes;
 use trimtab::secrets::digest::DigestKey;
@@ -10,7 +17,7 @@ use trimtab::secrets::recipient::Recipient;
 use trimtab::secrets::seal::seal;
 
 use crate::e2e::bed::Bed;
-use crate::support::{PATIENCE, eventually_async};
+use crate::support::{PATIENCE, Running, eventually_async, free_port};
 
 const UNIT: &str = "keeper/dev/default";
 const CANARIES: [&str; 4] =
@@ -106,11 +113,38 @@ fn needles() -> Vec<Vec<u8>> {
     all
 }
 
+/// The first canary in some bytes.
+fn canary(bytes: &[u8]) -> Option<String> {
+    static ALL: LazyLock<AhoCorasick> = LazyLock::new(|| AhoCorasick::new(needles()).unwrap());
+    ALL.find(bytes).map(|found| String::from_utf8_lossy(&bytes[found.range()]).into_owned())
+}
+
+#[track_caller]
 fn assert_clean(bytes: &[u8], place: &str) {
-    for needle in needles() {
-        let found = bytes.windows(needle.len()).any(|window| window == needle);
-        assert!(!found, "{} in {place}", String::from_utf8_lossy(&needle));
+    if let Some(found) = canary(bytes) {
+        panic!("{found} in {place}");
     }
+}
+
+/// The first canary in the memory of a process; what can't be read can't be read by others either.
+fn canary_in_memory(pid: u32) -> Option<String> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let Ok(memory) = fs::File::open(format!("/proc/{pid}/mem")) else { return None };
+    for map in maps.lines().filter(|map| map.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw"))) {
+        let Some((from, to)) = map.split(' ').next().and_then(|range| range.split_once('-')) else { continue };
+        let [mut at, to] = [from, to].map(|text| u64::from_str_radix(text, 16).unwrap());
+        let mut buffer = vec![0; 1 << 20];
+        while at < to {
+            let read = memory.read_at(&mut buffer, at).unwrap_or(0);
+            let part = &buffer[..read.min(usize::try_from(to - at).unwrap_or(read))];
+            if let Some(found) = canary(part) {
+                return Some(found);
+            }
+            // Parts overlap by more than a needle.
+            at += if read < buffer.len() { read.max(4_096) as u64 } else { (read - 256) as u64 };
+        }
+    }
+    None
 }
 
 fn assert_clean_below(folder: &Path) {
@@ -195,27 +229,91 @@ async fn fault_31_a_canary_is_nowhere_but_in_its_own_app() {
         &["quarantine", "list", "-o", "json"],
         &["logs", "keeper", "-o", "json"],
         &["check"],
+        &["audit", "export"],
+        &["backup", "backup.tar", "--config", "trimtab.toml"],
     ] {
         let output = bed.cli(args);
+        assert!(matches!(output.status.code(), Some(0 | 1 | 4)), "{args:?}: {output:?}");
         assert_clean(&[output.stdout, output.stderr].concat(), &format!("{args:?}"));
     }
-    for path in ["/api/v1/units", "/api/v1/plans", "/api/v1/events", "/api/v1/rollouts", "/metrics", "/v1/units"] {
+    let backup = fs::read(bed.path("backup.tar")).unwrap();
+    assert!(backup.windows(7).any(|window| window == b".sealed"), "ciphertexts are in the backup");
+    for path in
+        ["/api/v1/units", "/api/v1/plans", "/api/v1/rollouts", "/api/v1/audit", "/api/v1/openapi.json", "/metrics"]
+    {
         let client = trimtab::net::client::Client::new(bed.path("daemon.sock"));
-        if let Ok(bytes) = client.bytes(http::Method::GET, path, None::<&()>).await {
-            assert_clean(&bytes, path);
-        }
+        let bytes = client.bytes(http::Method::GET, path, None::<&()>).await.unwrap();
+        assert_clean(&bytes, path);
     }
+    let planted = std::hint::black_box(CANARIES[0].to_owned());
+    assert!(canary_in_memory(std::process::id()).is_some(), "the search finds one where it is");
+    drop(planted);
+    assert_eq!(canary_in_memory(bed.router_pid()), None, "in the router's memory");
     assert_clean_processes();
     fs::remove_file(bed.path("identity.txt")).unwrap();
     assert_clean_below(&bed.path(""));
-    // Nor when a supervisor has taken everything up again, and the daemon is gone.
-    bed.kill_daemon();
-    bed.kill_supervisor();
+    // Nor when they crash, nor when a supervisor has taken everything up again, and the daemon is gone.
+    let ended = bed.crash();
+    let core = Running::spawn(Command::new("sleep").arg("1000").current_dir(bed.path(""))).crash().core_dumped();
+    println!("this machine writes core files: {core}");
+    assert!(ended.iter().all(|ended| ended.signal() == Some(6) && !ended.core_dumped()), "a core file: {ended:?}");
     bed.start_supervisor();
     eventually_async(PATIENCE, "the supervisor serves", async || bed.path("supervisor.sock").exists()).await;
     assert_clean_processes();
     assert_clean_below(&bed.path(""));
+    // With the state lost, audit log and ciphertexts come back with the backup.
+    let kept = |bed: &Bed| {
+        let entries = fs::read_dir(bed.path("state/daemon/secrets")).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".sealed")).collect::<BTreeSet<_>>()
+    };
+    let before = kept(&bed);
+    fs::remove_dir_all(bed.path("state/daemon")).unwrap();
+    let restored = bed.cli(&["restore", "backup.tar", "--config", "trimtab.toml"]);
+    assert!(restored.status.success(), "{restored:?}");
+    let after = kept(&bed);
+    assert!(!after.is_empty() && after.is_subset(&before), "{before:?} {after:?}");
+    let verified = bed.cli(&["audit", "verify", "--state-dir", "state/daemon"]);
+    assert!(verified.status.success(), "{verified:?}");
+    let audit = String::from_utf8(bed.cli(&["audit", "export", "--state-dir", "state/daemon"]).stdout).unwrap();
+    assert!(audit.contains("\"quarantine\"") && audit.contains("\"restore\""), "{audit}");
+    assert_clean_below(&bed.path(""));
     drop(to);
+}
+
+#[tokio::test]
+async fn credentials_of_systemd_are_identity_token_and_key() {
+    const TOKEN: &str = "a token for the tests 0123456789";
+    let (mut bed, _, identity) = bed();
+    let port = free_port();
+    bed.configure("[secrets]\nidentity_files = ['identity.txt']\n", "");
+    let listen = format!(
+        "[api]\nlisten = '127.0.0.1:{port}'\ntokens = [{{ name = 'ci', role = 'read', credential = 'api-ci' }}]\n"
+    );
+    bed.configure("[api]\n", &listen);
+    for (file, content) in [
+        ("daemon/trimtab-identity", identity.as_str()),
+        ("daemon/api-ci", TOKEN),
+        ("supervisor/trimtab-supervisor-key", &"07".repeat(32)),
+    ] {
+        let path = bed.path("credentials").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    bed = bed.start();
+    bed.verified(UNIT, "1.0.0").await;
+    eventually_async(PATIENCE, "the app has its secrets", async || got(&bed)).await;
+    assert!(!bed.path("state/supervisor/secrets.key").exists(), "the supervisor has a key of its own making");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (token, status) in [(TOKEN, 200), ("another token for the tests 0123", 401)] {
+        let request = client.get(format!("http://127.0.0.1:{port}/api/v1/units")).bearer_auth(token);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status);
+    }
+    // What the key has sealed is read again under it.
+    bed.kill_supervisor();
+    bed.start_supervisor();
+    bed.push("second", &[("release.yaml", &release("1.1.0"))]);
+    bed.verified(UNIT, "1.1.0").await;
 }
 
 #[tokio::test]

@@ -135,6 +135,8 @@ fn command(dir: &TempDir, arguments: &[String]) -> Command {
     let mut command = trimtab();
     command.arg("router").arg("--state-dir").arg(dir.path().join("state"));
     command.arg("--socket").arg(dir.path().join("router.sock")).args(arguments);
+    // Where systemd would put the credentials of the service.
+    command.env("CREDENTIALS_DIRECTORY", dir.path().join("credentials"));
     if !arguments.iter().any(|argument| argument == "--threads") {
         command.args(["--threads", "2"]);
     }

@@ -97,6 +97,22 @@ fn secure(bench: &Bench, upstream: &Upstream, certificates: &[&Certificate]) -> 
 }
 
 #[tokio::test]
+async fn certificates_may_be_credentials_of_systemd() {
+    let bench = Bench::start().await;
+    let upstream = Upstream::start("v1");
+    let credentials = bench.dir.path().join("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    let files = certificate(&credentials, "site", &["one.test"]);
+    let named = Certificate { certificate: "credential:site.crt".into(), key: "credential:site.key".into() };
+    bench.put(&secure(&bench, &upstream, &[&named])).await;
+    let mut sender = over_http1(connect(bench.listen, "one.test", &trusting(&[&files], &[])).await.unwrap()).await;
+    assert_eq!(sender.send_request(get("/", "one.test")).await.unwrap().status(), StatusCode::OK);
+    let missing = Certificate { certificate: "credential:other.crt".into(), key: "credential:other.key".into() };
+    let refused = bench.put_at(1, &secure(&bench, &upstream, &[&missing])).await.unwrap_err().to_string();
+    assert!(refused.contains("other.crt"), "{refused}");
+}
+
+#[tokio::test]
 async fn each_host_gets_its_certificate_and_the_instance_learns_of_tls() {
     let bench = Bench::start().await;
     let upstream = Upstream::start("v1");

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -139,6 +139,18 @@ impl Running {
     pub fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    /// Ends it as a crash would, with leave to write a core file; how it ended.
+    #[track_caller]
+    pub fn crash(&mut self) -> ExitStatus {
+        let pid = self.pid().to_string();
+        let _ = Command::new("prlimit").args(["--pid", &pid, "--core=unlimited:unlimited"]).status();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0.id().cast_signed()), nix::sys::signal::SIGABRT)
+            .unwrap();
+        self.0.wait().unwrap()
     }
 }
 

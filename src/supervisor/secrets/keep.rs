@@ -67,7 +67,6 @@ impl Keeper {
         if values.is_empty() {
             return Ok(());
         }
-        crate::secrets::harden::no_core_dumps();
         let unreadable = |reason: &str| self.unreadable(dir, reason);
         let plain = Zeroizing::new(serde_json::to_vec(values).map_err(|_| unreadable("they can't be written down"))?);
         let nonce: [u8; 12] = rand::random();
@@ -81,7 +80,6 @@ impl Keeper {
     /// The values that a folder keeps; none where it keeps none.
     pub fn open(&self, dir: &Path, owner: &str) -> Result<SecretValues, SecretsError> {
         let Some(kept) = store::read::<Kept>(dir)? else { return Ok(SecretValues::new()) };
-        crate::secrets::harden::no_core_dumps();
         let unreadable = |reason: &str| self.unreadable(dir, reason);
         let damaged = "they are damaged, or encrypted under another key";
         let mut nonce = [0; 12];
