@@ -1,20 +1,11 @@
 //! Documents that mean harm, by their form alone.
 
-use trimtab::domain::manifest::{MAX_FILE_BYTES, ParsedFile, parse_file};
+use trimtab::domain::manifest::{MAX_FILE_BYTES, parse_file};
 
-use crate::manifest::problems;
+use crate::manifest::{problems, refused};
 use crate::support::trimtab;
 
 const HEAD: &str = "apiVersion: trimtab/v1\nkind: Script\nmetadata: { name: a }\nspec:\n";
-
-#[track_caller]
-fn refused(text: &str, word: &str) -> ParsedFile {
-    let file = parse_file("x.yaml", text.as_bytes());
-    let messages: Vec<&str> = file.problems.iter().map(|problem| problem.message.as_str()).collect();
-    assert!(messages.iter().any(|message| message.contains(word)), "{messages:?} do not speak of {word}");
-    assert!(file.unreadable);
-    file
-}
 
 #[test]
 fn fault_19_aliases_that_multiply_exceed_a_budget() {

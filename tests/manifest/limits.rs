@@ -1,15 +1,8 @@
 //! Input that would cost too much ends early, with a word.
 
-use trimtab::domain::manifest::{ParsedFile, parse_file};
+use trimtab::domain::manifest::parse_file;
 
-#[track_caller]
-fn refused(text: &str, word: &str) -> ParsedFile {
-    let file = parse_file("x.yaml", text.as_bytes());
-    let messages: Vec<&str> = file.problems.iter().map(|problem| problem.message.as_str()).collect();
-    assert!(messages.iter().any(|message| message.contains(word)), "{messages:?} do not speak of {word}");
-    assert!(file.unreadable);
-    file
-}
+use super::refused;
 
 #[test]
 fn documents() {

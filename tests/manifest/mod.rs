@@ -13,7 +13,7 @@ mod schema;
 mod sketch;
 
 use trimtab::domain::desired::DesiredUnit;
-use trimtab::domain::manifest::{DocumentSet, Problem};
+use trimtab::domain::manifest::{DocumentSet, ParsedFile, Problem, parse_file};
 use trimtab::domain::render::{Rendered, render};
 
 /// A set of files, by path and text.
@@ -73,4 +73,14 @@ spec:
 /// A Release of it, its spec in flow style.
 pub fn release(spec: &str) -> String {
     format!("apiVersion: trimtab/v1\nkind: Release\nmetadata: {{ name: hello, environment: staging }}\nspec: {spec}\n")
+}
+
+/// A file that is refused as a whole, for a reason with this word.
+#[track_caller]
+pub fn refused(text: &str, word: &str) -> ParsedFile {
+    let file = parse_file("x.yaml", text.as_bytes());
+    let messages: Vec<&str> = file.problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert!(messages.iter().any(|message| message.contains(word)), "{messages:?} do not speak of {word}");
+    assert!(file.unreadable);
+    file
 }

@@ -8,7 +8,7 @@ use trimtab::domain::desired::DesiredUnit;
 use trimtab::domain::hook::OnRollback;
 use trimtab::domain::id::GroupId;
 use trimtab::domain::rollout::event::RolloutEvent;
-use trimtab::domain::strategy::Promote;
+use trimtab::domain::strategy::{Promote, Strategy};
 use trimtab::domain::unit::event::{Entry, UnitEvent, upcast};
 
 use super::bed::*;
@@ -153,30 +153,35 @@ fn effects_that_fail_first() {
     assert_eq!(bed.verified().as_deref(), Some("2"));
 }
 
+fn strategies() -> [Strategy; 4] {
+    use super::bed::{blue_green, canary, recreate, rolling};
+    [rolling(), recreate(), blue_green(Promote::Auto), canary(usual_steps())]
+}
+
+/// One step; what it did is done once more, and changes nothing.
+fn step_and_repeat(bed: &mut Bed) {
+    let before = bed.fake.effects.len();
+    if let Some(next) = bed.step().unwrap() {
+        bed.fake.pass_to(next);
+    }
+    if let Some(action) = bed.fake.effects.get(before).cloned() {
+        let (kept, seen) = (bed.fake.effects.len(), bed.fake.observe());
+        bed.fake.perform(&action).unwrap();
+        bed.fake.effects.truncate(kept);
+        assert_eq!(bed.fake.observe(), seen, "{action}");
+    }
+}
+
 /// Every effect, repeated at once, is harmless.
 #[test]
 fn every_effect_repeated() {
-    for strategy in [
-        super::bed::rolling(),
-        super::bed::recreate(),
-        super::bed::blue_green(Promote::Auto),
-        super::bed::canary(usual_steps()),
-    ] {
+    for strategy in strategies() {
         let setup = rollout_of(desired("2", 3, strategy));
         let mut once = setup();
         once.settle();
         let mut twice = setup();
         while twice.verified().as_deref() != Some("2") {
-            let before = twice.fake.effects.len();
-            if let Some(next) = twice.step().unwrap() {
-                twice.fake.pass_to(next);
-            }
-            if let Some(action) = twice.fake.effects.get(before).cloned() {
-                let (kept, seen) = (twice.fake.effects.len(), twice.fake.observe());
-                twice.fake.perform(&action).unwrap();
-                twice.fake.effects.truncate(kept);
-                assert_eq!(twice.fake.observe(), seen, "{action}");
-            }
+            step_and_repeat(&mut twice);
         }
         twice.settle();
         assert_eq!(end(&once), end(&twice));
@@ -186,12 +191,7 @@ fn every_effect_repeated() {
 /// The same on the way back: every effect of a rollout that fails, the undoing ones included, repeated at once.
 #[test]
 fn every_effect_repeated_on_the_way_back() {
-    for strategy in [
-        super::bed::rolling(),
-        super::bed::recreate(),
-        super::bed::blue_green(Promote::Auto),
-        super::bed::canary(usual_steps()),
-    ] {
+    for strategy in strategies() {
         let setup = || {
             let mut bed = rollout_of(hooked(desired("2", 3, strategy.clone())))();
             bed.fake.behaviours.insert("2".into(), crashing());
@@ -202,16 +202,7 @@ fn every_effect_repeated_on_the_way_back() {
         assert!(matches!(once.outcome(), Some(trimtab::domain::rollout::event::Outcome::RolledBack(_))));
         let mut twice = setup();
         for _ in 0..5_000 {
-            let before = twice.fake.effects.len();
-            if let Some(next) = twice.step().unwrap() {
-                twice.fake.pass_to(next);
-            }
-            if let Some(action) = twice.fake.effects.get(before).cloned() {
-                let (kept, seen) = (twice.fake.effects.len(), twice.fake.observe());
-                twice.fake.perform(&action).unwrap();
-                twice.fake.effects.truncate(kept);
-                assert_eq!(twice.fake.observe(), seen, "{action}");
-            }
+            step_and_repeat(&mut twice);
             if twice.is_idle() {
                 break;
             }
@@ -225,12 +216,7 @@ fn every_effect_repeated_on_the_way_back() {
 #[test]
 fn an_abort_at_every_position() {
     use trimtab::domain::rollout::command::Command;
-    for strategy in [
-        super::bed::rolling(),
-        super::bed::recreate(),
-        super::bed::blue_green(Promote::Auto),
-        super::bed::canary(usual_steps()),
-    ] {
+    for strategy in strategies() {
         let (old, new) = (desired("1", 3, strategy.clone()), hooked(desired("2", 3, strategy)));
         for position in 0.. {
             let mut bed = Bed::running(&old);

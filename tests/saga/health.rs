@@ -192,15 +192,21 @@ fn a_failure_that_the_rules_do_not_name_stops_and_tells() {
     assert_eq!(bed.size(&new), 0);
 }
 
-#[test]
-fn a_first_install_that_fails_has_nothing_to_go_back_to() {
+/// A first install that crashes, stopped for that reason.
+fn failed_install(reason: &str) -> Bed {
     let (new, _) = versions();
     let mut bed = Bed::new();
     bed.fake.behaviours.insert("1".into(), crashing());
     bed.want(&new);
     bed.run_for(secs(300));
     let stopped = bed.state.running().unwrap().stopped.clone().unwrap();
-    assert!(stopped.contains("nothing to go back to"), "{stopped}");
+    assert!(stopped.contains(reason), "{stopped}");
+    bed
+}
+
+#[test]
+fn a_first_install_that_fails_has_nothing_to_go_back_to() {
+    let mut bed = failed_install("nothing to go back to");
     bed.fake.behaviours.clear();
     bed.want(&desired("2", 3, canary(usual_steps())));
     bed.settle();
@@ -210,13 +216,7 @@ fn a_first_install_that_fails_has_nothing_to_go_back_to() {
 /// Level-triggered: a database that comes back needs no push and no word from anybody.
 #[test]
 fn a_first_install_goes_on_when_it_is_healthy_by_itself() {
-    let (new, _) = versions();
-    let mut bed = Bed::new();
-    bed.fake.behaviours.insert("1".into(), crashing());
-    bed.want(&new);
-    bed.run_for(secs(300));
-    let stopped = bed.state.running().unwrap().stopped.clone().unwrap();
-    assert!(stopped.contains("goes on by itself once it is healthy"), "{stopped}");
+    let mut bed = failed_install("goes on by itself once it is healthy");
     let entries = bed.journal.len();
     bed.run_for(secs(7_200));
     assert_eq!(bed.journal.len(), entries, "nothing is written while nothing changes");
