@@ -1,5 +1,5 @@
 //! Daemon and supervisor are killed at positions of the journal that a seed chooses, once for each strategy, and no request
-//! is lost. `TRIMTAB_SEED` plays one again.
+//! is lost. `TRIMTAB_SEED` plays one again. Every position is the matter of `positions`.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Seeded {
 }
 
 /// The number of the journal's last record.
-fn position(bed: &Bed) -> u64 {
+pub fn position(bed: &Bed) -> u64 {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(bed.path("state/daemon/journal.db"), flags).unwrap();
     connection.busy_timeout(PATIENCE).unwrap();
@@ -35,6 +35,13 @@ async fn is_verified(bed: &Bed, version: &str) -> bool {
     let status = bed.unit(UNIT).await;
     status.is_ok_and(|status| status.last_verified.is_some_and(|verified| verified.version == version))
 }
+
+/// The strategies, each with the settings under which it has all of its phases and is quick.
+pub const ROLLING: &str = "rolling";
+pub const RECREATE: &str = "{ recreate: { hold: 25s } }";
+pub const BLUE_GREEN: &str = "{ blueGreen: { scaleDownDelay: 1s } }";
+pub const CANARY: &str =
+    "{ canary: { steps: [ { weight: 20 }, { pause: 1s }, { weight: 60 }, { pause: 1s } ], scaleDownDelay: 1s } }";
 
 async fn survives(strategy: &str) {
     let seed = std::env::var("TRIMTAB_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
@@ -77,23 +84,20 @@ async fn survives(strategy: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_rolling() {
-    survives("rolling").await;
+    survives(ROLLING).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_recreating() {
-    survives("{ recreate: { hold: 25s } }").await;
+    survives(RECREATE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_a_blue_green_switch() {
-    survives("{ blueGreen: { scaleDownDelay: 1s } }").await;
+    survives(BLUE_GREEN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_a_canary() {
-    survives(
-        "{ canary: { steps: [ { weight: 20 }, { pause: 1s }, { weight: 60 }, { pause: 1s } ], scaleDownDelay: 1s } }",
-    )
-    .await;
+    survives(CANARY).await;
 }

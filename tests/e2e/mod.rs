@@ -12,6 +12,7 @@ mod kills;
 mod logs;
 mod paused;
 mod planes;
+mod positions;
 mod recovery;
 mod remotes;
 mod rename;
