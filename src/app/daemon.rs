@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
@@ -67,6 +67,8 @@ pub async fn run(
         stale: stale.clone(),
     });
     let reconciler = Arc::new(Reconciler::new(world.clone(), shared.clone()));
+    // Before the first unit looks: what changes between that and the watcher's first turn wakes it.
+    let changes = [world.platform.changes(), world.traffic.changes()];
     reconciler.restore().await?;
     let daemon = Arc::new(Daemon::new(world.clone(), shared.clone(), reconciler.clone()));
     let (listener, _lock) = socket.into_parts();
@@ -77,7 +79,7 @@ pub async fn run(
     let retention = tokio::spawn(retention::run(world.clone(), shared.clone()));
     let artifacts = tokio::spawn(super::artifacts::run(world.clone(), shared.clone()));
     let deeds = tokio::spawn(super::deeds::run(world.clone(), shared.clone()));
-    let watcher = tokio::spawn(wake_on_changes(world.clone(), shared.clone()));
+    let watcher = tokio::spawn(wake_on_changes(world.clone(), shared.clone(), changes));
     tracing::info!(epoch = %world.epoch, installation = %world.installation, "ready");
     ready();
     let vital = vec![
@@ -110,9 +112,8 @@ pub async fn run(
 }
 
 /// Wakes the units whose surroundings changed by themselves.
-async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>) {
-    let mut platform = world.platform.changes();
-    let mut traffic = world.traffic.changes();
+async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>, changes: [watch::Receiver<u64>; 2]) {
+    let [mut platform, mut traffic] = changes;
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -175,6 +177,22 @@ fn assert_clean_processes() {
     }
 }
 
+/// The stream of all events, up to one of a kind.
+fn streamed(bed: &Bed, kind: &str) -> Vec<u8> {
+    let mut stream = UnixStream::connect(bed.path("daemon.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request =
+        "GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nlast-event-id: 0\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let (mut text, mut part) = (Vec::new(), [0; 4_096]);
+    while !String::from_utf8_lossy(&text).contains(kind) {
+        let read = stream.read(&mut part).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&text)));
+        assert!(read > 0, "the stream ended: {}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&part[..read]);
+    }
+    text
+}
+
 /// What the app wrote about what it got.
 fn got(bed: &Bed) -> Option<String> {
     fn find(folder: &Path) -> Option<String> {
@@ -230,6 +248,7 @@ async fn fault_31_a_canary_is_nowhere_but_in_its_own_app() {
         &["logs", "keeper", "-o", "json"],
         &["check"],
         &["audit", "export"],
+        &["events", "-o", "json"],
         &["backup", "backup.tar", "--config", "trimtab.toml"],
     ] {
         let output = bed.cli(args);
@@ -238,13 +257,20 @@ async fn fault_31_a_canary_is_nowhere_but_in_its_own_app() {
     }
     let backup = fs::read(bed.path("backup.tar")).unwrap();
     assert!(backup.windows(7).any(|window| window == b".sealed"), "ciphertexts are in the backup");
-    for path in
-        ["/api/v1/units", "/api/v1/plans", "/api/v1/rollouts", "/api/v1/audit", "/api/v1/openapi.json", "/metrics"]
-    {
+    for path in [
+        "/api/v1/units",
+        "/api/v1/plans",
+        "/api/v1/rollouts",
+        "/api/v1/audit",
+        "/api/v1/events?limit=1000",
+        "/api/v1/openapi.json",
+        "/metrics",
+    ] {
         let client = trimtab::net::client::Client::new(bed.path("daemon.sock"));
         let bytes = client.bytes(http::Method::GET, path, None::<&()>).await.unwrap();
         assert_clean(&bytes, path);
     }
+    assert_clean(&streamed(&bed, "quarantined"), "the stream of events");
     let planted = std::hint::black_box(CANARIES[0].to_owned());
     assert!(canary_in_memory(std::process::id()).is_some(), "the search finds one where it is");
     drop(planted);
