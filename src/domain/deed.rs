@@ -23,8 +23,15 @@ pub fn deed(unit: &UnitId, event: &UnitEvent) -> Option<Entry> {
             });
             ("rollback", "decided".to_owned(), detail)
         }
+        // Before it is pushed: after a crash in between nobody need have seen that it was.
+        UnitEvent::RollbackCommitted { id, revision } => {
+            ("revert", "made".to_owned(), json!({ "rollback": id, "commit": revision }))
+        }
         UnitEvent::RollbackPushed { id, revision } => {
             ("revert", "pushed".to_owned(), json!({ "rollback": id, "commit": revision }))
+        }
+        UnitEvent::RollbackSettled { id, revision } => {
+            ("rollback", "settled".to_owned(), json!({ "rollback": id, "commit": revision }))
         }
         UnitEvent::RollbackHeld { id, reason, branch } => {
             ("revert", format!("held: {reason}"), json!({ "rollback": id, "branch": branch }))
@@ -67,14 +74,14 @@ mod tests {
         Failure { trigger, phase: PhaseId(2), reason, analysis: Some("errors".parse().unwrap()) }
     }
 
-    fn of(event: &UnitEvent) -> Option<(String, String, Value)> {
+    fn recorded(event: &UnitEvent) -> Option<(String, String, Value)> {
         let entry = deed(&"web/dev/default".parse().unwrap(), event)?;
         assert_eq!((entry.actor.as_str(), entry.subject.as_str(), entry.of), ("trimtab", "web/dev/default", None));
         Some((entry.action, entry.outcome, serde_json::from_str(&entry.detail).unwrap()))
     }
 
     fn told(event: UnitEvent) -> (String, String, Value) {
-        of(&event).unwrap_or_else(|| panic!("{event:?} is not recorded"))
+        recorded(&event).unwrap_or_else(|| panic!("{event:?} is not recorded"))
     }
 
     #[test]
@@ -101,8 +108,15 @@ mod tests {
         assert_eq!((action.as_str(), outcome.as_str()), ("rollback", "decided"));
         assert_eq!((&detail["trigger"], &detail["rollback"]), (&json!("analysis"), &json!("r1")));
 
-        let (action, outcome, detail) = told(UnitEvent::RollbackPushed { id: id.clone(), revision: revision.clone() });
-        assert_eq!((action.as_str(), outcome.as_str(), &detail["commit"]), ("revert", "pushed", &json!(revision)));
+        let (of, at) = (|| id.clone(), || revision.clone());
+        for (event, expected) in [
+            (UnitEvent::RollbackCommitted { id: of(), revision: at() }, ("revert", "made")),
+            (UnitEvent::RollbackPushed { id: of(), revision: at() }, ("revert", "pushed")),
+            (UnitEvent::RollbackSettled { id: of(), revision: at() }, ("rollback", "settled")),
+        ] {
+            let (action, outcome, detail) = told(event);
+            assert_eq!(((action.as_str(), outcome.as_str()), &detail["commit"]), (expected, &json!(revision)));
+        }
         let held = UnitEvent::RollbackHeld { id, reason: "the branch is protected".into(), branch: Some("b".into()) };
         let (action, outcome, detail) = told(held);
         assert_eq!((action.as_str(), &detail["branch"]), ("revert", &json!("b")));
@@ -130,7 +144,7 @@ mod tests {
             UnitEvent::Rollout(RolloutEvent::Ended { outcome: Outcome::Verified }),
             UnitEvent::Removed {},
         ] {
-            assert_eq!(of(&event), None, "{event:?}");
+            assert_eq!(recorded(&event), None, "{event:?}");
         }
     }
 }
