@@ -141,10 +141,6 @@ impl Bed {
         self.supervisor.as_ref().expect("no supervisor runs").pid()
     }
 
-    pub fn router_pid(&self) -> u32 {
-        self.router.as_ref().expect("no router runs").pid()
-    }
-
     /// Ends all three as a crash would, with leave to write core files; how each ended.
     pub fn crash(&mut self) -> Vec<ExitStatus> {
         let all = [&mut self.daemon, &mut self.supervisor, &mut self.router];
