@@ -17,3 +17,4 @@ pub mod server;
 pub mod sse;
 pub mod traced;
 pub mod types;
+pub mod written;

@@ -15,6 +15,7 @@ use super::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, Readiness, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
 };
+use super::written::WrittenStatus;
 use crate::domain::audit::AuditRecord;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, RolloutId, UnitId};
@@ -65,8 +66,8 @@ pub trait Operations: Send + Sync {
     /// All units that match, in their order.
     async fn units(&self, filter: &UnitFilter) -> Vec<UnitStatus>;
     /// One page of [`units`](Self::units).
-    async fn unit_page(&self, filter: &UnitFilter, at: &Position) -> Page<UnitStatus> {
-        at.page(self.units(filter).await, |status| unit_key(&status.unit))
+    async fn unit_page(&self, filter: &UnitFilter, at: &Position) -> Page<WrittenStatus> {
+        at.page(self.units(filter).await, |status| unit_key(&status.unit)).map(|status| WrittenStatus::of(&status))
     }
     /// The rollouts of a unit, newest first.
     async fn history(&self, unit: &UnitId, limit: usize) -> Result<Vec<RolloutSummary>, Problem>;

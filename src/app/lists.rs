@@ -12,14 +12,15 @@ use super::view;
 use crate::api::operations::{UnitFilter, problem};
 use crate::api::page::{Page, Position, unit_key};
 use crate::api::resources::{RolloutDetail, RolloutEntry, RolloutFilter};
-use crate::api::types::{Problem, RolloutView, UnitPlan, UnitStatus};
+use crate::api::types::{Problem, RolloutView, UnitPlan};
+use crate::api::written::WrittenStatus;
 use crate::domain::digest::Digest;
 use crate::domain::id::RolloutId;
 use crate::domain::plan::Plan;
 
 impl Daemon {
     /// One page of units: only those on it are looked at closely.
-    pub(super) async fn page_of_units(&self, filter: &UnitFilter, at: &Position) -> Page<UnitStatus> {
+    pub(super) async fn page_of_units(&self, filter: &UnitFilter, at: &Position) -> Page<WrittenStatus> {
         let shown: Vec<_> = self
             .matching(filter)
             .into_iter()
@@ -29,7 +30,7 @@ impl Daemon {
         let page = at.page(shown, |(_, unit)| unit_key(unit.id()));
         let mut items = Vec::with_capacity(page.items.len());
         for (glance, unit) in &page.items {
-            items.push(self.status(unit, glance).await);
+            items.push(self.written(unit, glance).await);
         }
         Page { items, next: page.next }
     }

@@ -26,6 +26,7 @@ use crate::api::types::{
     AckRequest, Changes, CheckResult, DaemonStatus, Done, EnvironmentCommand, PlanRequest, Problem, QuarantineClear,
     QuarantineEntry, Readiness, RolloutSummary, UnitCommand, UnitPlan, UnitStatus,
 };
+use crate::api::written::WrittenStatus;
 use crate::domain::audit::AuditRecord;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, RolloutId, UnitId};
@@ -49,7 +50,7 @@ pub struct Daemon {
 struct Shown {
     glance: Arc<Glance>,
     suspended: bool,
-    status: UnitStatus,
+    written: WrittenStatus,
 }
 
 impl Daemon {
@@ -74,29 +75,40 @@ impl Daemon {
         self.shared.registry.all().into_iter().filter(|unit| filter.matches(unit.id())).collect()
     }
 
-    pub(super) async fn status(&self, unit: &Unit, glance: &Arc<Glance>) -> UnitStatus {
-        let suspended = self.shared.installation.environment_suspended(&unit.id().environment).is_some();
-        if let Some(status) = self.shown(unit, glance, suspended) {
-            return status;
+    /// The status of a unit.
+    pub(super) async fn status(&self, unit: &Unit, glance: &Glance) -> UnitStatus {
+        self.look_up(unit, glance, self.is_suspended(unit)).await.0
+    }
+
+    /// The same as it is sent; what was written for the last one who asked, while it is still true.
+    pub(super) async fn written(&self, unit: &Unit, glance: &Arc<Glance>) -> WrittenStatus {
+        let suspended = self.is_suspended(unit);
+        if let Some(written) = self.shown(unit, glance, suspended) {
+            return written;
         }
         // Many may ask at once for what nobody has asked for yet: one looks it up, the others wait for that.
         let _one = self.looking_up.lock().await;
-        if let Some(status) = self.shown(unit, glance, suspended) {
-            return status;
+        if let Some(written) = self.shown(unit, glance, suspended) {
+            return written;
         }
         let (status, complete) = self.look_up(unit, glance, suspended).await;
+        let written = WrittenStatus::of(&status);
         if complete {
-            let shown = Shown { glance: glance.clone(), suspended, status: status.clone() };
+            let shown = Shown { glance: glance.clone(), suspended, written: written.clone() };
             self.answers().insert(unit.id().clone(), shown);
         }
-        status
+        written
+    }
+
+    fn is_suspended(&self, unit: &Unit) -> bool {
+        self.shared.installation.environment_suspended(&unit.id().environment).is_some()
     }
 
     /// The last answer, while it is still true.
-    fn shown(&self, unit: &Unit, glance: &Arc<Glance>, suspended: bool) -> Option<UnitStatus> {
+    fn shown(&self, unit: &Unit, glance: &Arc<Glance>, suspended: bool) -> Option<WrittenStatus> {
         let answers = self.answers();
         let shown = answers.get(unit.id())?;
-        (Arc::ptr_eq(&shown.glance, glance) && shown.suspended == suspended).then(|| shown.status.clone())
+        (Arc::ptr_eq(&shown.glance, glance) && shown.suspended == suspended).then(|| shown.written.clone())
     }
 
     fn answers(&self) -> MutexGuard<'_, HashMap<UnitId, Shown>> {
@@ -174,7 +186,7 @@ impl Operations for Daemon {
         all
     }
 
-    async fn unit_page(&self, filter: &UnitFilter, at: &Position) -> Page<UnitStatus> {
+    async fn unit_page(&self, filter: &UnitFilter, at: &Position) -> Page<WrittenStatus> {
         self.page_of_units(filter, at).await
     }
 

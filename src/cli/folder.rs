@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use git2::{ObjectType, Oid, Repository};
 
@@ -21,8 +23,46 @@ use crate::domain::secret::SecretSource;
 
 /// The largest file that is hashed as part of an artifact, in bytes.
 const MAX_ARTIFACT_FILE: u64 = 1 << 30;
+/// So few files are read by one thread.
+const FEW_FILES: usize = 256;
+/// More threads only wait for each other.
+const MOST_THREADS: usize = 16;
 /// The deepest nesting of folders.
 const MAX_DEPTH: usize = 64;
+
+/// Something with the name of a document's file.
+struct Found {
+    /// Its path from the folder.
+    shown: String,
+    path: PathBuf,
+    is_file: bool,
+}
+
+impl Found {
+    fn read(&self) -> ParsedFile {
+        if !self.is_file {
+            return ParsedFile::unreadable(&self.shown, "this is a link or no file at all, and neither is followed");
+        }
+        read_capped(&self.path).map_or_else(
+            |error| ParsedFile::unreadable(&self.shown, &format!("this file can't be read: {error}")),
+            |bytes| parse_file(&self.shown, &bytes),
+        )
+    }
+}
+
+/// Reads files, in their order, with all processors.
+fn read_all(files: &[Found]) -> Vec<Arc<ParsedFile>> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let share = files.len().div_ceil(threads).max(FEW_FILES);
+    thread::scope(|scope| {
+        let read = |files: &[Found]| files.iter().map(|file| Arc::new(file.read())).collect::<Vec<_>>();
+        let readers: Vec<_> = files.chunks(share).map(|files| scope.spawn(move || read(files))).collect();
+        let parts = readers.into_iter().map(|reader| {
+            reader.join().expect("parsing never panics: that is its contract, proven over arbitrary bytes")
+        });
+        parts.flatten().collect()
+    })
+}
 
 /// A folder that is taken as the root of a configuration repository.
 pub struct Folder {
@@ -100,16 +140,10 @@ impl Folder {
     pub fn documents(&self) -> Result<DocumentSet, CliError> {
         let mut files = Vec::new();
         self.walk(&self.root, "", 0, &mut files)?;
-        Ok(DocumentSet::assemble(files))
+        Ok(DocumentSet::assemble(read_all(&files)))
     }
 
-    fn walk(
-        &self,
-        folder: &Path,
-        prefix: &str,
-        depth: usize,
-        files: &mut Vec<Arc<ParsedFile>>,
-    ) -> Result<(), CliError> {
+    fn walk(&self, folder: &Path, prefix: &str, depth: usize, files: &mut Vec<Found>) -> Result<(), CliError> {
         for (name, path) in self.entries(folder, depth)? {
             let Some(name) = name.to_str() else { continue };
             let shown = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
@@ -117,14 +151,7 @@ impl Folder {
             if kind.is_dir() {
                 self.walk(&path, &shown, depth + 1, files)?;
             } else if is_manifest_path(&shown) {
-                files.push(Arc::new(if kind.is_file() {
-                    read_capped(&path).map_or_else(
-                        |error| ParsedFile::unreadable(&shown, &format!("this file can't be read: {error}")),
-                        |bytes| parse_file(&shown, &bytes),
-                    )
-                } else {
-                    ParsedFile::unreadable(&shown, "this is a link or no file at all, and neither is followed")
-                }));
+                files.push(Found { shown, path, is_file: kind.is_file() });
             }
         }
         Ok(())

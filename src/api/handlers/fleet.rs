@@ -18,6 +18,7 @@ use crate::api::page::{Page, PageQuery, Position};
 use crate::api::problem::invalid;
 use crate::api::resources::{self, AppView, EnvironmentView, ReleaseView};
 use crate::api::types::{Problem, RolloutSummary, UnitStatus};
+use crate::api::written::WrittenStatus;
 use crate::domain::id::{Name, UnitId};
 
 /// How many log lines are given at most.
@@ -154,7 +155,7 @@ pub async fn units(
     State(operations): State<Shared>,
     Query(filter): Query<UnitFilter>,
     Query(page): Query<PageQuery>,
-) -> Answer<Page<UnitStatus>> {
+) -> Answer<Page<WrittenStatus>> {
     Ok(AxumJson(operations.unit_page(&filter, &page.try_into()?).await))
 }
 

@@ -18,7 +18,7 @@ pub struct Glance {
     pub state: Arc<UnitState>,
     /// What was seen of it last.
     pub observed: Option<ObservedUnit>,
-    /// The plan of the rollout under way, or of the last one.
+    /// The plan of the rollout under way.
     pub plan: Option<Arc<Plan>>,
     /// Its digest, which takes a while to compute.
     pub plan_digest: Option<Digest>,

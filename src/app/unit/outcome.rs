@@ -63,6 +63,8 @@ impl Unit {
             }
             Outcome::RolledBack(_) | Outcome::Superseded => {}
         }
+        // It is in the store, for the few who ask for it from now on.
+        inner.plan = None;
         self.append(inner, &events).await?;
         self.world.telemetry.rollouts.with_label_values(&[kind_label(plan.kind), label]).inc();
         inner.pending = None;

@@ -101,6 +101,8 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
             }
         }
     }
+    // Most files hold one document and are kept for long.
+    parsed.documents.shrink_to_fit();
     parsed
 }
 
