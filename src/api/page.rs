@@ -9,6 +9,8 @@ use crate::domain::id::UnitId;
 
 /// The most items of a page.
 pub const MOST: u32 = 1000;
+/// The largest number that is taken: larger ones do not survive programs that read JSON's numbers as floating point.
+pub const LARGEST_NUMBER: u64 = 9_007_199_254_740_991;
 /// The items of a page where nothing is asked for.
 const USUAL: u32 = 100;
 

@@ -42,7 +42,7 @@ impl Daemon {
         limit: usize,
     ) -> Result<(Vec<EventView>, Option<u64>), Problem> {
         if let Some(before) = before
-            && !self.is_kept(before).await?
+            && self.was_removed(before).await?
         {
             let message = format!("event {before} was removed, and others with it: begin with the first page again");
             return Err(problem(StatusCode::GONE, "gone", message));
@@ -72,10 +72,14 @@ impl Daemon {
         }
     }
 
-    /// Whether the journal still has an event.
-    async fn is_kept(&self, id: u64) -> Result<bool, Problem> {
+    /// Whether the journal had an event that it has no more.
+    async fn was_removed(&self, id: u64) -> Result<bool, Problem> {
+        let removed = self.world.journal.removed().await.map_err(|error| unavailable(&error))?;
+        if id == 0 || id > removed {
+            return Ok(false);
+        }
         let found = self.world.journal.before(id.saturating_add(1), 1).await.map_err(|error| unavailable(&error))?;
-        Ok(found.first().is_some_and(|(_, record)| record.global == id))
+        Ok(found.first().is_none_or(|(_, record)| record.global != id))
     }
 
     /// The number of the newest event.

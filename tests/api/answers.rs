@@ -110,6 +110,8 @@ async fn every_failure_is_a_problem_and_only_tokens_let_in() {
     assert_eq!(status(Method::GET, "/api/v1/units?cursor=x", Some(READER), None).await, 400);
     assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some((kind, "{".into()))).await, 400);
     assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some((kind, "{}".into()))).await, 422);
+    assert_eq!(status(Method::POST, "/api/v1/plans", Some(READER), Some((kind, "[null]".into()))).await, 422);
+    assert_eq!(status(Method::GET, "/api/v1/changes?wait=61", Some(READER), None).await, 400);
     assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some(("text/plain", "{}".into()))).await, 415);
     assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some((kind, " ".repeat(17 << 20)))).await, 413);
     let answer = served.request(Method::DELETE, "/api/v1/units").bearer_auth(READER).send().await.unwrap();

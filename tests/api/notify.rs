@@ -15,7 +15,9 @@ fn readiness_life_reload_and_end_are_told() {
     let socket = UnixDatagram::bind(bed.path("notify")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut command = trimtab();
-    command.args(["daemon", "--log-format", "json", "--config"]).arg(bed.config());
+    let config = std::fs::read_to_string(bed.config()).unwrap();
+    std::fs::write(bed.config(), format!("{config}[log]\nformat = 'json'\n")).unwrap();
+    command.args(["daemon", "--config"]).arg(bed.config());
     command.env("NOTIFY_SOCKET", bed.path("notify")).env("WATCHDOG_USEC", "150000").env_remove("WATCHDOG_PID");
     let log = bed.path("log");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());

@@ -4,6 +4,7 @@ mod exit_codes;
 mod get;
 mod golden;
 mod help;
+mod logging;
 mod printing;
 mod reference;
 mod watch;

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::audit::number;
 use super::{Query, Shared};
-use crate::api::page::{Page, PageQuery, Position, cursor};
+use crate::api::page::{LARGEST_NUMBER, Page, PageQuery, Position, cursor};
 use crate::api::problem::invalid;
 use crate::api::types::Problem;
 use crate::domain::id::{Name, UnitId};
@@ -66,6 +66,24 @@ impl EventFilter {
     }
 }
 
+/// Where a stream goes on.
+#[derive(Clone, Copy, Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct LastEvent {
+    /// With a stream: the last event that was seen.
+    #[param(rename = "Last-Event-ID", required = false, minimum = 0, maximum = 9007199254740991_f64)]
+    pub id: u64,
+}
+
+impl LastEvent {
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+        let id = value.to_str().ok().and_then(|text| text.parse::<u64>().ok()).filter(|id| *id <= LARGEST_NUMBER);
+        let id = id.ok_or_else(|| invalid("Last-Event-ID is not the number of an event"))?;
+        Ok(Some(LastEvent { id }))
+    }
+}
+
 /// Some events, and where the journal stands.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
@@ -83,8 +101,7 @@ pub struct Events {
 /// begins after `Last-Event-ID`, or now. Where events after that one were removed meanwhile, it begins with an event `gone`: what it
 /// is about has to be read again.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", params(
-    EventFilter, PageQuery,
-    ("Last-Event-ID" = Option<u64>, Header, description = "With a stream: the last event that was seen.", maximum = 9007199254740991_f64),
+    EventFilter, PageQuery, LastEvent,
 ), responses(
     (status = 200, description = "A page of them, or a stream.", content(
         (Page<EventView> = "application/json"),
@@ -101,13 +118,7 @@ pub async fn events(
     Query(page): Query<PageQuery>,
 ) -> Result<Response, Problem> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let last = match headers.get("last-event-id") {
-        None => None,
-        Some(value) => {
-            let id = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-            Some(id.ok_or_else(|| invalid("Last-Event-ID is not the number of an event"))?)
-        }
-    };
+    let last = LastEvent::of(&headers)?.map(|last| last.id);
     if accept.split(',').any(|kind| kind.trim().starts_with("text/event-stream")) {
         return stream(operations, filter, last).await;
     }

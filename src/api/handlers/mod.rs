@@ -46,6 +46,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             let code = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { "tooLarge" } else { "invalid" };
             problem(rejection.status(), code, rejection.body_text())
         })?;
+        // Where an object is expected, a list of its fields would do too.
+        if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            let message = "the body has to be a JSON object, and is a list";
+            return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message));
+        }
         let AxumJson(value) = AxumJson::from_bytes(&body)?;
         Ok(Json(value))
     }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Answer, Query, Shared};
+use crate::api::page::LARGEST_NUMBER;
 use crate::api::problem::invalid;
 use crate::api::types::{Changes, CheckResult, DaemonStatus, Problem, Readiness};
 
@@ -74,7 +75,7 @@ pub struct ChangesQuery {
     #[serde(default)]
     #[param(required = false, minimum = 0, maximum = 9007199254740991_f64)]
     since: u64,
-    /// At most so many seconds; longer than 60 is 60. Without: not at all.
+    /// At most so many seconds. Without: not at all.
     #[param(minimum = 0, maximum = 60)]
     wait: Option<f64>,
 }
@@ -85,9 +86,13 @@ pub struct ChangesQuery {
     (status = "default", description = "Why not.", content_type = "application/problem+json", body = Problem),
 ))]
 pub async fn changes(State(operations): State<Shared>, Query(query): Query<ChangesQuery>) -> Answer<Changes> {
-    let wait = match query.wait {
-        None => Duration::ZERO,
-        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(invalid)?.min(LONGEST_WAIT),
-    };
+    if query.since > LARGEST_NUMBER {
+        return Err(invalid(format!("since is {}, which is no `seq` of an answer", query.since)));
+    }
+    let wait = query.wait.unwrap_or(0.0);
+    if wait > LONGEST_WAIT.as_secs_f64() {
+        return Err(invalid(format!("wait is {wait}: ask for {} seconds at most", LONGEST_WAIT.as_secs())));
+    }
+    let wait = Duration::try_from_secs_f64(wait).map_err(invalid)?;
     Ok(AxumJson(operations.changes(query.since, wait).await))
 }
