@@ -124,6 +124,15 @@ impl Catalog {
         Ok(assemble(revision.clone(), &documents, rendered, read, trees, base))
     }
 
+    /// The documents of a revision that was rendered.
+    ///
+    /// # Errors
+    ///
+    /// Those of the source, where they are not kept from the rendering.
+    pub async fn documents(&self, snapshot: &Snapshot) -> Result<DocumentSet, SourceError> {
+        Ok(DocumentSet::assemble(self.parse(&snapshot.files).await?))
+    }
+
     async fn all_files(&self, revision: &Revision) -> Result<Files, SourceError> {
         let listing = self.source.list(revision).await?;
         let files = listing

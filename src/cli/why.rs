@@ -137,24 +137,31 @@ fn concerns(reason: &HeldView, unit: &UnitStatus, other: &UnitId) -> bool {
     }
 }
 
-/// What is the matter with a unit, most important first.
+/// What is the matter with a unit, the root cause first.
 fn matter(unit: &UnitStatus) -> String {
-    let mut parts: Vec<&str> = unit.held.iter().map(|reason| reason.message.as_str()).collect();
-    if !parts.contains(&unit.message.as_str()) {
-        parts.insert(0, &unit.message);
+    let back = unit.rollback.as_ref().filter(|_| unit.health == UnitHealth::RollingBack);
+    let mut parts: Vec<String> = Vec::new();
+    if let Some(back) = back {
+        // What failed, what came of it, what is left: the summary and two of the reasons to hold say no more than that.
+        parts.push(back.reason.clone());
+        parts.push(format!("so it went back from {} to {}", back.bad.version, back.good.version));
+        let recorded = back.status != "held" || back.branch.is_some();
+        parts.push(if recorded { back.message.clone() } else { format!("no revert is in Git: {}", back.message) });
+    } else if !unit.held.iter().any(|held| held.message == unit.message) {
+        parts.push(unit.message.clone());
     }
+    let told_above =
+        |held: &HeldView| back.is_some() && matches!(held.reason.as_str(), "quarantined" | "rollbackPending");
+    parts.extend(unit.held.iter().filter(|held| !told_above(held)).map(|held| held.message.clone()));
     let rollout = unit.rollout.as_ref();
-    parts.extend(rollout.and_then(|rollout| rollout.summary.reason.as_deref()));
-    parts.extend(rollout.and_then(|rollout| rollout.waits.as_deref()));
-    if unit.health == UnitHealth::RollingBack {
-        parts.extend(unit.rollback.as_ref().map(|rollback| rollback.message.as_str()));
-    }
+    parts.extend(rollout.and_then(|rollout| rollout.summary.reason.clone()));
+    parts.extend(rollout.and_then(|rollout| rollout.waits.clone()));
     let instances = unit.groups.iter().filter(|group| !group.retiring).flat_map(|group| &group.instances);
-    parts.extend(instances.filter(|it| !it.ready).find_map(|it| it.message.as_deref()));
-    let mut told: Vec<&str> = Vec::new();
+    parts.extend(instances.filter(|it| !it.ready).find_map(|it| it.message.clone()));
+    let mut told: Vec<String> = Vec::new();
     for part in parts.into_iter().filter(|part| !part.is_empty()) {
         // A summary often repeats what stands in the details.
-        if !told.iter().any(|before| before.contains(part)) {
+        if !told.iter().any(|before| before.contains(&part)) {
             told.push(part);
         }
     }

@@ -158,8 +158,13 @@ fn judged(state: &UnitState) -> Vec<Held> {
             RollbackStatus::Held { reason, branch: None } => format!("the revert could not be recorded: {reason}"),
             _ => "the revert is not yet on the branch".into(),
         };
-        let remedy = "merge the revert, or push a fix".into();
-        held.push(Held { reason: HeldReason::RollbackPending, message, remedy });
+        let remedy = match &rollback.status {
+            RollbackStatus::Held { branch: None, .. } => {
+                "revert or mend it by hand and push; it is also tried again by itself when something changes"
+            }
+            _ => "merge the revert, or push a fix",
+        };
+        held.push(Held { reason: HeldReason::RollbackPending, message, remedy: remedy.into() });
     }
     held
 }

@@ -18,6 +18,15 @@ const MAX_WHY: usize = 2000;
 /// How many restored paths are listed.
 const MAX_PATHS: usize = 20;
 
+/// What a commit does that records a rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reverted<'a> {
+    /// The documents and files that it puts back or edits.
+    pub restored: &'a [String],
+    /// What the Release sets since the App is shared with others that keep it; none where everything was put back.
+    pub set: &'a [String],
+}
+
 /// What a commit says that records a rollback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevertMessage<'a> {
@@ -34,7 +43,7 @@ pub struct RevertMessage<'a> {
     /// Why: what was seen, or who asked. Written by scripts and people; taken as text, never as trailers.
     pub why: &'a str,
     /// What was restored.
-    pub paths: &'a [String],
+    pub reverted: Reverted<'a>,
 }
 
 impl RevertMessage<'_> {
@@ -44,13 +53,16 @@ impl RevertMessage<'_> {
         let mut text = format!("Roll back {app} in {environment}\n\n");
         text.push_str(&wrapped(&plain(self.why)));
         text.push_str(&format!("\nRestored from {}, the last verified revision:\n", short(restores)));
-        for path in self.paths.iter().take(MAX_PATHS) {
-            text.push_str(&format!("- {}\n", plain(path)));
-        }
-        if self.paths.len() > MAX_PATHS {
-            text.push_str(&format!("- and {} more\n", self.paths.len() - MAX_PATHS));
-        }
+        list(&mut text, self.reverted.restored);
         text.push('\n');
+        if !self.reverted.set.is_empty() {
+            text.push_str(&wrapped(&format!(
+                "What changed is shared with others that keep it, so it stays, and the Release sets for {environment} alone \
+                 what was there before. Once the shared documents are mended, remove again from its `set`:"
+            )));
+            list(&mut text, self.reverted.set);
+            text.push('\n');
+        }
         text.push_str(&wrapped(&format!(
             "What {} asked for is held in quarantine: a commit that asks for exactly the same again is not rolled out. \
              Push a fix, or re-arm it as it was with:",
@@ -111,6 +123,15 @@ fn trailer_lines(lines: &[&str]) -> Option<Vec<(String, String)>> {
     Some(found)
 }
 
+fn list(text: &mut String, items: &[String]) {
+    for item in items.iter().take(MAX_PATHS) {
+        text.push_str(&format!("- {}\n", plain(item)));
+    }
+    if items.len() > MAX_PATHS {
+        text.push_str(&format!("- and {} more\n", items.len() - MAX_PATHS));
+    }
+}
+
 fn short(revision: &Revision) -> &str {
     revision.as_str().get(..12).unwrap_or(revision.as_str())
 }
@@ -144,7 +165,11 @@ fn wrapped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn message(why: &str, paths: &[String]) -> String {
+    fn message(why: &str, restored: &[String]) -> String {
+        told(why, Reverted { restored, set: &[] })
+    }
+
+    fn told(why: &str, reverted: Reverted<'_>) -> String {
         RevertMessage {
             id: &"0190-a".into(),
             app: &"hello".parse().unwrap(),
@@ -152,7 +177,7 @@ mod tests {
             reverts: &Revision("b".repeat(40)),
             restores: &Revision("a".repeat(40)),
             why,
-            paths,
+            reverted,
         }
         .text()
     }
@@ -180,6 +205,23 @@ App: hello
 Environment: staging
 ";
         assert_eq!(message("canary at 10%: error rate 35.1% of 214 requests, allowed <= 1%", &paths), want);
+    }
+
+    #[test]
+    fn what_the_release_sets_is_told_with_how_to_undo_it() {
+        let (restored, set) = (["Release hello in staging in r.yaml".to_owned()], ["health.http.path".to_owned()]);
+        let text = told("it failed", Reverted { restored: &restored, set: &set });
+        let want = "\
+- Release hello in staging in r.yaml
+
+What changed is shared with others that keep it, so it stays, and the
+Release sets for staging alone what was there before. Once the shared
+documents are mended, remove again from its `set`:
+- health.http.path
+
+What bbbbbbbbbbbb asked for";
+        assert!(text.contains(want), "{text}");
+        assert_eq!(trailers(&text).len(), 4, "{text}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ async fn one_digest_changes_while_others_push() {
         status.health == UnitHealth::InSync
             && status.candidate.as_ref().is_some_and(|candidate| candidate.version == "1.0.0")
             && status.rollback.is_none()
+            && status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack")
     })
     .await;
     for unit in units().into_iter().filter(|unit| unit != "web/production/default") {

@@ -17,6 +17,7 @@ mod recovery;
 mod remotes;
 mod rename;
 mod rollout;
+mod shared_revert;
 mod source;
 pub mod strategies;
 mod testers;

@@ -90,28 +90,42 @@ async fn fault_40_a_bot_that_always_finds_something_new_meets_the_storm_guard() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_40_a_revert_that_would_change_others_is_not_guessed() {
-    let documents = [
-        ("dev.yaml", environment("dev")),
-        ("staging.yaml", environment("staging")),
-        ("app.yaml", app("web", "rolling")),
-        ("dev-release.yaml", web("1.0.0", "")),
-        ("staging-release.yaml", release("web", "staging", "1.0.0", "  set: { replicas: 1 }\n")),
-    ];
-    let documents: Vec<_> = documents.iter().map(|(path, text)| (*path, text.as_str())).collect();
-    let bed = Bed::new(&documents).start();
+    let script = |test: &str| {
+        format!("apiVersion: trimtab/v1\nkind: Script\nmetadata: {{ name: check }}\nspec: {{ run: '{test}' }}\n")
+    };
+    let text =
+        app("web", "rolling") + "  hooks: { before: [{ script: check, idempotent: true, onRollback: nothing }] }\n";
+    let version = |version: &str| {
+        format!("{}---\n{}", release("web", "dev", version, ""), release("web", "staging", version, ""))
+    };
+    let (fine, releases) = (script("true"), version("1.0.0"));
+    let (dev, staging) = (environment("dev"), environment("staging"));
+    let bed = Bed::new(&[
+        ("dev.yaml", &dev),
+        ("staging.yaml", &staging),
+        ("app.yaml", &text),
+        ("script.yaml", &fine),
+        ("releases.yaml", &releases),
+    ])
+    .start();
     for unit in [UNIT, "web/staging/default"] {
         bed.verified(unit, "1.0.0").await;
     }
-    // The shared App fails in dev alone: staging says itself what it runs.
-    let broken = app("web", "rolling").replace("replicas: 2", "replicas: 3").replace("within: 15s", "within: 14s");
-    let run = "  set: { workload: { process: { command: [/bin/false] } } }\n";
-    bed.push("shared", &[("app.yaml", &broken), ("dev-release.yaml", &web("1.0.0", run))]);
-    let status = bed
-        .wait(UNIT, "it holds and names what is shared", |status| {
-            status.rollback.as_ref().is_some_and(|rollback| rollback.message.contains("App web"))
+    let fails = script("test {{ environment }} = dev");
+    bed.push("fails in staging", &[("script.yaml", &fails), ("releases.yaml", &version("1.1.0"))]);
+    bed.verified(UNIT, "1.1.0").await;
+    // A Release sets what an App says, and nothing of what a Script does.
+    let held = bed
+        .wait("web/staging/default", "it waits for people", |status| {
+            status.rollback.as_ref().is_some_and(|rollback| rollback.message.contains("nothing that a Release can set"))
         })
         .await;
-    assert_eq!(status.health, UnitHealth::RollingBack, "{status:#?}");
-    assert_eq!(bed.get("web.dev.localhost").await.unwrap().1, "1.0.0");
     assert_eq!(bed.log().len(), 2, "{:#?}", bed.log());
+    let rollback = held.rollback.unwrap();
+    assert!(rollback.message.contains("Script check in script.yaml"), "{}", rollback.message);
+    let told = bed.told(&["why", "web", "-e", "staging"]);
+    for text in [rollback.reason.as_str(), rollback.message.as_str()] {
+        assert_eq!(told.matches(text).count(), 1, "{text} in {told}");
+    }
+    assert!(told.find(&rollback.reason) < told.find(&rollback.message), "{told}");
 }

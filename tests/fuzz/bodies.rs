@@ -8,7 +8,7 @@ use trimtab::domain::id::{Revision, RollbackId};
 use trimtab::domain::installation::{InstallationEvent, InstallationState};
 use trimtab::domain::manifest::{self, DocumentSet};
 use trimtab::domain::render::render;
-use trimtab::domain::revert::{ROLLBACK_ID, RevertMessage, trailer, trailers};
+use trimtab::domain::revert::{ROLLBACK_ID, RevertMessage, Reverted, trailer, trailers};
 use trimtab::domain::unit::event::upcast;
 use trimtab::domain::unit::state::UnitState;
 use trimtab::secrets::plain::Format;
@@ -97,7 +97,7 @@ pub fn message(input: &[u8]) {
         reverts: &revision,
         restores: &revision,
         why: &text,
-        paths: &[text.clone().into_owned()],
+        reverted: Reverted { restored: &[text.clone().into_owned()], set: &[text.clone().into_owned()] },
     };
     let found = trailers(&ours.text());
     assert_eq!(trailer(&found, ROLLBACK_ID), Some(id.as_str()), "nothing that is quoted passes for a trailer");

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use trimtab::domain::id::Revision;
-use trimtab::domain::revert::{ROLLBACK_ID, RevertMessage, trailer, trailers};
+use trimtab::domain::revert::{ROLLBACK_ID, RevertMessage, Reverted, trailer, trailers};
 use trimtab::ports::source::{Edit, EntryKind, PushOutcome, Source, SourceError};
 
 use super::bed::{Bed, author, paths};
@@ -155,7 +155,7 @@ async fn a_rollback_is_found_again_by_its_trailer() {
         reverts: &bad,
         restores: &good,
         why: "unhealthy",
-        paths: &["hello.yaml".into()],
+        reverted: Reverted { restored: &["hello.yaml".into()], set: &[] },
     }
     .text();
     let commit = source.commit(&bad, &[restore("hello.yaml", &good)], &author(), &message).await.unwrap();

@@ -6,6 +6,7 @@ mod example;
 mod limits;
 mod merging;
 mod offline;
+mod pinning;
 mod problems;
 mod properties;
 mod references;

@@ -3,7 +3,8 @@
 //! What may be restored is not guessed from paths. Every piece that differs between the good revision and the head (a
 //! document of a file, or a file that holds none) is put back alone in a trial commit, which is rendered: a piece that
 //! changes any unit but the intended ones is shared and stays. The rest is put back together, and the result must change
-//! exactly the intended units, each to the digest it had. Otherwise nothing is proposed, and the reason names what is shared.
+//! exactly the intended units, each to the digest it had. Where that does not do, the unit's own Release is edited instead
+//! ([`super::edit`]). Otherwise nothing is proposed, and the reason names what is shared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use crate::domain::digest::Digest;
 use crate::domain::documents::{self, DocumentId};
 use crate::domain::id::{Revision, UnitId};
 use crate::domain::manifest;
+use crate::domain::revert::Reverted;
 use crate::ports::source::{Edit, Signature, SourceError};
 
 /// How many pieces are tried at the most: beyond that the commits between are no single change any more.
@@ -32,6 +34,8 @@ pub struct Case {
     /// What is made true for every unit now. A unit that a commit brings back to just that is not changed by it: it goes
     /// back as well, or has not begun.
     pub effective: BTreeMap<UnitId, Digest>,
+    /// The units that have yet to pass what is made true for them: whether they keep it is not known.
+    pub undecided: BTreeSet<UnitId>,
 }
 
 /// What came of composing.
@@ -58,17 +62,20 @@ pub enum Composed {
 
 /// A part of the repository that can be put back by itself.
 #[derive(Clone, Debug)]
-struct Piece {
+pub(super) struct Piece {
     /// For people.
-    name: String,
-    kind: PieceKind,
+    pub name: String,
+    pub kind: PieceKind,
 }
 
 #[derive(Clone, Debug)]
-enum PieceKind {
+pub(super) enum PieceKind {
     File { path: String },
     Document { path: String, id: DocumentId, before: Option<String> },
 }
+
+/// What the commit says about what it does.
+pub(super) type Message<'a> = &'a (dyn Fn(&Reverted<'_>) -> String + Sync);
 
 /// Finds the commit that takes one unit's app and environment back, and nothing else.
 ///
@@ -81,7 +88,7 @@ pub async fn compose(
     head: &Snapshot,
     case: &Case,
     author: &Signature,
-    message: &(dyn Fn(&[String]) -> String + Sync),
+    message: Message<'_>,
 ) -> Result<Composed, SourceError> {
     match head.units.get(&case.unit).map(|entry| entry.desired.digest()) {
         Some(digest) if digest == case.bad => {}
@@ -101,24 +108,35 @@ pub async fn compose(
         return Ok(Composed::Shared { reason });
     }
     let release = head.units.get(&case.unit).map(|entry| entry.release_file.clone());
-    let (own, shared) = attempt.sort(pieces, release.as_deref()).await?;
-    for selection in [own.iter().filter(|piece| piece.is_release_of(&case.unit)).cloned().collect(), own] {
-        let names: Vec<String> = selection.iter().map(|piece: &Piece| piece.name.clone()).collect();
-        if let Some(commit) = attempt.proven(&selection, &message(&names)).await? {
-            return Ok(Composed::Commit { commit, restored: names });
+    let Sorted { own, shared, others } = attempt.sort(pieces, release.as_deref()).await?;
+    for selection in [own.iter().filter(|piece| piece.is_release_of(&case.unit)).cloned().collect(), own.clone()] {
+        let restored: Vec<String> = selection.iter().map(|piece: &Piece| piece.name.clone()).collect();
+        let text = message(&Reverted { restored: &restored, set: &[] });
+        if let Some(commit) = attempt.proven(attempt.edits(&selection).await?, &text).await? {
+            return Ok(Composed::Commit { commit, restored });
         }
     }
-    Ok(Composed::Shared { reason: shared_reason(&shared, case) })
-}
-
-fn shared_reason(shared: &[String], case: &Case) -> String {
     if shared.is_empty() {
-        return format!("putting back what changed does not bring {} back to {}", case.unit, case.good.short());
+        let reason = format!("putting back what changed does not bring {} back to {}", case.unit, case.good.short());
+        return Ok(Composed::Shared { reason });
     }
-    format!(
-        "{} changed too, and is shared with other units: putting it back would change them; revert or mend it by hand",
-        shared.join(", ")
-    )
+    let shared = shared.join(", ");
+    // Whether it goes back for all of them in one commit is not known before each of them has passed or failed.
+    if let Some(other) = others.iter().find(|other| case.undecided.contains(other)) {
+        let reason = format!(
+            "{shared} changed too, and {other} still rolls that out: its outcome is waited for, since both may go back"
+        );
+        return Ok(Composed::Shared { reason });
+    }
+    match attempt.edited(&good, &own, message).await? {
+        Ok((commit, restored)) => Ok(Composed::Commit { commit, restored }),
+        Err(why) => Ok(Composed::Shared {
+            reason: format!(
+                "{shared} changed too, and is shared with other units: putting it back would change them, and {why}; revert or \
+                 mend it by hand"
+            ),
+        }),
+    }
 }
 
 /// The digests that the revert must bring about: of all targets of the app in the environment.
@@ -180,46 +198,55 @@ impl Piece {
     }
 }
 
+/// What differs between the good state and the head, by whom it concerns.
+struct Sorted {
+    /// The intended units alone.
+    own: Vec<Piece>,
+    /// They and others; the names.
+    shared: Vec<String>,
+    /// Those others.
+    others: BTreeSet<UnitId>,
+}
+
 /// Trial commits on top of one head.
-struct Attempt<'a> {
-    world: &'a World,
-    catalog: &'a Catalog,
-    head: &'a Snapshot,
-    case: &'a Case,
-    intended: &'a BTreeMap<UnitId, Digest>,
-    author: &'a Signature,
+pub(super) struct Attempt<'a> {
+    pub world: &'a World,
+    pub catalog: &'a Catalog,
+    pub head: &'a Snapshot,
+    pub case: &'a Case,
+    pub intended: &'a BTreeMap<UnitId, Digest>,
+    pub author: &'a Signature,
 }
 
 impl Attempt<'_> {
     /// Which pieces concern the intended units alone, and the names of those that the intended units share with others.
     /// Pieces that concern none of the intended units are left as they are.
-    async fn sort(
-        &self,
-        pieces: Vec<Piece>,
-        release_file: Option<&str>,
-    ) -> Result<(Vec<Piece>, Vec<String>), SourceError> {
-        let mut own = Vec::new();
-        let mut shared = Vec::new();
+    async fn sort(&self, pieces: Vec<Piece>, release_file: Option<&str>) -> Result<Sorted, SourceError> {
+        let mut sorted = Sorted { own: Vec::new(), shared: Vec::new(), others: BTreeSet::new() };
         for piece in pieces {
             let is_release =
                 release_file.is_some_and(|file| matches!(&piece.kind, PieceKind::File { path } if path == file));
-            let Some(trial) = self.trial(std::slice::from_ref(&piece), "trial").await? else { continue };
+            let edits = self.edits(std::slice::from_ref(&piece)).await?;
+            let Some(trial) = self.trial(edits, "trial").await? else { continue };
             let changed = self.really_changed(&trial);
             let others = changed.iter().any(|unit| !self.intended.contains_key(unit));
             let ours = changed.iter().any(|unit| self.intended.contains_key(unit));
             match (ours, others) {
                 // A piece whose loss alone breaks rendering may be right together with others.
-                (_, false) if ours || is_release => own.push(piece),
-                (true, true) => shared.push(piece.name),
+                (_, false) if ours || is_release => sorted.own.push(piece),
+                (true, true) => {
+                    sorted.shared.push(piece.name);
+                    sorted.others.extend(changed.into_iter().filter(|unit| !self.intended.contains_key(unit)));
+                }
                 _ => {}
             }
         }
-        Ok((own, shared))
+        Ok(sorted)
     }
 
-    /// The commit that puts pieces back, if it changes exactly what is intended.
-    async fn proven(&self, pieces: &[Piece], message: &str) -> Result<Option<Revision>, SourceError> {
-        let Some(trial) = self.trial(pieces, message).await? else { return Ok(None) };
+    /// The commit of some edits, if it changes exactly what is intended.
+    pub async fn proven(&self, edits: Option<Vec<Edit>>, message: &str) -> Result<Option<Revision>, SourceError> {
+        let Some(trial) = self.trial(edits, message).await? else { return Ok(None) };
         let changed = self.really_changed(&trial);
         let exact = changed.len() == self.intended.len()
             && self
@@ -240,9 +267,9 @@ impl Attempt<'_> {
         changed
     }
 
-    /// The head with pieces put back, rendered; `None` where that changes nothing.
-    async fn trial(&self, pieces: &[Piece], message: &str) -> Result<Option<Snapshot>, SourceError> {
-        let Some(edits) = self.edits(pieces).await? else { return Ok(None) };
+    /// The head with some edits, rendered; `None` where that changes nothing.
+    async fn trial(&self, edits: Option<Vec<Edit>>, message: &str) -> Result<Option<Snapshot>, SourceError> {
+        let Some(edits) = edits else { return Ok(None) };
         match self.world.source.commit(&self.head.revision, &edits, self.author, message).await {
             Ok(commit) => self.catalog.load(&commit, Some(self.head)).await.map(Some),
             Err(SourceError::NothingToCommit { .. }) => Ok(None),
@@ -250,39 +277,48 @@ impl Attempt<'_> {
         }
     }
 
-    /// The edits that put pieces back; several documents of one file become one edit.
+    /// The edits that put pieces back.
     async fn edits(&self, pieces: &[Piece]) -> Result<Option<Vec<Edit>>, SourceError> {
+        let Some((mut edits, files)) = self.put_back(pieces).await? else { return Ok(None) };
+        edits.extend(files.into_iter().map(|(path, text)| write(path, text)));
+        Ok((!edits.is_empty()).then_some(edits))
+    }
+
+    /// What puts pieces back: whole files, and the texts of files in which documents are put back, several of one file in one
+    /// text.
+    pub async fn put_back(
+        &self,
+        pieces: &[Piece],
+    ) -> Result<Option<(Vec<Edit>, BTreeMap<String, String>)>, SourceError> {
         let mut edits = Vec::new();
-        let mut files: BTreeMap<&str, String> = BTreeMap::new();
+        let mut files: BTreeMap<String, String> = BTreeMap::new();
         for piece in pieces {
             match &piece.kind {
                 PieceKind::File { path } => {
                     edits.push(Edit::Restore { path: path.clone(), from: self.case.good_revision.clone() });
                 }
                 PieceKind::Document { path, id, before } => {
-                    let current = match files.remove(path.as_str()) {
+                    let current = match files.remove(path) {
                         Some(current) => current,
                         None => self.head_text(path).await?,
                     };
                     let Ok(next) = documents::replace(&current, id, before.as_deref()) else { return Ok(None) };
-                    files.insert(path, next);
+                    files.insert(path.clone(), next);
                 }
             }
         }
-        let writes = files.into_iter().map(|(path, text)| Edit::Write {
-            path: path.to_owned(),
-            content: text.into_bytes(),
-            executable: None,
-        });
-        edits.extend(writes);
-        Ok((!edits.is_empty()).then_some(edits))
+        Ok(Some((edits, files)))
     }
 
     /// The text of a file at the head; pieces name only files that were read as text there.
-    async fn head_text(&self, path: &str) -> Result<String, SourceError> {
+    pub async fn head_text(&self, path: &str) -> Result<String, SourceError> {
         let oid = self.head.file_oid(path).unwrap_or_default();
         Ok(String::from_utf8_lossy(&self.world.source.read(oid).await?).into_owned())
     }
+}
+
+pub(super) fn write(path: String, text: String) -> Edit {
+    Edit::Write { path, content: text.into_bytes(), executable: None }
 }
 
 /// The units whose rendered state differs, on either side.

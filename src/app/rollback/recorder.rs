@@ -4,7 +4,7 @@
 //! branch is searched for it; so one rollback makes one commit. Pushing is compare-and-swap: a lost race composes anew on the
 //! new head, where the rollback may turn out to be superseded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::app::world::World;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Revision, RollbackId, UnitId};
 use crate::domain::observed::{ObservedUnit, Seen};
-use crate::domain::revert::{ROLLBACK_ID, RevertMessage, rollback_branch};
+use crate::domain::revert::{ROLLBACK_ID, RevertMessage, Reverted, rollback_branch};
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::state::{Rollback, RollbackStatus, UnitState};
 use crate::ports::audit::AuditError;
@@ -67,9 +67,9 @@ pub async fn run(world: Arc<World>, shared: Arc<Shared>, reconciler: Arc<Reconci
 pub async fn turn(world: &World, shared: &Shared, reconciler: &Reconciler) -> Option<Duration> {
     let mut again = None;
     for unit in shared.registry.all() {
-        let state = unit.glance().state.clone();
-        let Some(rollback) = state.rollback.as_ref().filter(|rollback| is_open(rollback)) else { continue };
-        if !traffic_is_back(&state, unit.glance().observed.as_ref()) {
+        let glance = unit.glance();
+        let Some(rollback) = glance.state.rollback.as_ref().filter(|rollback| is_open(rollback)) else { continue };
+        if !traffic_is_back(&glance.state, glance.observed.as_ref()) {
             again = Some(LOOK);
             continue;
         }
@@ -98,6 +98,17 @@ fn effective(shared: &Shared) -> BTreeMap<UnitId, Digest> {
         Some((unit.id().clone(), rendered))
     });
     known.collect()
+}
+
+/// The units that have yet to pass what is made true for them.
+fn undecided(shared: &Shared) -> BTreeSet<UnitId> {
+    let all = shared.registry.all();
+    let open = all.iter().filter(|unit| {
+        let state = &unit.glance().state;
+        let verified = state.last_verified.as_ref().map(|verified| &verified.rendered);
+        state.effective.as_ref().and_then(|effective| effective.rendered.as_ref()) != verified
+    });
+    open.map(|unit| unit.id().clone()).collect()
 }
 
 /// Traffic first: nothing that is being left has a share any more.
@@ -150,13 +161,14 @@ async fn record(
             good: rollback.good.clone(),
             good_revision: rollback.good_revision.clone(),
             effective: effective(shared),
+            undecided: undecided(shared),
         };
         let author = Signature {
             name: shared.settings.source.author.clone(),
             email: shared.settings.source.email.clone(),
             time: rollback.at,
         };
-        let message = |restored: &[String]| {
+        let message = |reverted: &Reverted<'_>| {
             RevertMessage {
                 id: &rollback.id,
                 app: &unit.id().app,
@@ -164,7 +176,7 @@ async fn record(
                 reverts: &rollback.bad_revision,
                 restores: &rollback.good_revision,
                 why: &rollback.reason,
-                paths: restored,
+                reverted: *reverted,
             }
             .text()
         };

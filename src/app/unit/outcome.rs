@@ -69,6 +69,8 @@ impl Unit {
         self.world.telemetry.rollouts.with_label_values(&[kind_label(plan.kind), label]).inc();
         inner.pending = None;
         shared.left_over.notify_one();
+        // A revert of something shared may have waited for how this ends.
+        shared.record_rollbacks.notify_one();
         shared.registry.wake_dependents(&self.id);
         Ok(Next::Again)
     }

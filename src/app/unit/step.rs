@@ -112,7 +112,7 @@ impl Unit {
         if inner.log.state().running().is_some() {
             return self.advance(inner, shared, &observed).await;
         }
-        self.plan_next(inner, &observed).await
+        self.plan_next(inner, shared, &observed).await
     }
 
     /// Shows why a step failed.
@@ -239,10 +239,10 @@ impl Unit {
     }
 
     /// Plans what is effective against what was seen, and starts a rollout where there is a difference.
-    async fn plan_next(&self, inner: &mut Inner, observed: &ObservedUnit) -> Result<Next, StepError> {
-        let shared = inner.log.shared();
-        let state = shared.as_ref();
-        if inner.converged.as_ref().is_some_and(|(known, seen)| Arc::ptr_eq(known, &shared) && seen == observed) {
+    async fn plan_next(&self, inner: &mut Inner, shared: &Shared, observed: &ObservedUnit) -> Result<Next, StepError> {
+        let known = inner.log.shared();
+        let state = known.as_ref();
+        if inner.converged.as_ref().is_some_and(|(before, seen)| Arc::ptr_eq(before, &known) && seen == observed) {
             return Ok(Next::Sleep(None));
         }
         let Some(effective) = state.effective.clone() else {
@@ -265,8 +265,11 @@ impl Unit {
         };
         if plan.is_empty() {
             let next = self.converged(inner, &effective).await?;
-            if matches!(next, Next::Sleep(None)) {
-                inner.converged = Some((shared, observed.clone()));
+            match next {
+                // A revert of something shared may have waited for this.
+                Next::Again => shared.record_rollbacks.notify_one(),
+                Next::Sleep(None) => inner.converged = Some((known, observed.clone())),
+                Next::Sleep(Some(_)) => {}
             }
             return Ok(next);
         }

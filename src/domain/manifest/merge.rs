@@ -25,7 +25,7 @@ pub fn merge(base: &Node, over: &Node) -> Node {
 }
 
 /// What removes something that is not there removes nothing.
-fn without_nulls(node: &Node) -> Node {
+pub(super) fn without_nulls(node: &Node) -> Node {
     let value = match &node.value {
         Value::Map(entries) => Value::Map(
             entries

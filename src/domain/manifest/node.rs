@@ -69,6 +69,14 @@ impl Node {
         }
     }
 
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value),
+            _ => None,
+        }
+    }
+
     /// The text of a scalar.
     pub fn as_text(&self) -> Option<&str> {
         match &self.value {
@@ -109,6 +117,16 @@ impl Node {
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
+    }
+
+    /// Whether the content is the same, whatever the order of keys, the quotes and the places are.
+    pub fn says_the_same(&self, other: &Node) -> bool {
+        let hash = |node: &Node| {
+            let mut hash = Sha256::new();
+            node.hash_into(&mut hash);
+            hash.finalize()
+        };
+        hash(self) == hash(other)
     }
 
     /// Adds the content to a hash: the same for every order of keys, white space, comments, quotes and places.

@@ -35,6 +35,14 @@ impl SourceFile {
         let end = self.starts.get(index + 1).copied().unwrap_or(self.text.len());
         self.text.get(start..end).map(|line| line.trim_end_matches(['\n', '\r']))
     }
+
+    /// Where a line and a column (from 1, in characters) are in the text, in bytes.
+    pub fn offset(&self, line: u32, column: u32) -> Option<usize> {
+        let start = *self.starts.get(usize::try_from(line).ok()?.checked_sub(1)?)?;
+        let skip = usize::try_from(column).ok()?.checked_sub(1)?;
+        let rest = self.text.get(start..)?;
+        rest.char_indices().map(|(at, _)| at).chain([rest.len()]).nth(skip).map(|at| start + at)
+    }
 }
 
 impl fmt::Debug for SourceFile {

@@ -12,6 +12,7 @@ pub mod dependency;
 pub mod explain;
 pub mod former;
 pub mod inputs;
+pub mod pinned;
 pub mod unit;
 
 use super::desired::DesiredUnit;
