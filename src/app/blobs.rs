@@ -21,7 +21,8 @@ pub enum BlobError {
     Journal(#[from] JournalError),
     /// It was never stored, or is gone.
     #[error(
-        "{digest} is not in the store; it was lost with an earlier state: acknowledge what Git asks for with `trimtab ack`"
+        "{digest} was lost with an earlier state: what runs of it is left as it is and can't be started again; push something \
+         that shall run instead"
     )]
     Missing {
         /// Which.

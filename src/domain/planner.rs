@@ -195,8 +195,12 @@ fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
         return Ok(());
     }
     draft.say_testers();
+    // What is only seen can be kept or stopped but not made smaller: nobody knows what it is made from.
+    let only_seen = draft.base.as_ref().is_some_and(|base| base.rendered.is_none());
     match &draft.desired.strategy {
         Strategy::Recreate(settings) => strategy::recreate::phases(draft, settings, restart),
+        Strategy::Rolling(_) if only_seen && draft.capabilities.surge => strategy::rolling::at_once(draft),
+        Strategy::Canary(_) if only_seen && draft.split() == Split::None => strategy::rolling::at_once(draft),
         // The same version anew: nothing is to be found out about it.
         _ if restart => {
             let gentle = Rolling { max_surge: Amount::Percent(25), max_unavailable: Amount::Percent(25) };

@@ -7,6 +7,7 @@ use trimtab::api::types::UnitHealth;
 
 use crate::e2e::bed::Bed;
 use crate::e2e::documents::{BROKEN, UNIT, app, bed, environment, release, web};
+use crate::e2e::strategies::load;
 
 /// What runs, by process: whatever was started or stopped shows.
 async fn processes(bed: &Bed) -> Value {
@@ -106,6 +107,54 @@ async fn what_runs_and_is_not_known_is_left_alone_until_somebody_says() {
     bed.push("fourth", &[("release.yaml", &web("1.2.0", ""))]);
     let status = bed.verified(UNIT, "1.2.0").await;
     assert_eq!(status.health, UnitHealth::InSync);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_replaces_what_the_backup_does_not_know() {
+    let mut bed = bed("rolling");
+    bed.verified(UNIT, "1.0.0").await;
+    cli(&bed, &["backup", "yesterday"], 0);
+    bed.push("second", &[("release.yaml", &web("1.1.0", ""))]);
+    bed.verified(UNIT, "1.1.0").await;
+    let load = load(&bed);
+    bed.kill_daemon();
+    bed.push("third", &[("release.yaml", &web("1.2.0", ""))]);
+    cli(&bed, &["restore", "yesterday"], 0);
+    bed.start_daemon();
+    let held = bed.wait(UNIT, "it is held", |status| !status.held.is_empty()).await;
+    assert!(held.held[0].remedy.contains("trimtab ack"), "{:?}", held.held);
+    assert_eq!(bed.cli(&["ack"]).status.code(), Some(0));
+    bed.verified(UNIT, "1.2.0").await;
+    assert_eq!(processes(&bed).await.as_array().unwrap().len(), 2, "only the new ones run");
+    let report = load.stop().await;
+    assert_eq!((report.lost(), report.errors()), (0, 0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_remembers_outlives_a_bad_successor_that_was_acknowledged() {
+    let mut bed = bed("rolling");
+    bed.verified(UNIT, "1.0.0").await;
+    let (before, load) = (processes(&bed).await, load(&bed));
+    bed.kill_daemon();
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        let _ = std::fs::remove_file(bed.path("state/daemon").join(name));
+    }
+    bed.push("bad", &[("release.yaml", &web("1.1.0", BROKEN))]);
+    bed.start_daemon();
+    let held = bed.wait(UNIT, "it is held", |status| !status.held.is_empty()).await;
+    assert!(held.held[0].message.contains("nothing is remembered of"), "{:?}", held.held);
+    assert_eq!(bed.cli(&["ack"]).status.code(), Some(0));
+    bed.wait(UNIT, "the bad one is held, and what ran goes on", |status| {
+        status.held.iter().any(|held| held.reason == "quarantined")
+            && status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack")
+    })
+    .await;
+    assert_eq!(processes(&bed).await, before, "they are the same as ever");
+    bed.push("good", &[("release.yaml", &web("1.2.0", ""))]);
+    bed.verified(UNIT, "1.2.0").await;
+    let report = load.stop().await;
+    assert_eq!((report.lost(), report.errors()), (0, 0), "{report}");
+    assert!(report.versions.contains_key("1.2.0"), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

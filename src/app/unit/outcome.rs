@@ -87,9 +87,12 @@ fn decide(state: &UnitState, plan: &Plan, failure: &Failure) -> (Vec<UnitEvent>,
     let Some(effective) = leads_to(state) else { return (Vec::new(), None) };
     let quarantined = UnitEvent::Quarantined { rendered: bad.clone(), reason: failure.reason.clone() };
     let Some(good) = state.last_verified.as_ref().filter(|good| good.rendered != bad) else {
-        // The first version ever, or one that was verified and fails now: there is nothing to go back to.
-        let nothing = UnitEvent::EffectiveSet { revision: effective.revision.clone(), rendered: None };
-        return (if state.last_verified.is_none() { vec![quarantined, nothing] } else { Vec::new() }, None);
+        // The first version ever, or one that was verified and fails now: there is nothing to go back to but what ran
+        // beside it. That it is not remembered, since the state was lost, is no reason to stop it.
+        let stable = plan.stable.as_ref().and_then(|stable| plan.groups.get(stable));
+        let beside = stable.map(|source| source.rendered.clone()).filter(|rendered| *rendered != bad);
+        let before = UnitEvent::EffectiveSet { revision: effective.revision.clone(), rendered: beside };
+        return (if state.last_verified.is_none() { vec![quarantined, before] } else { Vec::new() }, None);
     };
     let id = RollbackId(Uuid::now_v7().to_string());
     let events = vec![

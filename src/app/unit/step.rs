@@ -255,10 +255,14 @@ impl Unit {
         };
         let span = traces::plan(&self.id, effective.rendered.as_ref());
         let planned = self.plan_for(state, effective.rendered.as_ref(), observed).instrument(span.clone()).await;
-        let plan = match traces::noted(&span, planned)? {
+        let planned = match traces::noted(&span, planned) {
+            // It went back to what ran before the state was lost.
+            Err(StepError::Blob(error @ BlobError::Missing { .. })) => Err(error.to_string()),
+            planned => planned?.map_err(|blocked| blocked.to_string()),
+        };
+        let plan = match planned {
             Ok(plan) => plan,
-            Err(blocked) => {
-                let reason = blocked.to_string();
+            Err(reason) => {
                 self.publish(inner, |glance| glance.blocked = Some(reason));
                 return Ok(Next::Sleep(Some(BLOCKED_RETRY)));
             }
@@ -285,9 +289,14 @@ impl Unit {
             self.publish(inner, |glance| glance.blocked = Some(reason));
             return Ok(Next::Sleep(Some(wait)));
         }
-        // Whatever is missing is missed before anything is touched.
-        for source in plan.groups.values() {
-            prefetch(&self.world, source).await?;
+        // Whatever is missing is missed before anything is touched. A group that runs and that nobody remembers needs
+        // nothing: it is kept as it is until it is stopped.
+        for (group, source) in &plan.groups {
+            let runs = observed.groups.known().is_some_and(|seen| seen.iter().any(|seen| seen.group == *group));
+            match prefetch(&self.world, source).await {
+                Err(PerformError::Blob(BlobError::Missing { .. })) if runs && plan.target.as_ref() != Some(group) => {}
+                fetched => fetched?,
+            }
         }
         let id = RolloutId(Uuid::now_v7().simple().to_string());
         tracing::info!(unit = %self.id, rollout = %id, kind = ?plan.kind, "starting");

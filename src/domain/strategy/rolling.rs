@@ -20,8 +20,22 @@ pub(crate) fn phases(draft: &mut Draft<'_>, settings: &Rolling, restart: bool) -
         draft.share(&mut phase, (old, old), (new, new));
         draft.push(phase);
     }
+    end(draft, format!("batch {all} of {all}: all new"), restart);
+    Ok(())
+}
+
+/// All new ones beside all old ones, which stay whole until they have no more to do: one phase.
+pub(crate) fn at_once(draft: &mut Draft<'_>) {
+    draft.approximations.push(
+        "what runs is not remembered, so it can't be made smaller batch by batch: all new instances start beside it"
+            .into(),
+    );
+    end(draft, "all new beside the old ones".into(), false);
+}
+
+fn end(draft: &mut Draft<'_>, name: String, restart: bool) {
     let mut last = draft.last();
-    last.name = format!("batch {all} of {all}: all new");
+    last.name = name;
     let hooks = super::calls("after", &draft.desired.hooks.after);
     if hooks.is_empty() || restart {
         draft.watch(&mut last, Span::ZERO);
@@ -34,7 +48,6 @@ pub(crate) fn phases(draft: &mut Draft<'_>, settings: &Rolling, restart: bool) -
         draft.watch(&mut hooked, Span::ZERO);
         draft.push(hooked);
     }
-    Ok(())
 }
 
 /// How many instances may be too many and too few.
