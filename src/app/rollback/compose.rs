@@ -4,7 +4,7 @@
 //! document of a file, or a file that holds none) is put back alone in a trial commit, which is rendered: a piece that
 //! changes any unit but the intended ones is shared and stays. The rest is put back together, and the result must change
 //! exactly the intended units, each to the digest it had. Where that does not do, the unit's own Release is edited instead
-//! ([`super::edit`]). Otherwise nothing is proposed, and the reason names what is shared.
+//! (`edit.rs` beside this file). Otherwise nothing is proposed, and the reason names what is shared.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 //! What a Release must set so that its app is again what it was before a shared App was changed: the opposite of
-//! [`merge`](super::merge::merge).
+//! [`merge`].
 
 use super::merge::{merge, without_nulls};
 use super::node::{Entry, Node, Value};
