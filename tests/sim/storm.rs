@@ -195,7 +195,8 @@ impl World {
             if missing.is_empty() {
                 break;
             }
-            assert!(round < 12, "it does not converge: {missing:#?}");
+            let happened = || self.machine.outside().trace.join("\n");
+            assert!(round < 12, "it does not converge: {missing:#?}\n{}", happened());
             self.machine.run_for(100);
             for unit in self.units() {
                 let _ = self.machine.command(&unit, UnitCommand::Promote { full: false });
@@ -228,7 +229,9 @@ fn run(seed: u64) -> Vec<String> {
     // What was called off or rolled back stays so until somebody pushes something else.
     for index in 0..world.apps.len() {
         let unit = world.apps[index].unit();
-        if world.machine.judge.told.get(&unit).is_some_and(|told| !told.state.held.is_empty()) {
+        let held = world.machine.judge.told.get(&unit).is_some_and(|told| !told.state.held.is_empty());
+        let asked = world.apps[index].asked(&world.machine.outside().git.head_files());
+        if held || asked != world.versions[index].0 {
             world.push(index, Some('g'));
         }
     }
