@@ -48,14 +48,28 @@ impl Part {
     fn args(self, layout: &Layout) -> Vec<PathBuf> {
         match self {
             Part::Daemon => vec!["--config".into(), layout.config()],
-            Part::Supervisor | Part::Router => vec![
-                "--state-dir".into(),
-                layout.state().join(self.name()),
-                "--socket".into(),
-                layout.socket(self.name()),
-            ],
+            Part::Supervisor | Part::Router => {
+                let mut args = vec![
+                    "--state-dir".into(),
+                    layout.state().join(self.name()),
+                    "--socket".into(),
+                    layout.socket(self.name()),
+                ];
+                if self == Part::Supervisor {
+                    args.extend(["--port-range".into(), ports(std::process::id()).into()]);
+                }
+                args
+            }
         }
     }
+}
+
+/// The ports that a demo's instances get: others than those of a supervisor that runs here for good, and, mostly, than those
+/// of another demo. Two supervisors that know nothing of each other would race for one. Below those that the kernel gives out.
+fn ports(demo: u32) -> String {
+    const EACH: u32 = 60;
+    let first = 30_000 + demo % 46 * EACH;
+    format!("{first}-{}", first + EACH - 1)
 }
 
 /// The processes, kept.

@@ -367,16 +367,29 @@ fn start_successor() {
     let mut command = tokio::process::Command::new(&program);
     // What systemd passed to this process is not for the successor, which gets the sockets from here.
     command.args(arguments).env_remove("LISTEN_PID").env_remove("LISTEN_FDS").env_remove("LISTEN_FDNAMES");
+    orphan(&mut command);
     match command.spawn() {
         Ok(mut child) => {
-            tracing::info!(pid = child.id(), "successor started");
-            tokio::spawn(async move {
-                if let Ok(status) = child.wait().await {
-                    tracing::warn!(%status, "the successor ended while this router still runs");
-                }
-            });
+            tracing::info!("successor started");
+            // What was spawned has ended by now: it was only there to leave the successor to whoever adopts orphans.
+            tokio::spawn(async move { child.wait().await });
         }
         Err(error) => tracing::error!(program = %program.display(), %error, "no successor could be started"),
+    }
+}
+
+/// Makes a command's process a child of systemd, or of whoever else adopts orphans, from its beginning. Systemd waits at a stop for
+/// the end of a main process only when it was its child as it became the main one; any other it kills at once, with all
+/// that is in flight.
+#[expect(unsafe_code, reason = "what runs between fork and exec has no safe interface")]
+fn orphan(command: &mut tokio::process::Command) {
+    use nix::unistd::{ForkResult, fork};
+    // SAFETY: after the fork only fork and _exit are called, which are async-signal-safe and allocate nothing.
+    unsafe {
+        command.pre_exec(|| match fork()? {
+            ForkResult::Parent { .. } => nix::libc::_exit(0),
+            ForkResult::Child => Ok(()),
+        });
     }
 }
 

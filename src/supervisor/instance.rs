@@ -104,8 +104,10 @@ impl Instance {
             self.conclude().await;
         }
         loop {
-            self.publish();
+            // First what a new supervisor will begin with, then what it is told of: whoever has seen that an instance is
+            // ready sees no less after a kill.
             self.keep_readiness().await;
+            self.publish();
             match decide::next(&self.view(), Instant::now()) {
                 Todo::Start => self.start().await,
                 Todo::Stop(cause) => self.stop(cause).await,

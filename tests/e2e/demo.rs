@@ -1,9 +1,10 @@
 //! The demo as a newcomer runs it, played and by hand.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,8 +14,12 @@ use crate::support::{Running, eventually, trimtab};
 /// The play itself fails after a minute where nothing moves on; this is for a machine with much else to do.
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// Demos choose their ports by chance; one at a time can't meet another.
+static ONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn every_part_of_the_story_happens() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let output = trimtab().args(["demo", "--play", "-o", "json"]).current_dir("/").output().unwrap();
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let told = serde_json::to_string_pretty(&outcome).unwrap();
@@ -40,11 +45,17 @@ fn processes_of(folder: &Path) -> Vec<String> {
 
 #[test]
 fn by_hand_it_survives_kills_and_leaves_nothing_behind() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let parent = tempfile::Builder::new().prefix("tt-").tempdir_in("/tmp").unwrap();
     let dir = parent.path().join("demo");
     let mut command = trimtab();
     command.args(["demo", "--dir"]).arg(&dir).current_dir("/").stdin(Stdio::null());
     let mut running = Running::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut output = BufReader::new(running.0.stdout.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("What happens") {
+        assert!(output.read_line(&mut told).unwrap() > 0, "it ended before it said what to do: {told}");
+    }
     let socket = dir.join("run/daemon.sock");
     let health = |unit: &str| -> Result<String, String> {
         let output = trimtab().args(["status", "-o", "json", "--socket"]).arg(&socket).output().unwrap();
@@ -75,8 +86,7 @@ fn by_hand_it_survives_kills_and_leaves_nothing_behind() {
     let interrupt = Command::new("kill").args(["-INT", &running.pid().to_string()]).status().unwrap();
     assert!(interrupt.success());
     let ended = eventually(LIMIT, "the end of the demo", || running.0.try_wait().ok().flatten());
-    let mut told = String::new();
-    running.0.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    output.read_to_string(&mut told).unwrap();
     running.0.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert!(ended.success(), "{told}");
     assert!(!dir.exists(), "{told}");

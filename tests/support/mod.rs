@@ -95,9 +95,9 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Takes a range that nobody has. All of them lie below those that the kernel hands out by itself.
+    /// Takes a range that nobody has. All of them lie below those of demos, and those below what the kernel hands out by itself.
     pub fn claim() -> Ports {
-        const RANGES: u32 = 220;
+        const RANGES: u32 = 200;
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let folder = std::env::temp_dir().join(format!("trimtab-test-ports-{}", nix::unistd::getuid()));
         std::fs::create_dir_all(&folder).unwrap();
