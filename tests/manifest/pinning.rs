@@ -167,7 +167,9 @@ proptest! {
         match pinned((&app, &staging), &documents_then, &documents_now, "releases/web.yaml", &text) {
             Err(error) => {
                 prop_assert_eq!(error, PinError::NothingToSet);
-                prop_assert_eq!(was, is);
+                // The other environment may well be changed: that is not what is gone back from.
+                let staging = |(unit, _): &(&String, &_)| unit.contains("/staging/");
+                prop_assert!(was.iter().filter(staging).eq(is.iter().filter(staging)));
             }
             Ok(next) => {
                 let mut after = now.clone();
