@@ -70,11 +70,32 @@ pub(super) fn since(
     global: u64,
     limit: usize,
 ) -> Result<Vec<(String, Record)>, JournalError> {
+    let query = format!("{RECORDS} WHERE r.global > ?1 ORDER BY r.global LIMIT ?2");
+    beside(connection, state, &query, global, limit)
+}
+
+/// The events of all streams before a global number, the newest first.
+pub(super) fn before(
+    connection: &Connection,
+    state: &State,
+    global: u64,
+    limit: usize,
+) -> Result<Vec<(String, Record)>, JournalError> {
+    let query = format!("{RECORDS} WHERE r.global < ?1 ORDER BY r.global DESC LIMIT ?2");
+    beside(connection, state, &query, global, limit)
+}
+
+/// What a query by a global number and a limit finds.
+fn beside(
+    connection: &Connection,
+    state: &State,
+    query: &str,
+    global: u64,
+    limit: usize,
+) -> Result<Vec<(String, Record)>, JournalError> {
     let told = |error| state.told(error);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut query = connection
-        .prepare_cached(&format!("{RECORDS} WHERE r.global > ?1 ORDER BY r.global LIMIT ?2"))
-        .map_err(told)?;
+    let (global, limit) = (i64::try_from(global).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+    let mut query = connection.prepare_cached(query).map_err(told)?;
     let mut rows = query.query((global, limit)).map_err(told)?;
     let mut records = Vec::new();
     while let Some(row) = rows.next().map_err(told)? {
@@ -103,26 +124,6 @@ pub(super) fn digests(connection: &Connection, state: &State) -> Result<Vec<Stri
         .prepare_cached("SELECT digest FROM blobs")
         .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect());
     all.map_err(|error| state.told(error))
-}
-
-/// The events of all streams before a global number, the newest first.
-pub(super) fn before(
-    connection: &Connection,
-    state: &State,
-    global: u64,
-    limit: usize,
-) -> Result<Vec<(String, Record)>, JournalError> {
-    let told = |error| state.told(error);
-    let (global, limit) = (i64::try_from(global).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
-    let mut query = connection
-        .prepare_cached(&format!("{RECORDS} WHERE r.global < ?1 ORDER BY r.global DESC LIMIT ?2"))
-        .map_err(told)?;
-    let mut rows = query.query((global, limit)).map_err(told)?;
-    let mut records = Vec::new();
-    while let Some(row) = rows.next().map_err(told)? {
-        records.push(decode(row, state)?);
-    }
-    Ok(records)
 }
 
 /// The newest snapshot of a stream.
