@@ -1,9 +1,10 @@
 //! What the machine tells of time, and the file that keeps it.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::Sources;
@@ -47,9 +48,8 @@ impl Sources for Machine {
 
     /// The time since the start of the machine counts while it sleeps, too.
     fn since_boot(&self) -> (String, SignedDuration) {
-        let uptime = std::fs::read_to_string("/proc/uptime").ok();
-        let seconds = uptime.as_deref().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-        let elapsed = seconds.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
+        let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).ok().map(Duration::from);
+        let elapsed = uptime.and_then(|uptime| SignedDuration::try_from(uptime).ok());
         let own = || SignedDuration::try_from(self.started.elapsed()).unwrap_or(SignedDuration::MAX);
         (self.boot.clone(), elapsed.unwrap_or_else(own))
     }
