@@ -15,7 +15,7 @@ pub async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
         let started = status.rollout.map(|rollout| rollout.summary.started).unwrap_or_default();
         times.push(millis(std::time::SystemTime::from(started).duration_since(moved).unwrap_or_default()));
     }
-    let (apps, files) = (world.apps, world.apps * 10);
+    let (apps, files) = (world.apps, world.files());
     let note = format!(
         "from the moment the branch of the bare repository moved (its file's time) to the record of the planned rollout; \
          1 of {apps} apps touched, {files} files; median of {PUSHES}"

@@ -18,8 +18,11 @@ use crate::relay::{self, Count};
 /// The binary that is measured.
 pub const TRIMTAB: &str = env!("CARGO_BIN_EXE_trimtab");
 
-/// Files beside the documents of each app: with its two documents ten.
-const OTHER_FILES: usize = 8;
+/// Files beside the documents of each app: with its two documents ten, as long as that keeps below the limit on the files of a
+/// repository.
+fn other_files(apps: usize) -> usize {
+    if apps > 5_000 { 4 } else { 8 }
+}
 
 /// One installation. Its processes, and what they started, end with it.
 pub struct World {
@@ -33,14 +36,14 @@ pub struct World {
 }
 
 impl World {
-    /// A world in which so many apps are known and as Git wants them. Each has two documents and eight other files in the
+    /// A world in which so many apps are known and as Git wants them. Each has two documents and some other files in the
     /// repository. It asks for no instances: what is measured is the daemon, and the machine need not run thousands of processes.
     pub async fn of_apps(apps: usize) -> anyhow::Result<World> {
         let mut files = vec![("environment.yaml".to_owned(), environment())];
         for number in 0..apps {
             files.push((format!("apps/{}/app.yaml", name(number)), app(number)));
             files.push((format!("apps/{}/production.yaml", name(number)), release(number, "1.0.0")));
-            for other in 0..OTHER_FILES {
+            for other in 0..other_files(apps) {
                 let text = format!("setting = {number}\nfile = {other}\n");
                 files.push((format!("apps/{}/files/{other}.conf", name(number)), text));
             }
@@ -119,6 +122,11 @@ impl World {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+    }
+
+    /// How many files its repository has, but for the one that all apps share.
+    pub fn files(&self) -> usize {
+        self.apps * (2 + other_files(self.apps))
     }
 
     /// The daemon's process.
