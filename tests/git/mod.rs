@@ -5,6 +5,7 @@ mod fetching;
 mod hostile;
 pub mod http;
 mod mirror;
+mod policy;
 mod reading;
 pub mod ssh;
 mod watching;
