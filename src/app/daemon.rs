@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::doors::Doors;
+use super::front::Front;
 use super::installation::Installation;
 use super::operations::Daemon;
 use super::reconciler::Reconciler;
@@ -72,8 +73,10 @@ pub async fn run(
     reconciler.restore().await?;
     let daemon = Arc::new(Daemon::new(world.clone(), shared.clone(), reconciler.clone()));
     let (listener, _lock) = socket.into_parts();
-    let (routes, keys) = doors.open(daemon.clone(), world.audit.clone(), &token);
-    let served = tokio::spawn(api::server::serve_routes(listener, routes, token.clone().cancelled_owned()));
+    let front = Front::start()?;
+    let (routes, keys) = doors.open(daemon.clone(), world.audit.clone(), &front, &token)?;
+    let serving = api::server::serve_routes(front.unix(listener)?, routes, token.clone().cancelled_owned());
+    let served = front.handle().spawn(serving);
     let source = tokio::spawn(reconciler.clone().run());
     let reverts = tokio::spawn(recorder::run(world.clone(), shared.clone(), reconciler.clone()));
     let retention = tokio::spawn(retention::run(world.clone(), shared.clone()));

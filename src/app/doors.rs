@@ -1,5 +1,6 @@
 //! Where requests come in over the network: the API and the webhooks, with the tokens and secrets that are good now.
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::config::access::TokenSettings;
 use super::config::hooks::HookFrom;
+use super::front::Front;
 use super::operations::Daemon;
 use crate::api;
 use crate::api::auth::{Gate, Token};
@@ -50,13 +52,18 @@ impl Doors {
         Ok(Doors { api, hooks, credentials })
     }
 
-    /// Serves until `stop`; answers the routes for the Unix socket too, and what can be replaced.
+    /// Serves on the thread of `front` until `stop`; answers the routes for the Unix socket too, and what can be replaced.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to move a socket there.
     pub fn open(
         self,
         daemon: Arc<Daemon>,
         audit: Arc<dyn Audit>,
+        front: &Front,
         stop: &CancellationToken,
-    ) -> (api::server::Routes, Keys) {
+    ) -> io::Result<(api::server::Routes, Keys)> {
         let Credentials { tokens, hooks, rate } = self.credentials;
         let gate = Gate::new(tokens);
         let hooks = Hooks::new(hooks, rate, daemon.clone());
@@ -64,13 +71,13 @@ impl Doors {
         let limits = api::listen::Limits::default();
         if let Some(listener) = self.api {
             let routes = hooks.routes().merge(routes.clone());
-            tokio::spawn(api::listen::serve(listener, routes, limits, stop.clone()));
+            front.handle().spawn(api::listen::serve(front.tcp(listener)?, routes, limits, stop.clone()));
         }
         if let Some(listener) = self.hooks {
             let routes = hooks.routes().fallback(|| async { api::problem::no_such_path() });
-            tokio::spawn(api::listen::serve(listener, routes, limits, stop.clone()));
+            front.handle().spawn(api::listen::serve(front.tcp(listener)?, routes, limits, stop.clone()));
         }
-        (routes, Keys { gate, hooks })
+        Ok((routes, Keys { gate, hooks }))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod deeds;
 pub mod doors;
 mod events;
+mod front;
 mod hooks;
 pub mod hub;
 pub mod installation;
