@@ -13,7 +13,7 @@ use crate::domain::digest::Digest;
 use crate::domain::hook::{Hook, OnRollback};
 use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::unit::state::{UnitState, Verified, Wants};
-use crate::domain::workload::{ArtifactRef, Workload};
+use crate::domain::workload::ArtifactRef;
 use crate::ports::artifacts::ArtifactError;
 
 /// From the end of a rollout to the look at what it left over: the ends of many are taken together.
@@ -109,13 +109,12 @@ fn running(glance: &Glance) -> Result<Vec<Digest>, String> {
 
 fn of_desired(desired: &DesiredUnit) -> Vec<ArtifactRef> {
     use crate::domain::analysis::Measure;
-    let Workload::Process(process) = &desired.workload;
     let hooks = desired.hooks.before.iter().chain(&desired.hooks.after).flat_map(of_hook);
     let measured = desired.analyses.values().filter_map(|analysis| match &analysis.measure {
         Measure::Script(script) => script.artifact.clone(),
         _ => None,
     });
-    process.artifact.iter().cloned().chain(hooks).chain(measured).collect()
+    desired.workload.artifact().into_iter().cloned().chain(hooks).chain(measured).collect()
 }
 
 fn of_hook(hook: &Hook) -> Vec<ArtifactRef> {

@@ -55,15 +55,17 @@ pub async fn perform(world: &World, unit: &UnitId, action: &Action) -> Result<()
         Action::EnsureGroup { group, source, replicas } => {
             let desired = world.blobs.desired(&source.rendered).await?;
             let artifact = artifact(world, &desired).await?;
-            let Workload::Process(process) = &desired.workload;
-            let secrets = match holds(world, unit, group).await {
+            // A supervisor keeps the values of a group that it has; a cluster is given all objects anew.
+            let kept = matches!(desired.workload, Workload::Process(_)) && holds(world, unit, group).await;
+            let secrets = match kept {
                 true => SecretValues::new(),
-                false => open(world, &process.secrets).await?,
+                false => open(world, desired.workload.secrets()).await?,
             };
             let request = EnsureGroup {
                 secrets,
                 rendered: source.rendered.clone(),
                 group: group.clone(),
+                restarts: source.restarts,
                 replicas: *replicas,
                 desired: desired.as_ref().clone(),
                 artifact,
@@ -110,8 +112,7 @@ async fn open_one(world: &World, name: &str, secret: &SecretRef) -> Result<Secre
 }
 
 async fn artifact(world: &World, desired: &Arc<DesiredUnit>) -> Result<Option<PathBuf>, ArtifactError> {
-    let Workload::Process(process) = &desired.workload;
-    optional(world, process.artifact.as_ref()).await
+    optional(world, desired.workload.artifact()).await
 }
 
 /// The folder of an artifact, where there is one.

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Capabilities {
     /// Groups of different versions can run side by side.
     pub versioned_groups: bool,
+    /// A new group takes the place of the one before it: the platform replaces instance by instance by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_place: bool,
     /// More instances than asked for can run for a while.
     pub surge: bool,
     /// How finely traffic can be split between groups.

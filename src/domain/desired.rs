@@ -69,9 +69,8 @@ impl DesiredUnit {
         Digest::of(RENDERED, self)
     }
 
-    /// The secrets of everything that it runs: processes, hooks, analyses.
+    /// The secrets of everything that it runs: its workload, hooks, analyses.
     pub fn secrets(&self) -> impl Iterator<Item = (&String, &SecretRef)> {
-        let Workload::Process(process) = &self.workload;
         let hooks = self.hooks.before.iter().chain(&self.hooks.after).flat_map(|hook| {
             let back = match &hook.on_rollback {
                 OnRollback::Script(script) => Some(script),
@@ -83,7 +82,7 @@ impl DesiredUnit {
             Measure::Script(script) => Some(script),
             Measure::Router(_) | Measure::Http { .. } => None,
         });
-        process.secrets.iter().chain(hooks.chain(measures).flat_map(|script| &script.secrets))
+        self.workload.secrets().iter().chain(hooks.chain(measures).flat_map(|script| &script.secrets))
     }
 
     /// The digests of their values, as far as they are known.
@@ -103,8 +102,7 @@ impl DesiredUnit {
                 secret.digest = known.get(&(name, &secret.from)).copied().cloned();
             }
         };
-        let Workload::Process(process) = &mut self.workload;
-        assume(&mut process.secrets);
+        assume(self.workload.secrets_mut());
         for hook in self.hooks.before.iter_mut().chain(&mut self.hooks.after) {
             assume(&mut hook.script.secrets);
             if let OnRollback::Script(script) = &mut hook.on_rollback {
@@ -122,10 +120,9 @@ impl DesiredUnit {
     /// leaves the group alone (replicas, strategy, hooks, route) never restarts one. `restarts` counts the restarts that
     /// an operator asked for: each makes a new group of the same desired state.
     pub fn group_id(&self, restarts: u32) -> GroupId {
-        let Workload::Process(process) = &self.workload;
         let identity = serde_json::json!({
             "version": self.version,
-            "workload": Workload::Process(process.without_places()),
+            "workload": self.workload.without_places(),
             "readiness": self.health.readiness,
             "liveness": self.health.liveness,
             "minReady": self.health.min_ready,

@@ -89,6 +89,9 @@ pub struct ObservedInstance {
     pub started: Option<Timestamp>,
     /// How often it was started again.
     pub restarts: u32,
+    /// Its platform has given it up: it will not become ready by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
     /// Why it is not ready, for people.
     pub message: Option<String>,
 }

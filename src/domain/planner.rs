@@ -112,7 +112,11 @@ fn observable(observed: &ObservedUnit) -> Result<&[ObservedGroup], Blocked> {
 fn supported(desired: &DesiredUnit, capabilities: &Capabilities) -> Result<(), Blocked> {
     let refuse = |text: String| Err(Blocked::Unsupported(text));
     let strategy = desired.strategy.name();
-    let side_by_side = !matches!(desired.strategy, Strategy::Recreate(_));
+    let side_by_side = match desired.strategy {
+        Strategy::Recreate(_) => false,
+        Strategy::Rolling(_) => !capabilities.in_place,
+        Strategy::BlueGreen(_) | Strategy::Canary(_) => true,
+    };
     if side_by_side && !capabilities.versioned_groups {
         return refuse(format!(
             "{strategy} needs two versions side by side, which this target can't run: use recreate"
@@ -198,6 +202,9 @@ fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
     // What is only seen can be kept or stopped but not made smaller: nobody knows what it is made from.
     let only_seen = draft.base.as_ref().is_some_and(|base| base.rendered.is_none());
     match &draft.desired.strategy {
+        Strategy::Rolling(_) | Strategy::Recreate(_) if draft.capabilities.in_place => {
+            strategy::in_place::phases(draft, restart)
+        }
         Strategy::Recreate(settings) => strategy::recreate::phases(draft, settings, restart),
         Strategy::Rolling(_) if only_seen && draft.capabilities.surge => strategy::rolling::at_once(draft),
         Strategy::Canary(_) if only_seen && draft.split() == Split::None => strategy::rolling::at_once(draft),
@@ -260,7 +267,7 @@ fn back(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup], 
     let mut phase = draft.last();
     phase.name = format!("back to {}", desired.version);
     phase.as_available = true;
-    if let (Strategy::Recreate(Recreate { hold }), true) = (&desired.strategy, others) {
+    if let (Strategy::Recreate(Recreate { hold }), true) = (&desired.strategy, others && !input.capabilities.in_place) {
         phase.stop_first = Some(draft.hold(*hold));
     }
     let untouched = phase.clone();

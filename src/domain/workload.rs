@@ -1,4 +1,4 @@
-//! What runs: the process of an app, how it is started and stopped, how its health is seen.
+//! What runs: the processes or objects of an app, how they are started and stopped, how their health is seen.
 //!
 //! These types are part of what is persisted and sent to the supervisor. A field may be added with a default that is
 //! left out when it is written; a field is never renamed or given another meaning (model.md, "Versions").
@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub mod kubernetes;
+
+pub use self::kubernetes::KubernetesSpec;
+use super::id::Name;
 use super::secret::SecretRef;
 use super::span::Span;
 
@@ -16,6 +20,63 @@ use super::span::Span;
 pub enum Workload {
     /// Processes started on the host itself.
     Process(ProcessSpec),
+    /// Objects applied to a Kubernetes cluster.
+    Kubernetes(KubernetesSpec),
+}
+
+impl Workload {
+    /// The secrets it is given, by name.
+    pub fn secrets(&self) -> &BTreeMap<String, SecretRef> {
+        match self {
+            Workload::Process(process) => &process.secrets,
+            Workload::Kubernetes(kubernetes) => &kubernetes.secrets,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn secrets_mut(&mut self) -> &mut BTreeMap<String, SecretRef> {
+        match self {
+            Workload::Process(process) => &mut process.secrets,
+            Workload::Kubernetes(kubernetes) => &mut kubernetes.secrets,
+        }
+    }
+
+    /// The files it runs from.
+    pub fn artifact(&self) -> Option<&ArtifactRef> {
+        match self {
+            Workload::Process(process) => process.artifact.as_ref(),
+            Workload::Kubernetes(_) => None,
+        }
+    }
+
+    /// The same, without what says where its secrets stand: what decides whether two workloads are the same.
+    #[must_use]
+    pub fn without_places(&self) -> Self {
+        let mut workload = self.clone();
+        forget_places(workload.secrets_mut());
+        workload
+    }
+
+    /// Where it runs.
+    pub fn place(&self) -> Place {
+        match self {
+            Workload::Process(_) => Place::Host,
+            Workload::Kubernetes(kubernetes) => Place::Cluster(kubernetes.place.cluster.clone()),
+        }
+    }
+}
+
+fn forget_places(secrets: &mut BTreeMap<String, SecretRef>) {
+    secrets.values_mut().for_each(|secret| secret.from.clear());
+}
+
+/// The platform connection that a workload belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// This machine, through the supervisor.
+    Host,
+    /// A Kubernetes cluster, by its name in the daemon's configuration.
+    Cluster(Name),
 }
 
 /// A process that is started `replicas` times.
@@ -56,11 +117,11 @@ fn yes() -> bool {
 }
 
 impl ProcessSpec {
-    /// The same, without what says where its secrets stand: what decides whether two processes are the same.
+    /// As [`Workload::without_places`].
     #[must_use]
     pub fn without_places(&self) -> Self {
         let mut process = self.clone();
-        process.secrets.values_mut().for_each(|secret| secret.from.clear());
+        forget_places(&mut process.secrets);
         process
     }
 }

@@ -135,6 +135,8 @@ pub struct EnsureGroup {
     pub rendered: Digest,
     /// Its id.
     pub group: GroupId,
+    /// The operator's restarts counted in its id.
+    pub restarts: u32,
     /// How many instances.
     pub replicas: u32,
     /// The folder with the artifact, complete and unchanging.

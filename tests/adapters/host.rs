@@ -17,6 +17,7 @@ fn ensure(version: &str, replicas: u32) -> EnsureGroup {
     EnsureGroup {
         rendered: desired.digest(),
         group: desired.group_id(0),
+        restarts: 0,
         replicas,
         artifact: None,
         secrets: Default::default(),

@@ -18,7 +18,7 @@ const SPEC: &str = "  workload:
 
 fn process(set: &str) -> serde_json::Value {
     let unit = unit_of(set);
-    let Workload::Process(process) = unit.workload;
+    let Workload::Process(process) = unit.workload else { panic!("it is a process") };
     serde_json::to_value(process).unwrap()
 }
 

@@ -168,7 +168,9 @@ spec:
         .iter()
         .map(|unit| {
             let unit = unit.outcome.as_ref().unwrap();
-            let trimtab::domain::workload::Workload::Process(process) = &unit.workload;
+            let trimtab::domain::workload::Workload::Process(process) = &unit.workload else {
+                panic!("it is a process")
+            };
             format!(
                 "{} {} {} {:?} {:?}",
                 unit.unit,

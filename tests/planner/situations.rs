@@ -207,7 +207,7 @@ fn differences_say_what_comes_of_them() {
     let old = desired("1", 3, rolling());
     let mut new = desired("2", 5, rolling());
     new.rollback.window = secs(60);
-    let trimtab::domain::workload::Workload::Process(process) = &mut new.workload;
+    let trimtab::domain::workload::Workload::Process(process) = &mut new.workload else { panic!("it is a process") };
     process.env.insert("LOG_LEVEL".into(), "debug".into());
     let all = trimtab::domain::difference::differences(Some(&old), Some(&new));
     let told: Vec<_> =

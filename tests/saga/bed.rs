@@ -148,6 +148,7 @@ pub fn usual_steps() -> Vec<Step> {
 pub fn capabilities() -> Capabilities {
     Capabilities {
         versioned_groups: true,
+        in_place: false,
         surge: true,
         split: Split::Weights(1_000_000),
         hold: true,

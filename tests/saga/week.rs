@@ -51,7 +51,9 @@ fn a_change_of_configuration_in_the_middle_begins_anew_from_the_stable_version()
     bed.run_to("paused", |bed| bed.waits.contains("waits until promoted"));
     bed.run_for(secs(7 * 86_400));
     let mut changed = new.clone();
-    let trimtab::domain::workload::Workload::Process(process) = &mut changed.workload;
+    let trimtab::domain::workload::Workload::Process(process) = &mut changed.workload else {
+        panic!("it is a process")
+    };
     process.env.insert("LOG_LEVEL".into(), "debug".into());
     bed.want(&changed);
     bed.settle();

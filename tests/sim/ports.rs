@@ -345,6 +345,7 @@ impl Platform for Ports {
     fn capabilities(&self, desired: &DesiredUnit) -> Capabilities {
         Capabilities {
             versioned_groups: true,
+            in_place: false,
             surge: true,
             split: if desired.route.is_some() { Split::Weights(1_000_000) } else { Split::None },
             hold: true,

@@ -82,6 +82,7 @@ impl Unit {
                 desired,
                 rendered,
                 group: group.group,
+                restarts: 0,
                 replicas: group.replicas,
                 artifact: None,
                 secrets: SecretValues::new(),

@@ -385,6 +385,7 @@ fn hook_runs(state: &UnitState) -> Vec<RunId> {
 /// The capabilities of surroundings that nothing is known of.
 const NOTHING: Capabilities = Capabilities {
     versioned_groups: false,
+    in_place: false,
     surge: false,
     split: Split::None,
     hold: false,

@@ -200,7 +200,7 @@ impl<'a> Draft<'a> {
         };
         phase.as_available = true;
         // A group that is also the target has nothing to stop first.
-        let apart = self.base.as_ref().is_some_and(|base| base.group != self.target);
+        let apart = self.base.as_ref().is_some_and(|base| base.group != self.target) && !self.capabilities.in_place;
         if let (Strategy::Recreate(settings), true) = (&self.desired.strategy, apart) {
             phase.stop_first = Some(if self.capabilities.hold { settings.hold } else { Span::ZERO });
         }

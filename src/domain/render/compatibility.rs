@@ -13,6 +13,7 @@ pub fn capabilities(platform: Platform, routed: bool) -> Capabilities {
     match platform {
         Platform::Host => Capabilities {
             versioned_groups: true,
+            in_place: false,
             surge: true,
             split: if routed { Split::Weights(100) } else { Split::None },
             hold: routed,

@@ -11,7 +11,6 @@ use crate::domain::manifest::node::{Node, Scalar, Value};
 use crate::domain::manifest::template::{self, Part};
 use crate::domain::manifest::{Document, DocumentSet, Identity, Location, Problem};
 use crate::domain::secret::show_digest;
-use crate::domain::workload::Workload;
 
 /// One value and its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -77,16 +76,16 @@ fn explain_parts(
         let at = at.map(|address| &address.at);
         out.push(plain("route.listen", &route.listen.to_string(), "Environment", at));
     }
-    let Workload::Process(process) = &unit.workload;
-    for (name, secret) in &process.secrets {
+    for (name, secret) in unit.workload.secrets() {
         let digest = show_digest(secret.digest.as_ref());
         out.push(plain(&format!("secrets.{name}"), &format!("secret {name} ({digest})"), &secret.from, None));
     }
     let quiet = Context::new();
     if let Some(node) = unit_id(parts, target).and_then(|id| merged(&quiet, parts, target, &id)) {
         walk(parts, target, &node, &mut String::new(), &mut out);
-        let own = node.get("workload").and_then(|node| node.get("process")).and_then(|node| node.get("env"));
-        for (name, value) in &target.config {
+        let process = node.get("workload").and_then(|node| node.get("process"));
+        let own = process.and_then(|node| node.get("env"));
+        for (name, value) in target.config.iter().filter(|_| process.is_some()) {
             if own.is_none_or(|own| own.get(name).is_none()) {
                 let path = format!("workload.process.env.{name}");
                 out.push(plain(&path, &value.value, "Environment.config", Some(&value.at)));

@@ -23,7 +23,7 @@ pub(super) fn restarts(plan: &Plan, observed: &ObservedUnit) -> BTreeMap<String,
         .collect()
 }
 
-/// Why an instance of the target is in a crash loop; `None`: none is.
+/// Why an instance of the target is in a crash loop or given up by its platform; `None`: none is.
 pub(super) fn crash_loop(
     plan: &Plan,
     phase: &Phase,
@@ -37,12 +37,13 @@ pub(super) fn crash_loop(
     let groups = observed.groups.known()?;
     let seen = groups.iter().find(|seen| seen.group == *target)?;
     seen.instances.iter().filter(|one| one.slot < size).find_map(|one| {
+        let why = one.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+        if one.given_up {
+            return Some(format!("{} has failed{why}", one.id));
+        }
         let before = at.restarts.get(&one.id).copied().unwrap_or(0);
         let again = one.restarts.saturating_sub(before);
-        (again >= limit).then(|| {
-            let why = one.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-            format!("{} was restarted {again} times{why}", one.id)
-        })
+        (again >= limit).then(|| format!("{} was restarted {again} times{why}", one.id))
     })
 }
 

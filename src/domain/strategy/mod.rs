@@ -2,6 +2,7 @@
 
 pub(crate) mod blue_green;
 pub(crate) mod canary;
+pub(crate) mod in_place;
 pub(crate) mod recreate;
 pub(crate) mod rolling;
 
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hook::Hook;
 use super::id::Name;
-use super::plan::HookCall;
+use super::plan::{HookCall, Phase};
+use super::planner::Draft;
 use super::span::Span;
 
 /// How a new version takes over.
@@ -60,6 +62,22 @@ pub(crate) fn calls(at: &str, hooks: &[Hook]) -> Vec<HookCall> {
         .enumerate()
         .map(|(number, hook)| HookCall { at: format!("{at}-{number}"), hook: hook.clone() })
         .collect()
+}
+
+/// The end of a rollout without weights: the phase, then the hooks that want all traffic on the new version, then the watch.
+pub(crate) fn end(draft: &mut Draft<'_>, mut phase: Phase, restart: bool) {
+    let hooks = calls("after", &draft.desired.hooks.after);
+    if hooks.is_empty() || restart {
+        draft.watch(&mut phase, Span::ZERO);
+        draft.push(phase);
+        return;
+    }
+    draft.push(phase);
+    let mut last = draft.last();
+    last.name = "hooks after full traffic".into();
+    last.enter = hooks;
+    draft.watch(&mut last, Span::ZERO);
+    draft.push(last);
 }
 
 /// Settings of recreate.

@@ -2,8 +2,8 @@
 //! asked number less what may be missing.
 
 use super::{Amount, Rolling};
+use crate::domain::plan::Phase;
 use crate::domain::planner::Draft;
-use crate::domain::span::Span;
 
 /// One phase a batch. Surge rounds up, unavailable rounds down.
 pub(crate) fn phases(draft: &mut Draft<'_>, settings: &Rolling, restart: bool) -> Result<(), String> {
@@ -34,20 +34,8 @@ pub(crate) fn at_once(draft: &mut Draft<'_>) {
 }
 
 fn end(draft: &mut Draft<'_>, name: String, restart: bool) {
-    let mut last = draft.last();
-    last.name = name;
-    let hooks = super::calls("after", &draft.desired.hooks.after);
-    if hooks.is_empty() || restart {
-        draft.watch(&mut last, Span::ZERO);
-        draft.push(last);
-    } else {
-        draft.push(last);
-        let mut hooked = draft.last();
-        hooked.name = "hooks after full traffic".into();
-        hooked.enter = hooks;
-        draft.watch(&mut hooked, Span::ZERO);
-        draft.push(hooked);
-    }
+    let phase = Phase { name, ..draft.last() };
+    super::end(draft, phase, restart);
 }
 
 /// How many instances may be too many and too few.

@@ -211,6 +211,7 @@ impl FakeGroup {
             address: Some(one.address),
             started: Some(one.started),
             restarts: one.restarts,
+            given_up: false,
             message: one.message.clone(),
         };
         ObservedGroup {

@@ -27,6 +27,7 @@ fn instance(status: InstanceStatus) -> ObservedInstance {
         address: status.port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         started: status.started,
         restarts: status.restarts,
+        given_up: false,
         message: status.message,
     }
 }

@@ -116,8 +116,11 @@ impl HostPlatform {
     }
 
     async fn put(&self, epoch: Epoch, key: String, request: &EnsureGroup) -> Result<(), PlatformError> {
-        let EnsureGroup { desired, rendered, group, replicas, artifact, secrets } = request;
-        let Workload::Process(process) = &desired.workload;
+        let EnsureGroup { desired, rendered, group, replicas, artifact, secrets, .. } = request;
+        let Workload::Process(process) = &desired.workload else {
+            let reason = format!("{} asks for something else than processes", desired.unit);
+            return Err(PlatformError::Refused { platform: "the supervisor".into(), reason });
+        };
         let spec = GroupSpec {
             key: key.clone(),
             group: group.clone(),
@@ -187,6 +190,7 @@ impl Platform for HostPlatform {
     fn capabilities(&self, desired: &DesiredUnit) -> Capabilities {
         Capabilities {
             versioned_groups: true,
+            in_place: false,
             surge: true,
             split: if desired.route.is_some() { SPLIT } else { Split::None },
             hold: true,
