@@ -2,6 +2,7 @@
 
 pub mod backup;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::app::check;
 use crate::app::config::{Config, SourceSettings};
 use crate::app::daemon::{self, Ended};
 use crate::app::hub::Hub;
+use crate::app::platforms::Platforms;
 use crate::app::reload::Reloads;
 use crate::app::telemetry::Telemetry;
 use crate::app::world::World;
@@ -103,7 +105,7 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
         blobs: Blobs::new(journal.clone()),
         journal,
         source,
-        platform: Arc::new(HostPlatform::new(config.supervisor.socket.clone(), installation)),
+        platforms: platforms(config),
         audit: Arc::new(AuditLog::open(&config.state_dir)?),
         metrics: Arc::new(Meter::new(traffic.clone(), destinations)?),
         traffic,
@@ -112,6 +114,12 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
         hub: Hub::default(),
         telemetry: Telemetry::default(),
     })
+}
+
+/// This machine and the clusters of the configuration.
+fn platforms(config: &Config) -> Platforms {
+    let host = HostPlatform::new(config.supervisor.socket.clone(), config.installation.to_string());
+    Platforms::new(Arc::new(host), BTreeMap::new())
 }
 
 /// What reads secrets. An identity that can't be used stops nothing but the apps that need it.
@@ -150,18 +158,20 @@ pub async fn check_without_daemon(config: &Config) -> Vec<CheckResult> {
         ))
     };
     let traffic = RouterTraffic::new(config.router.sockets.clone(), installation.clone());
-    let platform = HostPlatform::new(config.supervisor.socket.clone(), installation);
-    let (git, platform, traffic) =
-        tokio::join!(git, crate::ports::platform::Platform::check(&platform), traffic.check());
+    let platforms = platforms(config);
+    let (git, platform, traffic, clusters) =
+        tokio::join!(git, platforms.host().check(), traffic.check(), check::clusters(&platforms));
     let path = config.state_dir.join("journal.db");
     let (state, secrets) = (state(path).await, secrets(config).check().await);
-    vec![
+    let mut results = vec![
         check::result("git", git.map(|found| (found, Vec::new()))),
         check::result("supervisor", platform.map(|limitations| ("it answers".into(), limitations))),
         check::result("router", traffic.map(|limitations| ("it answers".into(), limitations))),
         check::result("state", state.map(|found| (found, Vec::new()))),
         check::result("secrets", secrets.map(|found| (found, Vec::new()))),
-    ]
+    ];
+    results.extend(clusters);
+    results
 }
 
 async fn state(path: std::path::PathBuf) -> anyhow::Result<String> {

@@ -1,5 +1,6 @@
 //! Looks at everything the daemon depends on.
 
+use super::platforms::Platforms;
 use super::world::World;
 use crate::api::types::CheckResult;
 
@@ -7,12 +8,12 @@ use crate::api::types::CheckResult;
 pub async fn check(world: &World) -> Vec<CheckResult> {
     let (git, platform, traffic, state, secrets) = tokio::join!(
         world.source.fetch(),
-        world.platform.check(),
+        world.platforms.host().check(),
         world.traffic.check(),
         world.journal.verify(),
         world.secrets.check(),
     );
-    vec![
+    let mut results = vec![
         result(
             "git",
             git.map(|head| {
@@ -23,7 +24,18 @@ pub async fn check(world: &World) -> Vec<CheckResult> {
         result("router", traffic.map(|limitations| ("it answers".into(), limitations))),
         result("state", state.map(|count| (format!("{count} records match their checksums"), room(world)))),
         result("secrets", secrets.map(|found| (found, Vec::new()))),
-    ]
+    ];
+    results.extend(clusters(&world.platforms).await);
+    results
+}
+
+/// One result a cluster, all asked at once.
+pub async fn clusters(platforms: &Platforms) -> Vec<CheckResult> {
+    let asked = platforms.clusters().map(|(name, platform)| async move {
+        let answer = platform.check().await;
+        result(&format!("cluster {name}"), answer.map(|limitations| ("it answers".into(), limitations)))
+    });
+    futures_util::future::join_all(asked).await
 }
 
 /// What is wrong with the room for the state.

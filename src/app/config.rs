@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod hooks;
+pub mod kubernetes;
 pub mod log;
 pub mod telemetry;
 
@@ -14,6 +15,7 @@ use crate::domain::id::Name;
 use crate::domain::span::Span;
 use access::TokenSettings;
 use hooks::HookSettings;
+use kubernetes::KubernetesSettings;
 use log::LogSettings;
 use telemetry::TelemetrySettings;
 
@@ -47,6 +49,9 @@ pub struct Config {
     /// The supervisor of the host platform.
     #[serde(default)]
     pub supervisor: SupervisorSettings,
+    /// The clusters that environments may name.
+    #[serde(default)]
+    pub kubernetes: KubernetesSettings,
     /// The routers.
     #[serde(default)]
     pub router: RouterSettings,
@@ -326,6 +331,7 @@ impl Config {
         }
         self.hooks.check()?;
         self.telemetry.check()?;
+        self.kubernetes.check()?;
         for token in &self.api.tokens {
             token.check()?;
             if self.api.tokens.iter().filter(|other| other.name == token.name).count() > 1 {
@@ -348,6 +354,7 @@ impl Config {
             *path = folder.join(&*path);
         }
         self.hooks.resolve(folder);
+        self.kubernetes.resolve(folder);
         for token in &mut self.api.tokens {
             token.resolve(folder);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +11,7 @@ use super::config::Config;
 use super::doors::Doors;
 use super::front::Front;
 use super::installation::Installation;
+use super::observe::groups;
 use super::operations::Daemon;
 use super::reconciler::Reconciler;
 use super::registry::Registry;
@@ -69,7 +71,8 @@ pub async fn run(
     });
     let reconciler = Arc::new(Reconciler::new(world.clone(), shared.clone()));
     // Before the first unit looks: what changes between that and the watcher's first turn wakes it.
-    let changes = [world.platform.changes(), world.traffic.changes()];
+    let mut changes = world.platforms.changes();
+    changes.push(world.traffic.changes());
     reconciler.restore().await?;
     let daemon = Arc::new(Daemon::new(world.clone(), shared.clone(), reconciler.clone()));
     let (listener, _lock) = socket.into_parts();
@@ -115,13 +118,12 @@ pub async fn run(
 }
 
 /// Wakes the units whose surroundings changed by themselves.
-async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>, changes: [watch::Receiver<u64>; 2]) {
-    let [mut platform, mut traffic] = changes;
+async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>, mut changes: Vec<watch::Receiver<u64>>) {
     loop {
+        let any = select_all(changes.iter_mut().map(|one| Box::pin(one.changed())));
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            changed = platform.changed() => if changed.is_err() { return },
-            changed = traffic.changed() => if changed.is_err() { return },
+            (changed, _, _) = any => if changed.is_err() { return },
         }
         wake_changed(&world, &shared).await;
     }
@@ -131,7 +133,7 @@ async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>, changes: [watch
 pub async fn wake_changed(world: &World, shared: &Shared) {
     for unit in shared.registry.all() {
         let glance = unit.glance();
-        let groups = world.platform.observe(unit.id()).await;
+        let groups = groups(world, unit.id(), &glance.place).await;
         let known = glance.observed.as_ref();
         let same = known.is_some_and(|known| known.groups == groups) && glance.state.running().is_none();
         let routed = known.is_some_and(|known| known.traffic.known().is_none_or(Option::is_some));

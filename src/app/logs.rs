@@ -56,7 +56,8 @@ async fn pass_on(world: &World, unit: &Unit, followed: &Follow, sender: &mpsc::S
                 (false, true) => followed.tail,
                 (false, false) => ALL,
             };
-            if let Ok(lines) = world.platform.follow_logs(unit.id(), &group, followed.instance.as_deref(), tail).await {
+            let Ok(platform) = world.platforms.at(&unit.glance().place) else { continue };
+            if let Ok(lines) = platform.follow_logs(unit.id(), &group, followed.instance.as_deref(), tail).await {
                 met.insert(group.clone());
                 open.insert(group, lines);
             }

@@ -27,6 +27,7 @@ pub mod operations;
 pub mod perform;
 pub mod pins;
 pub mod plan;
+pub mod platforms;
 mod readiness;
 pub mod reconciler;
 pub mod record;

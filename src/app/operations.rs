@@ -230,7 +230,8 @@ impl Operations for Daemon {
             if instance.is_some_and(|wanted| !group.instances.iter().any(|instance| instance.id == wanted)) {
                 continue;
             }
-            let lines = self.world.platform.logs(unit, &group.group, instance, tail).await;
+            let platform = self.world.platforms.at(&glance.place).map_err(|error| unavailable(&error))?;
+            let lines = platform.logs(unit, &group.group, instance, tail).await;
             out.push_str(&lines.map_err(|error| unavailable(&error))?);
         }
         Ok(out)

@@ -11,7 +11,7 @@ use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{GroupId, UnitId};
 use crate::domain::plan::GroupSource;
 use crate::domain::secret::SecretRef;
-use crate::domain::workload::{ArtifactRef, Workload};
+use crate::domain::workload::{ArtifactRef, Place, Workload};
 use crate::ports::artifacts::ArtifactError;
 use crate::ports::platform::{EnsureGroup, PlatformError};
 use crate::ports::secrets::SecretError;
@@ -49,8 +49,8 @@ impl PerformError {
     }
 }
 
-/// Performs an action; done and durable on the other side when this returns. Repeating it is harmless.
-pub async fn perform(world: &World, unit: &UnitId, action: &Action) -> Result<(), PerformError> {
+/// Performs an action on a unit and where it is; done and durable on the other side when this returns. Repeating it is harmless.
+pub async fn perform(world: &World, unit: &UnitId, place: &Place, action: &Action) -> Result<(), PerformError> {
     match action {
         Action::EnsureGroup { group, source, replicas } => {
             let desired = world.blobs.desired(&source.rendered).await?;
@@ -70,9 +70,9 @@ pub async fn perform(world: &World, unit: &UnitId, action: &Action) -> Result<()
                 desired: desired.as_ref().clone(),
                 artifact,
             };
-            Ok(world.platform.ensure_group(world.epoch, &request).await?)
+            Ok(world.platforms.at(&desired.workload.place())?.ensure_group(world.epoch, &request).await?)
         }
-        Action::RetireGroup { group } => Ok(world.platform.retire_group(world.epoch, unit, group).await?),
+        Action::RetireGroup { group } => Ok(world.platforms.at(place)?.retire_group(world.epoch, unit, group).await?),
         Action::SetTraffic { which, traffic } => set_traffic(world, *which, traffic).await,
         Action::RemoveTraffic { which } => Ok(world.traffic.remove(world.epoch, unit, *which).await?),
     }
@@ -89,9 +89,9 @@ pub async fn prefetch(world: &World, source: &GroupSource) -> Result<(), Perform
     Ok(())
 }
 
-/// Whether the platform has the group, and with it the values of its secrets.
+/// Whether the supervisor has the group, and with it the values of its secrets.
 async fn holds(world: &World, unit: &UnitId, group: &GroupId) -> bool {
-    let observed = world.platform.observe(unit).await;
+    let observed = world.platforms.host().observe(unit).await;
     observed.known().is_some_and(|groups| groups.iter().any(|known| known.group == *group && !known.retiring))
 }
 

@@ -106,7 +106,12 @@ impl Daemon {
             }
             (desired, _) => desired,
         };
-        let observed = observe(&self.world, &id, []).await;
+        // What was never seen is looked for where it is asked to be.
+        let place = match (state.present(), &desired) {
+            (None, Some(desired)) => desired.workload.place(),
+            _ => unit.place(&state).await,
+        };
+        let observed = observe(&self.world, &id, &place, []).await;
         let planned =
             unit.plan_desired(&state, desired.clone(), &observed).await.map_err(|error| unavailable(&error))?;
         let held = if is_head { state.held.iter().map(held_view).collect() } else { Vec::new() };

@@ -22,7 +22,7 @@ impl Daemon {
         let read = source.snapshot.is_some();
         add("git", source.error.or_else(|| (!read).then(|| "it has not been read yet".into())));
         let (platform, traffic, state) = tokio::join!(
-            within(self.world.platform.check()),
+            within(self.world.platforms.host().check()),
             within(self.world.traffic.check()),
             within(self.world.journal.streams(super::installation_log::STREAM)),
         );

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::blobs::Blobs;
 use super::hub::Hub;
+use super::platforms::Platforms;
 use super::telemetry::Telemetry;
 use crate::domain::id::{Epoch, Name};
 use crate::ports::artifacts::Artifacts;
@@ -13,7 +14,6 @@ use crate::ports::audit::Audit;
 use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
 use crate::ports::metrics::Metrics;
-use crate::ports::platform::Platform;
 use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
@@ -33,7 +33,7 @@ pub struct World {
     /// Where the desired state comes from.
     pub source: Arc<dyn Source>,
     /// What runs the workloads.
-    pub platform: Arc<dyn Platform>,
+    pub platforms: Platforms,
     /// What carries the traffic.
     pub traffic: Arc<dyn Traffic>,
     /// The files that workloads run from.

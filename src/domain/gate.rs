@@ -19,6 +19,8 @@ pub struct Surroundings {
     pub lower_wave: Option<(u32, String)>,
     /// Its new name, and why it can't be taken over yet.
     pub moving: Option<(UnitId, String)>,
+    /// It runs in another place than the one that is asked for: which.
+    pub elsewhere: Option<String>,
     /// What runs can't be matched with anything known: the state was lost and the markers are of another version.
     pub unknown: Option<String>,
 }
@@ -51,6 +53,15 @@ pub fn gate(state: &UnitState, around: &Surroundings) -> Vec<Held> {
     }
     if !is_new(state) {
         return sorted(held);
+    }
+    if let Some(reason) = &around.elsewhere {
+        held.push(Held {
+            reason: HeldReason::Unsupported,
+            message: format!("{reason}: nothing is moved between platforms"),
+            remedy: "give the environment a target of another name for the new place; what runs here goes when this target, or \
+                     the Release, is removed"
+                .into(),
+        });
     }
     if let Some(reason) = &around.unknown {
         held.push(Held {

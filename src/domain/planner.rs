@@ -203,7 +203,7 @@ fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
     let only_seen = draft.base.as_ref().is_some_and(|base| base.rendered.is_none());
     match &draft.desired.strategy {
         Strategy::Rolling(_) | Strategy::Recreate(_) if draft.capabilities.in_place => {
-            strategy::in_place::phases(draft, restart)
+            strategy::in_place::phases(draft, restart);
         }
         Strategy::Recreate(settings) => strategy::recreate::phases(draft, settings, restart),
         Strategy::Rolling(_) if only_seen && draft.capabilities.surge => strategy::rolling::at_once(draft),

@@ -4,6 +4,7 @@
 //! left out when it is written; a field is never renamed or given another meaning (model.md, "Versions").
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +78,15 @@ pub enum Place {
     Host,
     /// A Kubernetes cluster, by its name in the daemon's configuration.
     Cluster(Name),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Host => f.write_str("this host"),
+            Place::Cluster(name) => write!(f, "cluster {name}"),
+        }
+    }
 }
 
 /// A process that is started `replicas` times.

@@ -18,6 +18,7 @@ use trimtab::app::daemon::wake_changed;
 use trimtab::app::hub::Hub;
 use trimtab::app::installation::Installation;
 use trimtab::app::operations::Daemon;
+use trimtab::app::platforms::Platforms;
 use trimtab::app::reconciler::Reconciler;
 use trimtab::app::registry::Registry;
 use trimtab::app::reload::ConfigError;
@@ -371,7 +372,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         blobs: Blobs::new(ports.clone()),
         journal: ports.clone(),
         source: ports.clone(),
-        platform: ports.clone(),
+        platforms: Platforms::from(ports.clone() as Arc<dyn Platform>),
         traffic: ports.clone(),
         artifacts: ports.clone(),
         secrets: ports.clone(),

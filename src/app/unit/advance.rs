@@ -96,12 +96,13 @@ impl Unit {
     /// `Started` is durable before the effect and `Succeeded` after it; a failure is durable too, so that the saga sees
     /// how often it was tried.
     async fn perform(&self, inner: &mut Inner, action: Action) -> Result<Next, StepError> {
-        let kind = kind(&action);
+        let (kind, place) = (kind(&action), self.place(inner.log.state()).await);
         tracing::info!(unit = %self.id, "{action}");
         self.append(inner, &[UnitEvent::Rollout(RolloutEvent::ActionStarted { action: action.clone() })]).await?;
         let rollout = inner.log.state().running().map(|rollout| rollout.id.clone());
         let span = traces::action(&self.id, rollout.as_ref(), kind, &action);
-        let result = traces::noted(&span, perform(&self.world, &self.id, &action).instrument(span.clone()).await);
+        let result =
+            traces::noted(&span, perform(&self.world, &self.id, &place, &action).instrument(span.clone()).await);
         let outcome = if result.is_ok() { "ok" } else { "failed" };
         self.world.telemetry.actions.with_label_values(&[kind, outcome]).inc();
         match result {

@@ -10,12 +10,15 @@ use crate::domain::observed::ObservedUnit;
 use crate::domain::plan::Plan;
 use crate::domain::unit::held::HeldReason;
 use crate::domain::unit::state::UnitState;
+use crate::domain::workload::Place;
 
 /// A unit at a glance.
 #[derive(Clone, Debug)]
 pub struct Glance {
     /// Its journal, folded.
     pub state: Arc<UnitState>,
+    /// Where it is.
+    pub place: Place,
     /// What was seen of it last.
     pub observed: Option<ObservedUnit>,
     /// The plan of the rollout under way.
@@ -43,6 +46,7 @@ impl Glance {
     pub fn of(state: impl Into<Arc<UnitState>>) -> Self {
         Glance {
             state: state.into(),
+            place: Place::Host,
             observed: None,
             plan: None,
             plan_digest: None,
@@ -64,6 +68,7 @@ impl Glance {
         };
         plans
             && Arc::ptr_eq(&self.state, &other.state)
+            && self.place == other.place
             && self.observed == other.observed
             && self.waits == other.waits
             && self.blocked == other.blocked

@@ -41,7 +41,8 @@ impl Unit {
             secrets,
         };
         self.world
-            .platform
+            .platforms
+            .host()
             .start_run(self.world.epoch, &request)
             .await
             .map_err(|error| StepError::Perform(error.into()))?;

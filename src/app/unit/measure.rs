@@ -201,12 +201,12 @@ impl Work {
             artifact,
             secrets,
         };
-        if let Err(error) = self.world.platform.start_run(self.world.epoch, &request).await {
+        if let Err(error) = self.world.platforms.host().start_run(self.world.epoch, &request).await {
             return inconclusive(error.to_string());
         }
         let ended = async {
             loop {
-                match self.world.platform.run(&self.run).await {
+                match self.world.platforms.host().run(&self.run).await {
                     (Seen::Known(ObservedRun::Running) | Seen::Unknown(_), _) => tokio::time::sleep(LOOK).await,
                     (Seen::Known(ended), output) => return (ended, output),
                 }

@@ -6,6 +6,7 @@ use super::step::{Next, StepError};
 use super::{Inner, Unit};
 use crate::app::blobs::BlobError;
 use crate::app::log::LogError;
+use crate::app::observe::groups;
 use crate::app::world::World;
 use crate::domain::action::Which;
 use crate::domain::desired::DesiredUnit;
@@ -65,7 +66,8 @@ impl Unit {
     /// Gives what runs under the old name this one's, processes and connections untouched. Each part that has the new name
     /// already is left as it is, so that it can be repeated.
     pub(super) async fn take_workload(&self, inner: &mut Inner, from: &UnitId) -> Result<Next, StepError> {
-        let groups = match self.world.platform.observe(from).await {
+        let place = self.place(inner.log.state()).await;
+        let groups = match groups(&self.world, from, &place).await {
             Seen::Known(groups) => groups,
             Seen::Unknown(reason) => {
                 let message = format!("what runs under the old name {from} can't be seen: {reason}");
@@ -87,11 +89,9 @@ impl Unit {
                 artifact: None,
                 secrets: SecretValues::new(),
             };
-            self.world
-                .platform
-                .take_over(self.world.epoch, from, &request)
-                .await
-                .map_err(crate::app::perform::PerformError::from)?;
+            let platform = self.world.platforms.at(&place).map_err(crate::app::perform::PerformError::from)?;
+            let taken = platform.take_over(self.world.epoch, from, &request).await;
+            taken.map_err(crate::app::perform::PerformError::from)?;
         }
         for kind in [Which::Main, Which::Preview] {
             let taken = self.world.traffic.take_over(self.world.epoch, from, &self.id, kind).await;

@@ -23,6 +23,7 @@ use crate::domain::planner::{self, Blocked, Intent, PlanInput, Stable};
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::moving;
 use crate::domain::unit::state::{Effective, UnitState, Wants};
+use crate::domain::workload::Place;
 use crate::ports::journal::JournalError;
 use crate::traces;
 
@@ -100,9 +101,13 @@ impl Unit {
             shared.hand_over.notify_one();
         }
         let runs = hook_runs(inner.log.state());
-        let observed = observe(&self.world, &self.id, runs).await;
+        let place = self.place(inner.log.state()).await;
+        let observed = observe(&self.world, &self.id, &place, runs).await;
         inner.observed = Some(observed.clone());
-        self.publish(inner, |glance| (glance.waits, glance.blocked, glance.stuck) = (None, None, None));
+        self.publish(inner, |glance| {
+            (glance.waits, glance.blocked, glance.stuck) = (None, None, None);
+            glance.place = place;
+        });
         if self.adopt(inner, &observed).await? || self.pass_gate(inner, shared, &observed).await? {
             return Ok(Next::Again);
         }
@@ -125,6 +130,13 @@ impl Unit {
     pub(super) fn waker(&self) -> impl FnOnce() + Send + 'static {
         let wake = self.wake.clone();
         move || wake.notify_one()
+    }
+
+    /// Where the unit is: where what is made true is, or else what was, or else what is asked for.
+    pub(in crate::app) async fn place(&self, state: &UnitState) -> Place {
+        let Some(rendered) = state.present().or_else(|| asked_for(state)) else { return Place::Host };
+        // What is not stored any more was stored by a version that knew no other place, or is known by its successor.
+        self.world.blobs.desired(rendered).await.map_or(Place::Host, |desired| desired.workload.place())
     }
 
     fn is_suspended(&self, state: &UnitState, shared: &Shared) -> bool {
@@ -196,13 +208,15 @@ impl Unit {
             ..gate::Surroundings::default()
         };
         // Documents that don't render tell nothing of dependencies; what was rendered last does.
-        let Some(Wants::Run { rendered, .. }) = state.candidate.as_ref().map(|candidate| &candidate.wants) else {
-            return around;
-        };
+        let Some(rendered) = asked_for(state) else { return around };
         if !gate::is_new(state) {
             return around;
         }
         let Ok(desired) = self.world.blobs.desired(rendered).await else { return around };
+        let (here, there) = (self.place(state).await, desired.workload.place());
+        if here != there && observed.groups.known().is_none_or(|groups| !groups.is_empty()) {
+            around.elsewhere = Some(format!("it runs on {here}, and its documents put it on {there}"));
+        }
         for app in &desired.depends_on {
             let id = crate::domain::id::UnitId { app: app.clone(), ..self.id.clone() };
             let reason = match shared.registry.get(&id) {
@@ -223,10 +237,7 @@ impl Unit {
                 continue;
             }
             let glance = other.glance();
-            let Some(Wants::Run { rendered, .. }) = glance.state.candidate.as_ref().map(|candidate| &candidate.wants)
-            else {
-                continue;
-            };
+            let Some(rendered) = asked_for(&glance.state) else { continue };
             let Ok(theirs) = self.world.blobs.desired(rendered).await else { continue };
             if theirs.wave >= desired.wave || lowest.as_ref().is_some_and(|(wave, _)| *wave <= theirs.wave) {
                 continue;
@@ -343,7 +354,11 @@ impl Unit {
         };
         let known = desired.as_deref().or(verified.as_ref().map(|(desired, _)| desired.as_ref()));
         // What was never verified is removed by looking alone: it needs no capability but to stop.
-        let capabilities = known.map_or(NOTHING, |known| self.world.platform.capabilities(known));
+        let capabilities = match known.map(|known| (known, self.world.platforms.at(&known.workload.place()))) {
+            None => NOTHING,
+            Some((known, Ok(platform))) => platform.capabilities(known),
+            Some((_, Err(error))) => return Ok(Err(Blocked::Unsupported(error.to_string()))),
+        };
         let input = PlanInput {
             unit: &self.id,
             desired: desired.as_deref(),
@@ -373,6 +388,14 @@ impl Unit {
         };
         self.append(inner, &[event]).await?;
         Ok(Next::Again)
+    }
+}
+
+/// What Git's head asks to run.
+fn asked_for(state: &UnitState) -> Option<&Digest> {
+    match &state.candidate.as_ref()?.wants {
+        Wants::Run { rendered, .. } => Some(rendered),
+        Wants::Gone { .. } => None,
     }
 }
 

@@ -225,6 +225,13 @@ pub enum RollbackStatus {
 }
 
 impl UnitState {
+    /// The desired state that tells where the unit is: what is made true, or else what served or was verified last.
+    pub fn present(&self) -> Option<&Digest> {
+        let effective = self.effective.as_ref().and_then(|effective| effective.rendered.as_ref());
+        let former = || self.serving.as_ref().or(self.last_verified.as_ref()).map(|verified| &verified.rendered);
+        effective.or_else(former)
+    }
+
     /// Counts one event that happened at a time.
     ///
     /// # Errors

@@ -1,0 +1,63 @@
+//! The platform connections of an installation, and which of them a unit belongs to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::domain::id::Name;
+use crate::domain::workload::Place;
+use crate::ports::platform::{Platform, PlatformError};
+
+/// This machine, and the clusters that the daemon's configuration names. One that can't be reached holds up its own units only.
+#[derive(Clone)]
+pub struct Platforms {
+    host: Arc<dyn Platform>,
+    clusters: BTreeMap<Name, Arc<dyn Platform>>,
+}
+
+impl Platforms {
+    /// This machine, and these clusters.
+    pub fn new(host: Arc<dyn Platform>, clusters: BTreeMap<Name, Arc<dyn Platform>>) -> Self {
+        Platforms { host, clusters }
+    }
+
+    /// This machine: what runs scripts for every unit, wherever it runs itself.
+    pub fn host(&self) -> &dyn Platform {
+        self.host.as_ref()
+    }
+
+    /// The connection to a place.
+    ///
+    /// # Errors
+    ///
+    /// The daemon's configuration does not name it.
+    pub fn at(&self, place: &Place) -> Result<&dyn Platform, PlatformError> {
+        let cluster = match place {
+            Place::Host => return Ok(self.host()),
+            Place::Cluster(cluster) => cluster,
+        };
+        let found = self.clusters.get(cluster).map(AsRef::as_ref);
+        found.ok_or_else(|| PlatformError::Refused {
+            platform: place.to_string(),
+            reason: format!("the daemon does not know it: add [kubernetes.clusters.{cluster}] to its configuration"),
+        })
+    }
+
+    /// The clusters by name.
+    pub fn clusters(&self) -> impl Iterator<Item = (&Name, &dyn Platform)> {
+        self.clusters.iter().map(|(name, platform)| (name, platform.as_ref()))
+    }
+
+    /// What tells of changes, of each connection.
+    pub fn changes(&self) -> Vec<watch::Receiver<u64>> {
+        std::iter::once(&self.host).chain(self.clusters.values()).map(|platform| platform.changes()).collect()
+    }
+}
+
+impl From<Arc<dyn Platform>> for Platforms {
+    /// This machine alone.
+    fn from(host: Arc<dyn Platform>) -> Self {
+        Platforms::new(host, BTreeMap::new())
+    }
+}
