@@ -3,13 +3,17 @@
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes};
 
 /// A line that is longer is handed out in parts.
 const LONGEST_LINE: usize = 1 << 20;
 
 /// The lines of a body as they come: each piece is one or more whole lines. A body that breaks off ends with the reason.
-pub fn lines(body: Incoming) -> impl Stream<Item = Result<String, String>> + Send + use<> {
+pub fn lines<B>(body: B) -> impl Stream<Item = Result<String, String>> + Send + use<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: std::fmt::Display,
+{
     unfold((Some(body), Vec::new()), |(body, mut held)| async move {
         let mut body = body?;
         loop {

@@ -1,5 +1,6 @@
 //! What runs workloads.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -66,6 +67,11 @@ pub trait Platform: Send + Sync {
     /// What can be done for a unit here.
     fn capabilities(&self, desired: &DesiredUnit) -> Capabilities;
 
+    /// A unit's desired state by Git's head, told before it is looked at; a hint, cheap to repeat.
+    fn expects(&self, desired: &DesiredUnit) {
+        let _ = desired;
+    }
+
     /// The groups of one unit, retiring ones included, of this installation only.
     async fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>>;
 
@@ -116,6 +122,11 @@ pub trait Platform: Send + Sync {
 
     /// A number that changes whenever something observable may have changed: a hint to look again, nothing more.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// The units that may have changed since this was asked last; `None`: it can't tell, so all may have.
+    fn changed_units(&self) -> Option<BTreeSet<UnitId>> {
+        None
+    }
 
     /// Whether it answers, and what it can't do, for `trimtab check`.
     async fn check(&self) -> Result<Vec<String>, PlatformError>;

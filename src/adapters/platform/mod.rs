@@ -2,3 +2,5 @@
 
 pub mod fake;
 pub mod host;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;

@@ -1,0 +1,440 @@
+//! Making a unit's objects so: what is right already is not sent again, and nothing of others is touched without consent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::cache::KindName;
+use super::client::{APPLY, ApiError, Call, JSON, METADATA, Refusal};
+use super::cluster::{Cluster, Fault};
+use super::compose::{Composed, Frame};
+use super::discovery::Kind;
+use super::fields::{self, Owner, Settlement};
+use super::health::Health;
+use super::inventory::{Entry, Parent, Settings};
+use super::labels;
+use super::live::{Form, Live};
+use super::order::{Rank, rank};
+use super::view;
+use crate::domain::id::Epoch;
+use crate::domain::workload::Workload;
+use crate::domain::workload::kubernetes::{Drift, KubernetesSpec, Object, ObjectId};
+use crate::ports::platform::EnsureGroup;
+use crate::secrets::value::SecretValues;
+
+/// How many objects of a unit are under way at once; the server has its own limit over all units.
+const AT_ONCE: usize = 32;
+/// How long a kind's objects may take to be read for the first time.
+const READ: Duration = Duration::from_secs(20);
+/// How long a definition may take to be established, and an object to be gone that is made again.
+const SETTLED: Duration = Duration::from_secs(30);
+/// How often an object is sent again after conflicts were settled.
+const ROUNDS: u32 = 4;
+
+/// One group on its way.
+struct Work<'a> {
+    spec: &'a KubernetesSpec,
+    secrets: &'a SecretValues,
+    parent: Parent,
+    objects: Vec<(Composed, Kind)>,
+}
+
+impl Cluster {
+    /// See [`crate::ports::platform::Platform::ensure_group`].
+    pub async fn ensure(&self, epoch: Epoch, request: &EnsureGroup) -> Result<(), Fault> {
+        let Workload::Kubernetes(spec) = &request.desired.workload else {
+            return Err(Fault::Refused(format!("{} asks for something else than objects", request.desired.unit)));
+        };
+        self.parents_read().await?;
+        let before = self.cache.lock().parent(&request.desired.unit).cloned();
+        fence(before.as_ref(), epoch)?;
+        let mut work = self.prepare(epoch, request, spec, before.as_ref()).await?;
+        if before.as_ref() != Some(&work.parent) {
+            work.parent = self.write_first(&work).await?;
+        }
+        for rank in [Rank::Definitions, Rank::Namespaces, Rank::Config, Rank::Access, Rank::Workloads, Rank::Rest] {
+            self.apply_rank(&work, rank).await?;
+        }
+        self.prune(epoch, &work.parent).await
+    }
+
+    async fn prepare<'a>(
+        &self,
+        epoch: Epoch,
+        request: &'a EnsureGroup,
+        spec: &'a KubernetesSpec,
+        before: Option<&Parent>,
+    ) -> Result<Work<'a>, Fault> {
+        let unit = &request.desired.unit;
+        let key = before.map_or_else(|| self.fresh_key(unit), |parent| parent.key().to_owned());
+        let restarts = request.restarts;
+        let frame = Frame { spec, installation: &self.installation, unit: &key, restarts };
+        let mut objects = Vec::with_capacity(spec.objects.len());
+        for object in &spec.objects {
+            let kind = self.kind_of(spec, object).await?;
+            let namespace = kind.namespaced.then(|| object.namespace().unwrap_or(&spec.place.namespace));
+            objects.push((frame.compose(object, namespace), kind));
+        }
+        let mut entries: BTreeMap<ObjectId, Entry> = BTreeMap::new();
+        for (id, entry) in before.into_iter().flat_map(|parent| &parent.objects) {
+            entries.insert(id.clone(), Entry { applied: None, ..entry.clone() });
+        }
+        for (composed, _) in &objects {
+            let (version, applied) = (composed.api_version.clone(), Some(composed.applied.clone()));
+            let entry = Entry { version, applied, rests: composed.rests };
+            if entries.insert(composed.id.clone(), entry).is_some_and(|before| before.applied.is_some()) {
+                return Err(Fault::Refused(format!("{} is there twice", composed.id)));
+            }
+        }
+        let parent = Parent {
+            namespace: before.map_or(&spec.place.namespace, |parent| &parent.namespace).clone(),
+            name: format!("trimtab-{key}"),
+            resource_version: before.and_then(|parent| parent.resource_version.clone()),
+            unit: unit.clone(),
+            group: request.group.clone(),
+            rendered: request.rendered.clone(),
+            version: request.desired.version.clone(),
+            epoch,
+            retiring: false,
+            account: spec.place.service_account.clone(),
+            objects: entries,
+            settings: Settings { drift: spec.drift, ignore: spec.ignore.clone(), health: spec.health.clone() },
+        };
+        Ok(Work { spec, secrets: &request.secrets, parent, objects })
+    }
+
+    /// The kind of an object, also of one whose definition comes with it.
+    async fn kind_of(&self, spec: &KubernetesSpec, object: &Object) -> Result<Kind, Fault> {
+        if let Some(kind) =
+            self.discovery.kind(self.server().await?.as_ref(), object.api_version(), object.kind()).await?
+        {
+            return Ok(kind);
+        }
+        let defined = spec.objects.iter().find_map(|definition| {
+            let fields = definition.fields().get("spec")?;
+            let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str);
+            let same = definition.kind() == "CustomResourceDefinition"
+                && text("/group") == Some(object.group())
+                && text("/names/kind") == Some(object.kind());
+            same.then(|| Kind {
+                api_version: object.api_version().to_owned(),
+                plural: text("/names/plural").unwrap_or_default().to_owned(),
+                namespaced: text("/scope") == Some("Namespaced"),
+            })
+        });
+        defined.ok_or_else(|| {
+            let (kind, version) = (object.kind(), object.api_version());
+            Fault::Failed(format!("{} has no kind {kind} in {version}: is its definition installed?", self.name))
+        })
+    }
+
+    /// Writes the parent before any object; its namespace may be one of the objects.
+    async fn write_first(&self, work: &Work<'_>) -> Result<Parent, Fault> {
+        let error = match self.write_parent(&work.parent).await {
+            Err(Fault::NoNamespace) => Fault::NoNamespace,
+            written => return written,
+        };
+        let namespace = &work.parent.namespace;
+        let own = work.objects.iter().find(|(one, _)| one.id.kind == "Namespace" && one.id.name == *namespace);
+        match own {
+            Some((composed, kind)) => {
+                self.read_kind(&composed.id, kind).await?;
+                self.send(work, composed, kind).await?;
+                self.write_parent(&work.parent).await
+            }
+            None => Err(error),
+        }
+    }
+
+    async fn apply_rank(&self, work: &Work<'_>, now: Rank) -> Result<(), Fault> {
+        let here: Vec<&(Composed, Kind)> =
+            work.objects.iter().filter(|(one, _)| rank(&one.id.group, &one.id.kind) == now).collect();
+        let mut kinds: BTreeMap<KindName, (&ObjectId, &Kind)> = BTreeMap::new();
+        for (composed, kind) in &here {
+            kinds.entry(KindName::of(&composed.id)).or_insert((&composed.id, kind));
+        }
+        for (id, kind) in kinds.into_values() {
+            self.read_kind(id, kind).await?;
+        }
+        let due: Vec<&(Composed, Kind)> = {
+            let state = self.cache.lock();
+            let right = |id: &ObjectId| {
+                work.parent.objects.get(id).is_some_and(|entry| view::is_right(&state, &work.parent, id, entry))
+            };
+            here.iter().filter(|(one, _)| !right(&one.id)).copied().collect()
+        };
+        let mut under_way = FuturesUnordered::new();
+        let (mut left, mut failed) = (due.iter(), Vec::new());
+        loop {
+            while under_way.len() < AT_ONCE
+                && let Some((one, kind)) = left.next()
+            {
+                under_way.push(async move { (&one.id, self.send(work, one, kind).await) });
+            }
+            match under_way.next().await {
+                None => break,
+                Some((id, Err(fault))) => failed.push((id, fault)),
+                Some((_, Ok(()))) => {}
+            }
+        }
+        let (count, all) = (failed.len(), due.len());
+        if let Some((id, fault)) = failed.into_iter().next() {
+            let rest = if count > 1 { format!(" ({count} of {all} objects failed)") } else { String::new() };
+            return Err(fault.about(&view::name(&work.parent, id), &rest));
+        }
+        if now == Rank::Definitions && !due.is_empty() {
+            for (composed, _) in due {
+                self.established(&composed.id).await?;
+            }
+            self.discovery.refresh(self.server().await?.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all objects of a kind are known.
+    async fn read_kind(&self, id: &ObjectId, kind: &Kind) -> Result<(), Fault> {
+        let name = KindName::of(id);
+        self.watch_kind(&name, kind).await?;
+        self.cache_until(READ, |state| state.known(&name).is_ok()).await.map_err(|()| {
+            let known = self.cache.lock().known(&name);
+            Fault::Unreachable(
+                known.err().unwrap_or_else(|| format!("the {} objects were not read in time", name.kind)),
+            )
+        })
+    }
+
+    async fn established(&self, id: &ObjectId) -> Result<(), Fault> {
+        let settled = |health: Option<&Health>| match health {
+            Some(Health::Healthy) => true,
+            Some(Health::Degraded { .. }) => true,
+            _ => false,
+        };
+        let waited = self.cache_until(SETTLED, |state| settled(state.live(id).map(|live| &live.health))).await;
+        let health = self.cache.lock().live(id).map(|live| live.health.clone());
+        match (waited, health) {
+            (Ok(()), Some(Health::Healthy)) => Ok(()),
+            (_, health) => {
+                let why = health.as_ref().and_then(Health::message).unwrap_or("it is not there").to_owned();
+                Err(Fault::Failed(format!("{id} is not established: {why}")))
+            }
+        }
+    }
+
+    /// Sends one object, and settles what stands in its way.
+    async fn send(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<(), Fault> {
+        let mut composed = composed.clone();
+        let live = self.cache.lock().live(&composed.id).cloned();
+        let mut claim = self.claim(work, &composed, live.as_ref())?;
+        for _ in 0..ROUNDS {
+            let error = match self.patch(work, &composed, kind, claim).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let Fault::Api(ApiError::Refused(refusal)) = &error else { return Err(error) };
+            let conflicts = conflicts(refusal);
+            let immutable = refusal.code == 422 && is_immutable(refusal);
+            match refusal.code {
+                409 if !conflicts.is_empty() => {
+                    let id = &composed.id;
+                    let ignored = |owner: &Owner| Live::left_to(&work.parent.settings, id, owner);
+                    let heals = claim != Claim::New && work.spec.drift == Drift::Heal;
+                    match fields::settle(&conflicts, heals, work.spec.adopt, &ignored) {
+                        Settlement::Take => claim = Claim::Take,
+                        Settlement::Leave(pointers) => pointers.iter().for_each(|pointer| composed.leave(pointer)),
+                        Settlement::Refuse(why) => {
+                            return Err(Fault::Refused(format!("it has fields of others: {why}")));
+                        }
+                    }
+                }
+                409 if claim == Claim::New => claim = self.met(work, &composed, kind).await?,
+                422 if immutable && work.spec.recreate.contains(&composed.id.kind) => {
+                    self.delete_and_wait(&composed.id, kind, work.parent.account.as_deref()).await?;
+                    claim = Claim::New;
+                }
+                422 if immutable => {
+                    let kind = &composed.id.kind;
+                    return Err(error.with(&format!(
+                        "; to let {kind} objects be deleted and made again, name the kind under `recreate`"
+                    )));
+                }
+                _ => return Err(error),
+            }
+        }
+        Err(Fault::Failed("others change it again and again while it is applied".into()))
+    }
+
+    /// By what right an object is sent.
+    fn claim(&self, work: &Work<'_>, composed: &Composed, live: Option<&Live>) -> Result<Claim, Fault> {
+        let Some(live) = live else { return Ok(Claim::New) };
+        if let Some(finalizers) = &live.deleting {
+            let waits = if finalizers.is_empty() { "its end".into() } else { finalizers.join(", ") };
+            return Err(Fault::Failed(format!("it is being deleted, which waits for {waits}")));
+        }
+        match &live.unit {
+            Some(key) if key == work.parent.key() => Ok(Claim::Ours),
+            Some(key) => self.hand_over(key, &composed.id),
+            None => Ok(Claim::New),
+        }
+    }
+
+    /// An object of another unit goes over to this one where that one no longer asks for it.
+    fn hand_over(&self, key: &str, id: &ObjectId) -> Result<Claim, Fault> {
+        let state = self.cache.lock();
+        let Some(other) = state.parents.get(key) else { return Ok(Claim::Ours) };
+        let given_up = match self.claims.wanted(&other.unit, id) {
+            Some(wanted) => !wanted,
+            None => other.objects.get(id).is_none_or(|entry| entry.applied.is_none()),
+        };
+        match given_up {
+            true => Ok(Claim::Ours),
+            false => Err(Fault::Refused(format!("it belongs to {}: two apps can't have the same object", other.unit))),
+        }
+    }
+
+    /// An object that was to be new is there: whose is it?
+    async fn met(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<Claim, Fault> {
+        let call = Call::get(kind.object(&composed.id)).accept(METADATA).account(work.parent.account.as_deref());
+        let found = self.server().await?.call(&call).await?;
+        let mark = |field: &str, name: &str| found.pointer(&format!("/metadata/{field}"))?.get(name)?.as_str();
+        if let Some(key) = mark("labels", labels::UNIT).filter(|key| *key != work.parent.key()) {
+            let theirs = mark("labels", labels::INSTALLATION).filter(|other| *other != self.installation);
+            return match theirs {
+                Some(other) => Err(Fault::Refused(format!("it belongs to another trimtab, installation {other}"))),
+                None => self.hand_over(key, &composed.id),
+            };
+        }
+        // What was applied before and lost its labels is still ours.
+        let ours = mark("labels", labels::UNIT).is_some() || mark("annotations", labels::APPLIED).is_some();
+        if ours || work.spec.adopt {
+            return Ok(Claim::Ours);
+        }
+        let managed = found.pointer("/metadata/managedFields").and_then(Value::as_array);
+        let managers = managed.into_iter().flatten().filter_map(|entry| entry.get("manager")?.as_str());
+        let managers: std::collections::BTreeSet<&str> = managers.collect();
+        let managers: Vec<&str> = managers.into_iter().take(3).collect();
+        Err(Fault::Refused(format!(
+            "it is there already and nobody said that it is this app's (made by {}): take it over with `adopt: true`, or remove it",
+            managers.join(", ")
+        )))
+    }
+
+    async fn patch(&self, work: &Work<'_>, composed: &Composed, kind: &Kind, claim: Claim) -> Result<(), Fault> {
+        let mut body = composed.filled(work.secrets).map_err(Fault::Refused)?;
+        if claim == Claim::New {
+            // No object has this version: one that exists is a conflict, and is looked at before anything of it changes.
+            body["metadata"]["resourceVersion"] = "1".into();
+        }
+        let force = if claim == Claim::Take { "&force=true" } else { "" };
+        let path =
+            format!("{}?fieldManager={}&fieldValidation=Strict{force}", kind.object(&composed.id), labels::MANAGER);
+        let call = Call::new(Method::PATCH, path).with(APPLY, &body).accept(METADATA);
+        let call = call.account(work.parent.account.as_deref());
+        drop(body);
+        let answer = self.server().await?.call(&call).await.map_err(|error| hidden(composed, work.secrets, error))?;
+        let form = if metadata_only(&KindName::of(&composed.id)) { Form::Metadata } else { Form::Answer };
+        if let Some((_, live)) = Live::read(&answer, form) {
+            self.cache.put(composed.id.clone(), live, true);
+        }
+        Ok(())
+    }
+
+    /// Deletes an object and waits until it is gone.
+    async fn delete_and_wait(&self, id: &ObjectId, kind: &Kind, account: Option<&str>) -> Result<(), Fault> {
+        let uid = self.cache.lock().live(id).map(|live| live.uid.clone());
+        if let Some(uid) = uid {
+            self.delete(id, kind, &uid, account).await?;
+        }
+        self.cache_until(SETTLED, |state| state.live(id).is_none())
+            .await
+            .map_err(|()| Fault::Failed(format!("{id} is to be made again and is not gone after {SETTLED:?}")))
+    }
+
+    /// Deletes an object if it is still the same one.
+    pub(super) async fn delete(
+        &self,
+        id: &ObjectId,
+        kind: &Kind,
+        uid: &str,
+        account: Option<&str>,
+    ) -> Result<(), Fault> {
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": { "uid": uid },
+        });
+        let call = Call::new(Method::DELETE, kind.object(id)).with(JSON, &options).accept(METADATA).account(account);
+        match self.server().await?.call(&call).await {
+            // Gone, or another one under the same name.
+            Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+/// By what right an object is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// It must not be there yet.
+    New,
+    /// It is this unit's.
+    Ours,
+    /// It is this unit's, fields of others included.
+    Take,
+}
+
+/// Refuses who was replaced.
+pub(super) fn fence(parent: Option<&Parent>, epoch: Epoch) -> Result<(), Fault> {
+    match parent.is_some_and(|parent| parent.epoch > epoch) {
+        true => Err(Fault::Stale),
+        false => Ok(()),
+    }
+}
+
+/// Whether the metadata of a kind's objects tells all that matters: they have no status.
+pub(super) fn metadata_only(kind: &KindName) -> bool {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange") => true,
+        ("rbac.authorization.k8s.io" | "scheduling.k8s.io" | "storage.k8s.io", _) => true,
+        ("networking.k8s.io", kind) => kind == "NetworkPolicy" || kind == "IngressClass",
+        ("admissionregistration.k8s.io", kind) => kind.ends_with("WebhookConfiguration"),
+        _ => false,
+    }
+}
+
+fn conflicts(refusal: &Refusal) -> Vec<fields::Conflict> {
+    let causes = refusal.causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
+    causes.filter_map(|cause| fields::conflict(&cause.message, &cause.field)).collect()
+}
+
+fn is_immutable(refusal: &Refusal) -> bool {
+    let says = |text: &str| {
+        text.contains("immutable") || text.contains("are forbidden") || text.contains("may not be changed")
+    };
+    says(&refusal.message) || refusal.causes.iter().any(|cause| says(&cause.message))
+}
+
+/// What a server says of an object with secret values must not repeat them.
+fn hidden(composed: &Composed, secrets: &SecretValues, error: ApiError) -> Fault {
+    let conflict = matches!(&error, ApiError::Refused(refusal) if !conflicts(refusal).is_empty());
+    if conflict {
+        // Fields and managers, no values.
+        return error.into();
+    }
+    let short = secrets.values().any(|value| value.expose().len() < crate::secrets::redact::SHORTEST);
+    if composed.is_secret() || (composed.secret && short) {
+        return error.without_words().into();
+    }
+    let ApiError::Refused(mut refusal) = error else { return error.into() };
+    if composed.secret {
+        let redactor = crate::secrets::Redactor::knowing(secrets.values());
+        refusal.message = redactor.text(&refusal.message).into_owned();
+        refusal.causes.iter_mut().for_each(|cause| cause.message = redactor.text(&cause.message).into_owned());
+    }
+    ApiError::Refused(refusal).into()
+}

@@ -1,0 +1,326 @@
+//! What is known of a cluster, kept up by the watches: the units' parents and their objects.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::inventory::Parent;
+use super::live::Live;
+use super::view;
+use crate::domain::id::{Epoch, UnitId};
+use crate::domain::observed::{ObservedGroup, Seen};
+use crate::domain::workload::kubernetes::ObjectId;
+
+/// A kind, whatever its version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KindName {
+    /// The API group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+}
+
+impl KindName {
+    /// The kind of an object.
+    pub fn of(id: &ObjectId) -> Self {
+        KindName { group: id.group.clone(), kind: id.kind.clone() }
+    }
+}
+
+/// What a workload's pods and events tell of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// How often its containers were started again.
+    pub restarts: u32,
+    /// What is wrong, for people.
+    pub message: Option<String>,
+    /// It will not mend by itself.
+    pub for_good: bool,
+}
+
+/// What is known.
+pub struct Cache {
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+    /// The units that something has changed of since somebody asked.
+    dirty: Mutex<BTreeSet<UnitId>>,
+}
+
+pub(super) struct State {
+    /// Whether all parents are known; else why not.
+    pub parents_known: Result<(), String>,
+    /// The parents by their keys.
+    pub parents: HashMap<String, Parent>,
+    by_unit: HashMap<UnitId, String>,
+    kinds: HashMap<KindName, Objects>,
+    diagnoses: HashMap<ObjectId, Diagnosis>,
+}
+
+struct Objects {
+    /// Whether all of them are known; else why not.
+    known: Result<(), String>,
+    all: HashMap<ObjectId, Live>,
+}
+
+impl State {
+    /// The parent of a unit.
+    pub fn parent(&self, unit: &UnitId) -> Option<&Parent> {
+        self.parents.get(self.by_unit.get(unit)?)
+    }
+
+    /// Whether all objects of a kind are known.
+    pub fn known(&self, kind: &KindName) -> Result<(), String> {
+        match self.kinds.get(kind) {
+            Some(objects) => objects.known.clone(),
+            None => Err(format!("the {} objects have not been read yet", kind.kind)),
+        }
+    }
+
+    /// An object.
+    pub fn live(&self, id: &ObjectId) -> Option<&Live> {
+        self.kinds.get(&KindName::of(id))?.all.get(id)
+    }
+
+    /// What the pods of a workload tell.
+    pub fn diagnosis(&self, id: &ObjectId) -> Option<&Diagnosis> {
+        self.diagnoses.get(id)
+    }
+
+    fn unit_of(&self, live: Option<&Live>) -> Option<UnitId> {
+        Some(self.parents.get(live?.unit.as_ref()?)?.unit.clone())
+    }
+}
+
+impl Cache {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        let state = State {
+            parents_known: Err("it has not been read yet".into()),
+            parents: HashMap::new(),
+            by_unit: HashMap::new(),
+            kinds: HashMap::new(),
+            diagnoses: HashMap::new(),
+        };
+        Cache { state: Mutex::new(state), changes: watch::Sender::new(0), dirty: Mutex::default() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that changes with what is known.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The units that something has changed of since this was asked last.
+    pub fn take_dirty(&self) -> BTreeSet<UnitId> {
+        std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tell(&self, units: impl IntoIterator<Item = UnitId>) {
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        dirty.extend(units);
+        drop(dirty);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// What a unit looks like.
+    pub fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>> {
+        let state = self.lock();
+        if let Err(reason) = &state.parents_known {
+            return Seen::Unknown(reason.clone());
+        }
+        match state.parent(unit) {
+            None => Seen::Known(Vec::new()),
+            Some(parent) => view::group(&state, parent).map_or_else(Seen::Unknown, |group| Seen::Known(vec![group])),
+        }
+    }
+
+    /// All units.
+    pub fn units(&self) -> Seen<Vec<UnitId>> {
+        let state = self.lock();
+        match &state.parents_known {
+            Err(reason) => Seen::Unknown(reason.clone()),
+            Ok(()) => Seen::Known(state.by_unit.keys().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
+        }
+    }
+
+    /// The highest epoch that acted.
+    pub fn epoch(&self) -> Epoch {
+        self.lock().parents.values().map(|parent| parent.epoch).max().unwrap_or_default()
+    }
+
+    /// All parents, complete.
+    pub fn replace_parents(&self, all: Vec<Parent>) {
+        let mut state = self.lock();
+        let before: Vec<UnitId> = state.by_unit.keys().cloned().collect();
+        state.by_unit = all.iter().map(|parent| (parent.unit.clone(), parent.key().to_owned())).collect();
+        state.parents = all.into_iter().map(|parent| (parent.key().to_owned(), parent)).collect();
+        state.parents_known = Ok(());
+        let units: Vec<UnitId> = before.into_iter().chain(state.by_unit.keys().cloned()).collect();
+        drop(state);
+        self.tell(units);
+    }
+
+    /// A parent as it is now.
+    pub fn put_parent(&self, parent: Parent) {
+        let mut state = self.lock();
+        let version = |parent: &Parent| parent.resource_version.as_deref().and_then(|text| text.parse::<u64>().ok());
+        let known = state.parents.get(parent.key());
+        if known.is_some_and(|known| version(known) > version(&parent)) {
+            return;
+        }
+        let (unit, key) = (parent.unit.clone(), parent.key().to_owned());
+        let mut units = vec![unit.clone()];
+        if let Some(before) = state.parents.insert(key.clone(), parent)
+            && before.unit != unit
+        {
+            state.by_unit.remove(&before.unit);
+            units.push(before.unit);
+        }
+        state.by_unit.insert(unit, key);
+        drop(state);
+        self.tell(units);
+    }
+
+    /// A parent is gone.
+    pub fn remove_parent(&self, key: &str) {
+        let mut state = self.lock();
+        let Some(parent) = state.parents.remove(key) else { return };
+        if state.by_unit.get(&parent.unit).is_some_and(|known| known == key) {
+            state.by_unit.remove(&parent.unit);
+        }
+        drop(state);
+        self.tell([parent.unit]);
+    }
+
+    /// The parents can't be seen; why.
+    pub fn parents_lost(&self, reason: &str) {
+        let mut state = self.lock();
+        if state.parents_known.as_ref().is_err_and(|known| known == reason) {
+            return;
+        }
+        state.parents_known = Err(reason.to_owned());
+        let units: Vec<UnitId> = state.by_unit.keys().cloned().collect();
+        drop(state);
+        self.tell(units);
+    }
+
+    /// The watch of the parents goes on where it broke off.
+    pub fn parents_found(&self) {
+        let mut state = self.lock();
+        if state.parents_known.is_err() {
+            state.parents_known = Ok(());
+            let units: Vec<UnitId> = state.by_unit.keys().cloned().collect();
+            drop(state);
+            self.tell(units);
+        }
+    }
+
+    /// All objects of a kind, complete.
+    pub fn replace(&self, kind: &KindName, all: Vec<(ObjectId, Live)>) {
+        let mut state = self.lock();
+        let mut before = state.kinds.remove(kind).map(|objects| objects.all).unwrap_or_default();
+        let all: HashMap<ObjectId, Live> = all
+            .into_iter()
+            .map(|(id, live)| {
+                let live = live.after(before.remove(&id), false);
+                (id, live)
+            })
+            .collect();
+        state.kinds.insert(kind.clone(), Objects { known: Ok(()), all });
+        let units = users(&state, kind);
+        drop(state);
+        self.tell(units);
+    }
+
+    /// An object as it was seen, or as an apply left it. `applied`: the latter.
+    pub fn put(&self, id: ObjectId, live: Live, applied: bool) {
+        let mut state = self.lock();
+        let objects = state
+            .kinds
+            .entry(KindName::of(&id))
+            .or_insert_with(|| Objects { known: Err("they have not been read yet".into()), all: HashMap::new() });
+        let before = objects.all.get(&id).cloned();
+        let live = live.after(before.clone(), applied);
+        if before.as_ref() == Some(&live) {
+            return;
+        }
+        objects.all.insert(id, live.clone());
+        let units = [state.unit_of(Some(&live)), state.unit_of(before.as_ref())];
+        drop(state);
+        self.tell(units.into_iter().flatten());
+    }
+
+    /// An object is gone.
+    pub fn remove(&self, id: &ObjectId) {
+        let mut state = self.lock();
+        let gone = state.kinds.get_mut(&KindName::of(id)).and_then(|objects| objects.all.remove(id));
+        state.diagnoses.remove(id);
+        let unit = state.unit_of(gone.as_ref());
+        drop(state);
+        self.tell(unit);
+    }
+
+    /// The objects of a kind can't be seen; why. `None`: the watch goes on where it broke off.
+    pub fn lost(&self, kind: &KindName, reason: Option<&str>) {
+        let mut state = self.lock();
+        let objects = state
+            .kinds
+            .entry(kind.clone())
+            .or_insert_with(|| Objects { known: Err(String::new()), all: HashMap::new() });
+        let known = reason.map_or(Ok(()), |reason| Err(reason.to_owned()));
+        if objects.known == known {
+            return;
+        }
+        objects.known = known;
+        let units = users(&state, kind);
+        drop(state);
+        self.tell(units);
+    }
+
+    /// What the pods of a workload tell now; `None`: all is well.
+    pub fn diagnose(&self, id: &ObjectId, diagnosis: Option<Diagnosis>) {
+        let mut state = self.lock();
+        if state.diagnoses.get(id) == diagnosis.as_ref() {
+            return;
+        }
+        match diagnosis {
+            Some(diagnosis) => drop(state.diagnoses.insert(id.clone(), diagnosis)),
+            None => drop(state.diagnoses.remove(id)),
+        }
+        let unit = state.unit_of(state.live(id));
+        drop(state);
+        self.tell(unit);
+    }
+
+    /// The kinds that units have objects of, with a version of each.
+    pub fn kinds_in_use(&self) -> BTreeMap<KindName, String> {
+        let state = self.lock();
+        let entries = state.parents.values().flat_map(|parent| &parent.objects);
+        entries.map(|(id, entry)| (KindName::of(id), entry.version.clone())).collect()
+    }
+
+    /// The workloads that are not well, with the selectors of their pods.
+    pub fn unwell(&self) -> Vec<(ObjectId, String)> {
+        let state = self.lock();
+        let all = state.kinds.values().flat_map(|objects| &objects.all);
+        let unwell = all.filter(|(_, live)| {
+            live.deleting.is_none() && live.unit.is_some() && !matches!(live.health, super::health::Health::Healthy)
+        });
+        unwell.filter_map(|(id, live)| Some((id.clone(), live.pods.clone()?))).collect()
+    }
+
+    /// The workloads of which something is told that may be over.
+    pub fn diagnosed(&self) -> Vec<ObjectId> {
+        self.lock().diagnoses.keys().cloned().collect()
+    }
+}
+
+/// The units with objects of a kind.
+fn users(state: &State, kind: &KindName) -> Vec<UnitId> {
+    let has = |parent: &&Parent| parent.objects.keys().any(|id| id.kind == kind.kind && id.group == kind.group);
+    state.parents.values().filter(has).map(|parent| parent.unit.clone()).collect()
+}

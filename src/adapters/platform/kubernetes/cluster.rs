@@ -1,0 +1,314 @@
+//! One cluster: its connection, what is known of it, and the writes to the units' parents.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Method;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::apply::{fence, metadata_only};
+use super::cache::{Cache, KindName, State};
+use super::client::{ApiError, Call, JSON, Server};
+use super::connect::{self, Connection};
+use super::discovery::{Discovery, Kind};
+use super::inventory::{self, Parent};
+use super::watch::{Follower, Subject};
+use crate::domain::id::{Epoch, UnitId};
+use crate::domain::workload::kubernetes::ObjectId;
+use crate::ports::platform::PlatformError;
+
+/// How long a cluster may take until its units are known.
+const READ: Duration = Duration::from_secs(10);
+/// How often a write to a parent is tried again after somebody else wrote it.
+const ROUNDS: u32 = 4;
+
+/// One cluster.
+pub struct Cluster {
+    /// What it is called, for people.
+    pub name: String,
+    /// Whose objects.
+    pub installation: String,
+    /// What is known of it.
+    pub cache: Arc<Cache>,
+    /// Its kinds.
+    pub discovery: Discovery,
+    /// What units ask for by now.
+    pub claims: Claims,
+    connection: Connection,
+    server: tokio::sync::OnceCell<Arc<Server>>,
+    watches: Mutex<HashMap<KindName, JoinHandle<()>>>,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Whether it was carried out is not known.
+    Unreachable(String),
+    /// The server's answer.
+    Api(ApiError),
+    /// It can't be done as it is.
+    Refused(String),
+    /// It may be done later.
+    Failed(String),
+    /// The namespace of a parent is not there.
+    NoNamespace,
+    /// Another daemon has taken over.
+    Stale,
+}
+
+impl From<ApiError> for Fault {
+    fn from(error: ApiError) -> Self {
+        Fault::Api(error)
+    }
+}
+
+impl Fault {
+    /// The same, of one object.
+    #[must_use]
+    pub fn about(self, what: &str, rest: &str) -> Self {
+        match self {
+            Fault::Stale => Fault::Stale,
+            Fault::Unreachable(why) => Fault::Unreachable(why),
+            Fault::Api(ApiError::Unreachable(why)) => Fault::Unreachable(why),
+            Fault::Api(error) if error.passes() => Fault::Failed(format!("{what}: {error}{rest}")),
+            Fault::Api(error) => Fault::Refused(format!("{what}: {error}{rest}")),
+            Fault::Refused(why) => Fault::Refused(format!("{what}: {why}{rest}")),
+            Fault::Failed(why) => Fault::Failed(format!("{what}: {why}{rest}")),
+            Fault::NoNamespace => Fault::NoNamespace,
+        }
+    }
+
+    /// The same, with what to do.
+    #[must_use]
+    pub fn with(self, advice: &str) -> Self {
+        match self {
+            Fault::Api(ApiError::Refused(mut refusal)) => {
+                refusal.message.push_str(advice);
+                Fault::Api(ApiError::Refused(refusal))
+            }
+            other => other,
+        }
+    }
+
+    /// In the port's words.
+    pub fn told(self, platform: &str, epoch: Epoch) -> PlatformError {
+        let platform = platform.to_owned();
+        match self {
+            Fault::Unreachable(reason) | Fault::Api(ApiError::Unreachable(reason)) => {
+                PlatformError::Unreachable { platform, reason }
+            }
+            Fault::Api(error) if error.passes() => PlatformError::Failed { platform, reason: error.to_string() },
+            Fault::Api(error) => PlatformError::Refused { platform, reason: error.to_string() },
+            Fault::Refused(reason) => PlatformError::Refused { platform, reason },
+            Fault::Failed(reason) => PlatformError::Failed { platform, reason },
+            Fault::NoNamespace => {
+                let reason = "the app's namespace is not there: add a Namespace to its objects, or make it with \
+                              `kubectl create namespace`";
+                PlatformError::Refused { platform, reason: reason.into() }
+            }
+            Fault::Stale => PlatformError::Stale { platform, epoch },
+        }
+    }
+}
+
+/// What units ask for by Git's head: an object that one unit gives up and another takes goes over, it is not deleted.
+#[derive(Default)]
+pub struct Claims {
+    by_unit: Mutex<HashMap<UnitId, BTreeSet<ObjectId>>>,
+}
+
+impl Claims {
+    /// A unit asks for these objects now.
+    pub fn set(&self, unit: &UnitId, objects: BTreeSet<ObjectId>) {
+        self.by_unit.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), objects);
+    }
+
+    /// Whether a unit asks for an object; `None`: it is not known what it asks for.
+    pub fn wanted(&self, unit: &UnitId, id: &ObjectId) -> Option<bool> {
+        let all = self.by_unit.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(unit).map(|objects| objects.contains(id))
+    }
+
+    /// Whether another unit asks for an object.
+    pub fn wanted_by_others(&self, unit: &UnitId, id: &ObjectId) -> bool {
+        let all = self.by_unit.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|(other, objects)| other != unit && objects.contains(id))
+    }
+}
+
+impl Cluster {
+    /// A cluster that nothing is known of yet.
+    pub fn new(connection: Connection, installation: String) -> Self {
+        Cluster {
+            name: format!("cluster {}", connection.name),
+            installation,
+            cache: Arc::new(Cache::new()),
+            discovery: Discovery::default(),
+            claims: Claims::default(),
+            connection,
+            server: tokio::sync::OnceCell::new(),
+            watches: Mutex::default(),
+        }
+    }
+
+    /// Its API server.
+    pub async fn server(&self) -> Result<Arc<Server>, Fault> {
+        let connect = async {
+            let client = connect::client(&self.connection).await?;
+            Ok(Arc::new(Server::new(client, self.connection.at_once.max(1))))
+        };
+        self.server.get_or_try_init(|| connect).await.cloned().map_err(Fault::Unreachable)
+    }
+
+    /// Waits until something is known; fails when that takes too long.
+    pub(super) async fn cache_until(&self, limit: Duration, done: impl Fn(&State) -> bool) -> Result<(), ()> {
+        let mut changes = self.cache.changes();
+        let waited = tokio::time::timeout(limit, async {
+            loop {
+                changes.borrow_and_update();
+                if done(&self.cache.lock()) {
+                    return;
+                }
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        waited.await.map_err(drop)
+    }
+
+    /// Waits until all units are known.
+    pub async fn parents_read(&self) -> Result<(), Fault> {
+        self.cache_until(READ, |state| state.parents_known.is_ok()).await.map_err(|()| {
+            let known = self.cache.lock().parents_known.clone();
+            Fault::Unreachable(known.err().unwrap_or_else(|| "its units were not read in time".into()))
+        })
+    }
+
+    /// The key of a unit that has none yet: the name may have been another unit's that was renamed.
+    pub fn fresh_key(&self, unit: &UnitId) -> String {
+        let state = self.cache.lock();
+        let plain = inventory::key(&self.installation, unit);
+        let others = (2_u32..).map(|number| inventory::key(&format!("{}~{number}", self.installation), unit));
+        let free = |key: &String| state.parents.get(key).is_none_or(|parent| parent.unit == *unit);
+        [plain.clone()].into_iter().chain(others).find(free).unwrap_or(plain)
+    }
+
+    /// Writes a parent: made where it has no version yet, replaced where it is still that version.
+    pub async fn write_parent(&self, parent: &Parent) -> Result<Parent, Fault> {
+        let mut parent = parent.clone();
+        for _ in 0..ROUNDS {
+            let body = parent.write(&self.installation).map_err(Fault::Refused)?;
+            let all = format!("/api/v1/namespaces/{}/configmaps", parent.namespace);
+            let one = format!("{all}/{}", parent.name);
+            let call = match parent.resource_version {
+                Some(_) => Call::new(Method::PUT, &one),
+                None => Call::new(Method::POST, all),
+            };
+            let answer = self.server().await?.call(&call.with(JSON, &body)).await;
+            let error = match answer {
+                Ok(answer) => {
+                    let version = answer.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+                    parent.resource_version = version.map(str::to_owned);
+                    self.cache.put_parent(parent.clone());
+                    return Ok(parent);
+                }
+                Err(error) => error,
+            };
+            match (error.code(), &parent.resource_version) {
+                (Some(404), None) => return Err(Fault::NoNamespace),
+                // It was deleted under us: it is made again.
+                (Some(404), Some(_)) => parent.resource_version = None,
+                (Some(409), _) => {
+                    let seen = self.server().await?.call(&Call::get(&one)).await?;
+                    let known = Parent::read(&seen);
+                    fence(known.as_ref(), parent.epoch)?;
+                    let version = seen.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+                    parent.resource_version = version.map(str::to_owned);
+                }
+                _ => {
+                    return Err(Fault::Api(error).about(&format!("ConfigMap {}/{}", parent.namespace, parent.name), ""));
+                }
+            }
+        }
+        Err(Fault::Failed(format!("others write ConfigMap {}/{} again and again", parent.namespace, parent.name)))
+    }
+
+    /// Follows a kind from now on.
+    pub async fn watch_kind(&self, name: &KindName, kind: &Kind) -> Result<(), Fault> {
+        let server = self.server().await?;
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if watches.get(name).is_some_and(|task| !task.is_finished()) {
+            return Ok(());
+        }
+        let subject = Subject::Objects { name: name.clone(), kind: kind.clone(), metadata: metadata_only(name) };
+        watches.insert(name.clone(), tokio::spawn(self.follower(&server, subject).run()));
+        Ok(())
+    }
+
+    fn follower(&self, server: &Arc<Server>, subject: Subject) -> Follower {
+        Follower {
+            server: server.as_ref().clone(),
+            cache: self.cache.clone(),
+            installation: self.installation.clone(),
+            subject,
+            cluster: self.name.clone(),
+        }
+    }
+
+    /// Follows the parents for good, once the connection can be made.
+    pub async fn follow_parents(self: Arc<Self>) {
+        loop {
+            match self.server().await {
+                Ok(server) => return self.follower(&server, Subject::Parents).run().await,
+                Err(fault) => {
+                    let reason = fault.told(&self.name, Epoch(0)).to_string();
+                    self.cache.parents_lost(&reason);
+                    tokio::time::sleep(READ).await;
+                }
+            }
+        }
+    }
+
+    /// Follows the kinds that are in use, and no others.
+    pub async fn follow_kinds(self: Arc<Self>) {
+        let mut changes = self.cache.changes();
+        loop {
+            changes.borrow_and_update();
+            let used = self.cache.kinds_in_use();
+            if !used.is_empty() {
+                self.follow(&used).await;
+            }
+            // Changes come in bursts.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn follow(&self, used: &BTreeMap<KindName, String>) {
+        let followed: BTreeSet<KindName> = {
+            let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+            watches.keys().cloned().collect()
+        };
+        for (name, version) in used.iter().filter(|(name, _)| !followed.contains(name)) {
+            let Ok(server) = self.server().await else { return };
+            match self.discovery.kind(&server, version, &name.kind).await {
+                Ok(Some(kind)) => drop(self.watch_kind(name, &kind).await),
+                // No such kind: no such objects. It is looked for again with the next change.
+                Ok(None) => self.cache.replace(name, Vec::new()),
+                Err(error) => self.cache.lost(name, Some(&format!("{}: {error}", self.name))),
+            }
+        }
+    }
+
+    /// Ends all watches.
+    pub fn stop(&self) {
+        for (_, task) in self.watches.lock().unwrap_or_else(PoisonError::into_inner).drain() {
+            task.abort();
+        }
+    }
+}

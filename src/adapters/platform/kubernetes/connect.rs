@@ -1,0 +1,70 @@
+//! The connection to a cluster: from a kubeconfig, or from within.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Which cluster, and how it is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    /// Its name in the daemon's configuration.
+    pub name: String,
+    /// The kubeconfig; none: the service account of the pod that this runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; its current one where none is named.
+    pub context: Option<String>,
+    /// Whether a kubeconfig may start programs.
+    pub allow_exec: bool,
+    /// How many requests go out at once.
+    pub at_once: usize,
+}
+
+/// A client for a cluster. Reads files, but connects to nothing yet.
+///
+/// # Errors
+///
+/// What can't be used, and what to do.
+pub async fn client(connection: &Connection) -> Result<kube::Client, String> {
+    let mut config = match &connection.kubeconfig {
+        None => kube::Config::incluster()
+            .map_err(|error| format!("this is no pod of a cluster: {}; name a kubeconfig", chain(&error)))?,
+        Some(path) => {
+            let read = Kubeconfig::read_from(path)
+                .map_err(|error| format!("{} can't be used: {}", path.display(), chain(&error)))?;
+            let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
+            kube::Config::from_custom_kubeconfig(read, &options)
+                .await
+                .map_err(|error| format!("{} can't be used: {}", path.display(), chain(&error)))?
+        }
+    };
+    let programs = config.auth_info.exec.is_some() || config.auth_info.auth_provider.is_some();
+    if programs && !connection.allow_exec {
+        let name = &connection.name;
+        return Err(format!(
+            "its kubeconfig asks to start a program for a token: set allow_exec = true under [kubernetes.clusters.{name}] where \
+             that is meant"
+        ));
+    }
+    config.connect_timeout = Some(CONNECT);
+    config.default_retry = false;
+    kube::Client::try_from(config).map_err(|error| format!("no client can be made: {}", chain(&error)))
+}
+
+/// An error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let words = inner.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,156 @@
+//! Which kinds a server has, and under which paths.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::client::{ApiError, Call, Server};
+use crate::domain::workload::kubernetes::ObjectId;
+
+/// The form that answers with everything at once.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+                          application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+/// A kind that is not known is not asked for more often than this.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// A kind in one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// `apps/v1`
+    pub api_version: String,
+    /// `deployments`
+    pub plural: String,
+    /// Its objects are in namespaces.
+    pub namespaced: bool,
+}
+
+impl Kind {
+    /// The path of all objects, or of those in a namespace.
+    pub fn collection(&self, namespace: Option<&str>) -> String {
+        let root = if self.api_version.contains('/') { "/apis" } else { "/api" };
+        let version = &self.api_version;
+        match namespace {
+            Some(namespace) => format!("{root}/{version}/namespaces/{namespace}/{}", self.plural),
+            None => format!("{root}/{version}/{}", self.plural),
+        }
+    }
+
+    /// The path of an object.
+    pub fn object(&self, id: &ObjectId) -> String {
+        format!("{}/{}", self.collection(id.namespace.as_deref()), crate::net::client::segment(&id.name))
+    }
+}
+
+type Kinds = HashMap<(String, String), Kind>;
+
+/// The kinds of one server, as they were known last.
+#[derive(Default)]
+pub struct Discovery {
+    known: RwLock<Arc<Kinds>>,
+    asked: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Discovery {
+    /// A kind by API version and name; asks the server where it is not known. `None`: the server has none.
+    ///
+    /// # Errors
+    ///
+    /// The server does not tell.
+    pub async fn kind(&self, server: &Server, api_version: &str, kind: &str) -> Result<Option<Kind>, ApiError> {
+        if let Some(known) = self.known(api_version, kind) {
+            return Ok(Some(known));
+        }
+        let mut asked = self.asked.lock().await;
+        if let Some(known) = self.known(api_version, kind) {
+            return Ok(Some(known));
+        }
+        if asked.is_none_or(|at| at.elapsed() >= PAUSE) {
+            self.ask(server).await?;
+            *asked = Some(Instant::now());
+        }
+        Ok(self.known(api_version, kind))
+    }
+
+    /// Asks anew: a definition has been made.
+    ///
+    /// # Errors
+    ///
+    /// The server does not tell.
+    pub async fn refresh(&self, server: &Server) -> Result<(), ApiError> {
+        let mut asked = self.asked.lock().await;
+        self.ask(server).await?;
+        *asked = Some(Instant::now());
+        Ok(())
+    }
+
+    fn known(&self, api_version: &str, kind: &str) -> Option<Kind> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
+        known.get(&(api_version.to_owned(), kind.to_owned())).cloned()
+    }
+
+    async fn ask(&self, server: &Server) -> Result<(), ApiError> {
+        let (core, groups) = (Call::get("/api").accept(AGGREGATED), Call::get("/apis").accept(AGGREGATED));
+        let (core, groups) = tokio::try_join!(server.call(&core), server.call(&groups))?;
+        let mut kinds = read(&core);
+        kinds.extend(read(&groups));
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kinds);
+        Ok(())
+    }
+}
+
+fn read(list: &Value) -> Kinds {
+    let text =
+        |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let items = |value: &Value, field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut kinds = Kinds::new();
+    for group in items(list, "items") {
+        let name = text(&group, "/metadata/name");
+        for version in items(&group, "versions") {
+            let version_name = text(&version, "/version");
+            let api_version = if name.is_empty() { version_name } else { format!("{name}/{version_name}") };
+            for resource in items(&version, "resources") {
+                let kind = Kind {
+                    api_version: api_version.clone(),
+                    plural: text(&resource, "/resource"),
+                    namespaced: text(&resource, "/scope") == "Namespaced",
+                };
+                kinds.insert((api_version.clone(), text(&resource, "/responseKind/kind")), kind);
+            }
+        }
+    }
+    kinds
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn all_kinds_are_read_with_their_paths() {
+        let list = json!({ "items": [
+            { "metadata": {}, "versions": [{ "version": "v1", "resources": [
+                { "resource": "namespaces", "scope": "Cluster", "responseKind": { "kind": "Namespace" } } ] }] },
+            { "metadata": { "name": "apps" }, "versions": [{ "version": "v1", "resources": [
+                { "resource": "deployments", "scope": "Namespaced", "responseKind": { "kind": "Deployment" } } ] }] },
+        ] });
+        let kinds = read(&list);
+        let kind = |version: &str, kind: &str| kinds[&(version.to_owned(), kind.to_owned())].clone();
+        assert_eq!(kind("v1", "Namespace").collection(None), "/api/v1/namespaces");
+        let id = ObjectId {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: Some("shop".into()),
+            name: "web".into(),
+        };
+        assert_eq!(kind("apps/v1", "Deployment").object(&id), "/apis/apps/v1/namespaces/shop/deployments/web");
+    }
+
+    #[test]
+    fn what_is_no_list_has_no_kinds() {
+        assert!(read(&json!({ "kind": "APIVersions", "versions": ["v1"] })).is_empty());
+    }
+}

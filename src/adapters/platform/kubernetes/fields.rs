@@ -1,0 +1,274 @@
+//! Who has which field of an object, by its `managedFields`.
+//!
+//! What counts as a change by somebody else is the loss of a field that was applied: the server itself compares values, in the
+//! normal form of the kind. So a default, a quantity written in another way or what an admission webhook adds is never a
+//! difference, and what an autoscaler sets is one only where Git sets it too.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::labels::MANAGER;
+
+/// Who has fields.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// The field manager.
+    pub manager: String,
+    /// It applies (as another tool like this one does) and does not just edit.
+    pub applies: bool,
+    /// The part of the object that it wrote through, such as `scale`.
+    pub subresource: Option<String>,
+}
+
+impl Owner {
+    /// An autoscaler's doing: it writes replicas through `scale` as the controller manager.
+    pub fn scales(&self) -> bool {
+        self.subresource.as_deref() == Some("scale") && self.manager.contains("controller-manager")
+    }
+}
+
+/// A field that somebody else has and that shall be something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Who.
+    pub owner: Owner,
+    /// Which field, as the server writes it.
+    pub field: String,
+}
+
+/// The fields that were applied, as the server keeps them; `None`: none.
+pub fn applied(managed: &Value) -> Option<&Value> {
+    entries(managed)
+        .find(|entry| {
+            text(entry, "manager") == MANAGER
+                && text(entry, "operation") == "Apply"
+                && entry.get("subresource").is_none()
+        })?
+        .get("fieldsV1")
+}
+
+/// The others' entries but for those of the status.
+pub fn others(managed: &Value) -> Vec<Value> {
+    let others = entries(managed).filter(|entry| {
+        let own = text(entry, "manager") == MANAGER && text(entry, "operation") == "Apply";
+        !own && text(entry, "subresource") != "status"
+    });
+    others.cloned().collect()
+}
+
+/// The fields that are in `before` and not in `now`, each as a path of steps (`f:spec`, `k:{"name":"web"}`, ...).
+pub fn lost(before: &Value, now: &Value) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    walk(before, Some(now), &mut Vec::new(), &mut paths);
+    paths
+}
+
+fn walk(before: &Value, now: Option<&Value>, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
+    let steps = before.as_object().into_iter().flatten().filter(|(step, _)| *step != ".");
+    let mut leaf = true;
+    for (step, below) in steps {
+        leaf = false;
+        path.push(step.clone());
+        walk(below, now.and_then(|now| now.get(step)), path, out);
+        path.pop();
+    }
+    if leaf && now.is_none() {
+        out.push(path.clone());
+    }
+}
+
+/// Who has one of these fields now, and which; without those whom `ignored` names.
+pub fn takers(
+    lost: &[Vec<String>],
+    others: &[Value],
+    ignored: &dyn Fn(&Owner) -> bool,
+) -> Vec<(Option<Owner>, String)> {
+    let mut found = Vec::new();
+    for path in lost {
+        let mut owners = others.iter().filter(|entry| {
+            let fields = entry.get("fieldsV1");
+            path.iter().try_fold(fields, |at, step| at.map(|at| at.get(step))).flatten().is_some()
+        });
+        let owner = owners.next().map(|entry| Owner {
+            manager: text(entry, "manager").to_owned(),
+            applies: text(entry, "operation") == "Apply",
+            subresource: entry.get("subresource").and_then(Value::as_str).map(str::to_owned),
+        });
+        if owner.as_ref().is_some_and(ignored) {
+            continue;
+        }
+        found.push((owner, readable(path)));
+    }
+    found
+}
+
+/// Who changed what, for people.
+pub fn told(changes: &[(Option<Owner>, String)]) -> String {
+    let mut managers: BTreeSet<Option<&str>> = BTreeSet::new();
+    for (owner, _) in changes {
+        managers.insert(owner.as_ref().map(|owner| owner.manager.as_str()));
+    }
+    let one = |manager: Option<&str>| {
+        let theirs = changes.iter().filter(|(owner, _)| owner.as_ref().map(|owner| owner.manager.as_str()) == manager);
+        let fields: Vec<&str> = theirs.map(|(_, field)| field.as_str()).take(4).collect();
+        match manager {
+            Some(manager) => format!("{manager} changed {}", fields.join(", ")),
+            None => format!("somebody removed {}", fields.join(", ")),
+        }
+    };
+    managers.into_iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// `.spec.template.spec.containers[name="web"].image`
+fn readable(path: &[String]) -> String {
+    let mut out = String::new();
+    for step in path {
+        match step.split_once(':') {
+            Some(("f", name)) => {
+                out.push('.');
+                out.push_str(name);
+            }
+            Some(("k", key)) => {
+                let key = serde_json::from_str::<Value>(key).unwrap_or_default();
+                let parts = key.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={value}"));
+                out.push_str(&format!("[{}]", parts.collect::<Vec<_>>().join(",")));
+            }
+            Some(("v", value)) => out.push_str(&format!("[={value}]")),
+            _ => out.push_str(step),
+        }
+    }
+    out
+}
+
+/// What a server's word for a conflict says: `conflict with "kubectl" with subresource "scale" using apps/v1: .spec.replicas`.
+pub fn conflict(message: &str, field: &str) -> Option<Conflict> {
+    let rest = message.strip_prefix("conflict with \"")?;
+    let (manager, rest) = rest.split_once('"')?;
+    let scope = rest.split_once("with subresource \"").and_then(|(_, rest)| rest.split_once('"'));
+    let owner = Owner {
+        manager: manager.to_owned(),
+        // Only who edits is told with the version that was used.
+        applies: !rest.contains(" using "),
+        subresource: scope.map(|(scope, _)| scope.to_owned()),
+    };
+    Some(Conflict { owner, field: field.to_owned() })
+}
+
+/// What is done about conflicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The fields are taken: they are ours and somebody edited them, or it was consented to.
+    Take,
+    /// These fields are left to who has them.
+    Leave(Vec<String>),
+    /// Nothing is done; why, for people.
+    Refuse(String),
+}
+
+/// Decides over conflicts. `ours`: the object was applied by this unit before, and drift is healed. `ignored` are managers whose
+/// fields are left to them.
+pub fn settle(conflicts: &[Conflict], ours: bool, consent: bool, ignored: &dyn Fn(&Owner) -> bool) -> Settlement {
+    let leave = |conflict: &Conflict| conflict.owner.scales() || ignored(&conflict.owner);
+    let theirs: Vec<&Conflict> = conflicts.iter().filter(|conflict| leave(conflict)).collect();
+    if !theirs.is_empty() {
+        return Settlement::Leave(theirs.into_iter().map(|conflict| pointer(&conflict.field)).collect());
+    }
+    let edited = !conflicts.is_empty() && conflicts.iter().all(|conflict| !conflict.owner.applies);
+    if consent || (ours && edited) {
+        return Settlement::Take;
+    }
+    let one = |conflict: &Conflict| format!("{} has {}", conflict.owner.manager, conflict.field);
+    let all: BTreeSet<String> = conflicts.iter().map(one).collect();
+    let all: Vec<String> = all.into_iter().collect();
+    Settlement::Refuse(format!(
+        "{}: let it go there, leave the field out here, name it under `ignore`, or take it with `adopt: true`",
+        all.join("; ")
+    ))
+}
+
+/// A field without list keys as a JSON pointer.
+fn pointer(field: &str) -> String {
+    field.replace('/', "~1").replace('.', "/")
+}
+
+fn entries(managed: &Value) -> impl Iterator<Item = &Value> {
+    managed.as_array().into_iter().flatten()
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOBODY: fn(&Owner) -> bool = |_| false;
+
+    #[test]
+    fn what_somebody_took_is_told_with_their_name() {
+        let before = json!({ "f:spec": { "f:replicas": {}, "f:template": { "f:spec": { "f:containers": {
+            "k:{\"name\":\"web\"}": { ".": {}, "f:name": {}, "f:image": {} } } } } } });
+        let mut now = before.clone();
+        assert_eq!(lost(&before, &now), Vec::<Vec<String>>::new());
+        now["f:spec"].as_object_mut().expect("a map").remove("f:replicas");
+        now["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"web\"}"]
+            .as_object_mut()
+            .expect("a map")
+            .remove("f:image");
+        let managed = json!([
+            { "manager": "trimtab", "operation": "Apply", "fieldsV1": now },
+            { "manager": "kubectl", "operation": "Update", "subresource": "scale", "fieldsV1": { "f:spec": { "f:replicas": {} } } },
+            { "manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsV1": {} },
+        ]);
+        assert_eq!(applied(&managed), Some(&now));
+        let others = others(&managed);
+        assert_eq!(others.len(), 1);
+        let changes = takers(&lost(&before, &now), &others, &NOBODY);
+        assert_eq!(
+            told(&changes),
+            "somebody removed .spec.template.spec.containers[name=\"web\"].image; kubectl changed .spec.replicas"
+        );
+        let ignored = takers(&lost(&before, &now), &others, &|owner| owner.manager == "kubectl");
+        assert_eq!(ignored.len(), 1);
+    }
+
+    #[test]
+    fn who_edits_is_known_from_who_applies() {
+        let edits = "conflict with \"kubectl-edit\" using apps/v1 at 2026-01-01T00:00:00Z";
+        let edits = conflict(edits, ".spec.replicas").expect("it is one");
+        assert!(!edits.owner.applies && edits.owner.subresource.is_none());
+        let scales = "conflict with \"kube-controller-manager\" with subresource \"scale\" using apps/v1";
+        assert!(conflict(scales, ".spec.replicas").expect("it is one").owner.scales());
+        let applies = conflict("conflict with \"helm\"", ".data.a").expect("it is one");
+        assert!(applies.owner.applies);
+        assert_eq!(conflict("something else", ".data"), None);
+    }
+
+    #[test]
+    fn nothing_is_taken_without_consent_but_what_was_edited() {
+        let by = |manager: &str, applies, subresource: Option<&str>| Conflict {
+            owner: Owner { manager: manager.into(), applies, subresource: subresource.map(str::to_owned) },
+            field: ".spec.replicas".into(),
+        };
+        let edit = [by("kubectl-edit", false, None)];
+        let tool = [by("helm", true, None)];
+        let scaler = [by("kube-controller-manager", false, Some("scale"))];
+        assert_eq!(settle(&edit, true, false, &NOBODY), Settlement::Take);
+        assert!(
+            matches!(settle(&edit, false, false, &NOBODY), Settlement::Refuse(why) if why.contains("kubectl-edit"))
+        );
+        assert!(
+            matches!(settle(&tool, true, false, &NOBODY), Settlement::Refuse(why) if why.contains("helm has .spec.replicas"))
+        );
+        assert_eq!(settle(&tool, false, true, &NOBODY), Settlement::Take);
+        assert_eq!(settle(&scaler, true, true, &NOBODY), Settlement::Leave(vec!["/spec/replicas".into()]));
+        assert_eq!(
+            settle(&tool, true, false, &|owner| owner.manager == "helm"),
+            Settlement::Leave(vec!["/spec/replicas".into()])
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! The rules of the built-in kinds.
+
+use serde_json::Value;
+
+use super::{Health, conditions, number, text};
+
+/// The rule of a kind that has one of its own.
+pub(super) fn rule(group: &str, kind: &str) -> Option<fn(&Value) -> Health> {
+    Some(match (group, kind) {
+        ("apps" | "extensions", "Deployment") => deployment,
+        ("apps", "StatefulSet") => stateful_set,
+        ("apps" | "extensions", "DaemonSet") => daemon_set,
+        ("apps" | "extensions", "ReplicaSet") => replica_set,
+        ("", "Pod") => pod,
+        ("", "Service") => service,
+        ("", "PersistentVolumeClaim") => claim,
+        ("batch", "Job") => job,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition,
+        ("apiregistration.k8s.io", "APIService") => api_service,
+        ("", "ConfigMap" | "Secret") | ("batch", "CronJob") | ("policy", "PodDisruptionBudget") => always,
+        _ => return None,
+    })
+}
+
+fn always(_: &Value) -> Health {
+    Health::Healthy
+}
+
+/// The first of the counts that is not as it shall be.
+fn counts(all: &[(bool, &str, i64, i64)]) -> Option<Health> {
+    let missing = all.iter().find(|(missing, ..)| *missing);
+    missing.map(|(_, what, have, want)| Health::Progressing(format!("{have} of {want} replicas are {what}")))
+}
+
+fn extra(have: i64, want: i64) -> Option<Health> {
+    (have > want).then(|| Health::Progressing(format!("{} old replicas are being stopped", have - want)))
+}
+
+fn deployment(object: &Value) -> Health {
+    // Without a deadline its controller sets no `Progressing`.
+    let deadline = number(object, "/spec/progressDeadlineSeconds", i64::from(i32::MAX));
+    let mut progressed = deadline == i64::from(i32::MAX);
+    let mut available = false;
+    for condition in conditions(object) {
+        match condition.kind {
+            "Progressing" if condition.reason == "ProgressDeadlineExceeded" => {
+                return Health::failed(format!("its progress deadline has passed: {}", condition.message));
+            }
+            "Progressing" => progressed |= condition.is_true() && condition.reason == "NewReplicaSetAvailable",
+            "Available" => available |= condition.is_true(),
+            // A quota or an admission refuses its pods: it is tried again until the deadline.
+            "ReplicaFailure" if condition.is_true() => return Health::Progressing(condition.words()),
+            _ => {}
+        }
+    }
+    let status = |field: &str| number(object, &format!("/status/{field}"), 0);
+    let want = number(object, "/spec/replicas", 1);
+    let (all, updated) = (status("replicas"), status("updatedReplicas"));
+    let (ready, serving) = (status("readyReplicas"), status("availableReplicas"));
+    counts(&[(want > all, "there", all, want), (want > updated, "of the new version", updated, want)])
+        .or_else(|| extra(all, want))
+        .or_else(|| counts(&[(updated > serving, "available", serving, updated), (want > ready, "ready", ready, want)]))
+        .or_else(|| (!progressed).then(|| Health::Progressing("its new replicas are not yet available".into())))
+        .or_else(|| (!available).then(|| Health::Progressing("it is not yet available".into())))
+        .unwrap_or(Health::Healthy)
+}
+
+fn stateful_set(object: &Value) -> Health {
+    if text(object, "/spec/updateStrategy/type") == Some("OnDelete") {
+        return Health::Healthy;
+    }
+    let status = |field: &str| number(object, &format!("/status/{field}"), 0);
+    let want = number(object, "/spec/replicas", 1);
+    let (all, ready) = (status("replicas"), status("readyReplicas"));
+    let (current, updated) = (status("currentReplicas"), status("updatedReplicas"));
+    if let Some(missing) = counts(&[(want > all, "there", all, want), (want > ready, "ready", ready, want)]) {
+        return missing;
+    }
+    if let Some(old) = extra(all, want) {
+        return old;
+    }
+    if let Some(partition) = object.pointer("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64) {
+        let share = want - partition;
+        return counts(&[(updated < share, "of the new version", updated, share)]).unwrap_or(Health::Healthy);
+    }
+    if let Some(missing) = counts(&[(want > current, "of the current version", current, want)]) {
+        return missing;
+    }
+    let revision = |field: &str| text(object, &format!("/status/{field}"));
+    match revision("currentRevision") == revision("updateRevision") {
+        true => Health::Healthy,
+        false => Health::Progressing("the new version has yet to become the current one".into()),
+    }
+}
+
+fn daemon_set(object: &Value) -> Health {
+    let known = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
+    let seen = known("/metadata/generation").and(known("/status/observedGeneration"));
+    let (Some(_), Some(want)) = (seen, known("/status/desiredNumberScheduled")) else {
+        return Health::Progressing("its controller has yet to see it".into());
+    };
+    let status = |field: &str| number(object, &format!("/status/{field}"), 0);
+    let (current, updated) = (status("currentNumberScheduled"), status("updatedNumberScheduled"));
+    let (available, ready) = (status("numberAvailable"), status("numberReady"));
+    counts(&[
+        (want > current, "there", current, want),
+        (want > updated, "of the new version", updated, want),
+        (want > available, "available", available, want),
+        (want > ready, "ready", ready, want),
+    ])
+    .unwrap_or(Health::Healthy)
+}
+
+fn replica_set(object: &Value) -> Health {
+    let failure = conditions(object).find(|condition| condition.kind == "ReplicaFailure" && condition.is_true());
+    if let Some(failure) = failure {
+        return Health::Progressing(failure.words());
+    }
+    let status = |field: &str| number(object, &format!("/status/{field}"), 0);
+    let want = number(object, "/spec/replicas", 1);
+    let (all, labelled) = (status("replicas"), status("fullyLabeledReplicas"));
+    let (available, ready) = (status("availableReplicas"), status("readyReplicas"));
+    counts(&[
+        (want > labelled, "labelled", labelled, want),
+        (want > available, "available", available, want),
+        (want > ready, "ready", ready, want),
+    ])
+    .or_else(|| extra(all, want))
+    .unwrap_or(Health::Healthy)
+}
+
+fn pod(object: &Value) -> Health {
+    let message = || text(object, "/status/message").map(str::to_owned);
+    match text(object, "/status/phase") {
+        Some("Succeeded") => Health::Healthy,
+        Some("Failed") => Health::failed(message().unwrap_or_else(|| "it has ended, and not well".into())),
+        Some("Running") => running(object),
+        Some("Pending") => {
+            let unscheduled = conditions(object)
+                .find(|one| one.kind == "PodScheduled" && one.is_false() && one.reason == "Unschedulable");
+            match unscheduled {
+                Some(condition) => Health::Degraded { message: condition.words(), for_good: false },
+                None => Health::Progressing(message().unwrap_or_else(|| "it is pending".into())),
+            }
+        }
+        None => Health::Progressing("its phase is not known yet".into()),
+        Some("Unknown") => Health::Unknown("its node does not answer".into()),
+        Some(phase) => Health::Unknown(format!("its phase is {phase}, which is not known")),
+    }
+}
+
+fn running(object: &Value) -> Health {
+    if conditions(object).any(|condition| condition.kind == "Ready" && condition.is_true()) {
+        return Health::Healthy;
+    }
+    let containers = object.pointer("/status/containerStatuses").and_then(Value::as_array);
+    let looping = containers
+        .into_iter()
+        .flatten()
+        .filter(|one| one.pointer("/state/waiting/reason").and_then(Value::as_str) == Some("CrashLoopBackOff"));
+    let names: Vec<&str> = looping.filter_map(|one| one.get("name")?.as_str()).collect();
+    match names.is_empty() {
+        true => Health::Progressing("it runs and is not ready".into()),
+        false => {
+            let message = format!("it crashes again and again: {}", names.join(", "));
+            Health::Degraded { message, for_good: false }
+        }
+    }
+}
+
+fn service(object: &Value) -> Health {
+    let balanced = text(object, "/spec/type") == Some("LoadBalancer");
+    match balanced && text(object, "/spec/clusterIP").is_none() {
+        true => Health::Progressing("it has no cluster IP yet".into()),
+        false => Health::Healthy,
+    }
+}
+
+fn claim(object: &Value) -> Health {
+    match text(object, "/status/phase") {
+        Some("Bound") => Health::Healthy,
+        Some("Lost") => Health::Degraded { message: "its volume is lost".into(), for_good: true },
+        phase => Health::Progressing(format!("it is not bound: {}", phase.unwrap_or("unknown"))),
+    }
+}
+
+/// A Job is healthy once it is complete: what merely runs has proven nothing.
+fn job(object: &Value) -> Health {
+    for condition in conditions(object).filter(super::Condition::is_true) {
+        match condition.kind {
+            "Complete" => return Health::Healthy,
+            "Failed" => return Health::failed(condition.words()),
+            "Suspended" => return Health::Suspended("it is suspended".into()),
+            _ => {}
+        }
+    }
+    let status = |field: &str| number(object, &format!("/status/{field}"), 0);
+    match text(object, "/status/startTime") {
+        None => Health::Progressing("it has not started".into()),
+        Some(_) => {
+            let (active, failed) = (status("active"), status("failed"));
+            Health::Progressing(format!("it runs: {active} pods at work, {failed} have failed"))
+        }
+    }
+}
+
+fn definition(object: &Value) -> Health {
+    for condition in conditions(object) {
+        match condition.kind {
+            "NamesAccepted" if condition.is_false() => return Health::failed(condition.words()),
+            "Established" if condition.is_true() => return Health::Healthy,
+            "Established" if condition.is_false() && condition.reason != "Installing" => {
+                return Health::failed(condition.words());
+            }
+            _ => {}
+        }
+    }
+    Health::Progressing("it is being established".into())
+}
+
+fn api_service(object: &Value) -> Health {
+    match conditions(object).find(|condition| condition.kind == "Available") {
+        Some(condition) if condition.is_true() => Health::Healthy,
+        Some(condition) => Health::Progressing(condition.words()),
+        None => Health::Progressing("it has yet to be looked at".into()),
+    }
+}

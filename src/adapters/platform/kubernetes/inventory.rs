@@ -1,0 +1,248 @@
+//! The parent object of a unit: which objects it has, which group they are, and who acted last. It is what survives when a
+//! daemon loses everything else.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::labels;
+use crate::domain::digest::Digest;
+use crate::domain::id::{Epoch, GroupId, UnitId};
+use crate::domain::workload::kubernetes::{Drift, HealthRule, Ignore, ObjectId};
+
+/// Marks a parent: a label.
+pub const PARENT: &str = "trimtab.dev/parent";
+
+/// The largest inventory, in bytes: an object of a cluster has 1 MiB at most.
+const MOST_BYTES: usize = 900 << 10;
+
+/// What a unit's parent object says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parent {
+    /// Where it is.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its version on the server, which a write must name; none for one that is to be made.
+    pub resource_version: Option<String>,
+    /// Whose it is.
+    pub unit: UnitId,
+    /// The group that is in force.
+    pub group: GroupId,
+    /// What that is made from.
+    pub rendered: Digest,
+    /// Its version.
+    pub version: String,
+    /// The highest epoch that acted here.
+    pub epoch: Epoch,
+    /// Everything is to go.
+    pub retiring: bool,
+    /// Whoever the objects are applied as.
+    pub account: Option<String>,
+    /// Its objects, by what they are called.
+    pub objects: BTreeMap<ObjectId, Entry>,
+    /// What looking at them needs to know.
+    pub settings: Settings,
+}
+
+/// What is known of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its API version.
+    pub version: String,
+    /// What shall have been applied; none: it is to go.
+    pub applied: Option<String>,
+    /// It shall rest.
+    pub rests: bool,
+}
+
+/// What looking at a unit's objects needs to know of its desired state.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Settings {
+    /// What is done about objects that somebody else changed.
+    #[serde(default)]
+    pub drift: Drift,
+    /// Fields that belong to others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<Ignore>,
+    /// Rules of health beyond the built-in ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthRule>,
+}
+
+/// The key of a unit: the same for the same name, and short enough for a label.
+pub fn key(installation: &str, unit: &UnitId) -> String {
+    Digest::of_bytes("u1", format!("{installation}\n{unit}").as_bytes()).short().to_owned()
+}
+
+impl Parent {
+    /// What its objects are labelled with.
+    pub fn key(&self) -> &str {
+        self.name.strip_prefix("trimtab-").unwrap_or(&self.name)
+    }
+
+    /// The objects of the group in force, in their order.
+    pub fn wanted(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
+        self.objects.iter().filter(|(_, entry)| entry.applied.is_some())
+    }
+
+    /// The objects that are to go.
+    pub fn leftover(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
+        self.objects.iter().filter(|(_, entry)| entry.applied.is_none())
+    }
+
+    /// Reads what a server has; `None` where it is no parent.
+    pub fn read(object: &Value) -> Option<Parent> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let note =
+            |name: &str| object.get("metadata")?.get("annotations")?.get(format!("trimtab.dev/{name}"))?.as_str();
+        let settings = text("/data/settings").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        Some(Parent {
+            namespace: text("/metadata/namespace")?.to_owned(),
+            name: text("/metadata/name")?.to_owned(),
+            resource_version: text("/metadata/resourceVersion").map(str::to_owned),
+            unit: note("unit-name")?.parse().ok()?,
+            group: GroupId(note("group")?.to_owned()),
+            rendered: Digest::from_text(note("rendered")?),
+            version: note("version").unwrap_or_default().to_owned(),
+            epoch: Epoch(note("epoch")?.parse().ok()?),
+            retiring: note("retiring") == Some("true"),
+            account: note("account").map(str::to_owned),
+            objects: text("/data/inventory").unwrap_or_default().lines().filter_map(entry).collect(),
+            settings,
+        })
+    }
+
+    /// What is sent to the server.
+    ///
+    /// # Errors
+    ///
+    /// It has too many objects for one parent.
+    pub fn write(&self, installation: &str) -> Result<Value, String> {
+        let mut inventory = String::new();
+        for (id, entry) in &self.objects {
+            let applied = entry.applied.as_deref().unwrap_or("-");
+            let rests = if entry.rests { " rests" } else { "" };
+            let namespace = id.namespace.as_deref().unwrap_or_default();
+            // Writing to a text can't fail.
+            let _ = writeln!(inventory, "{}|{}|{namespace}|{}|{applied}{rests}", entry.version, id.kind, id.name);
+        }
+        if inventory.len() > MOST_BYTES {
+            let count = self.objects.len();
+            return Err(format!("{count} objects are too many for one app: divide it into several"));
+        }
+        let mut annotations = json!({
+            "trimtab.dev/unit-name": self.unit.to_string(),
+            "trimtab.dev/group": self.group.as_str(),
+            "trimtab.dev/rendered": self.rendered.as_str(),
+            "trimtab.dev/version": self.version,
+            "trimtab.dev/epoch": self.epoch.0.to_string(),
+        });
+        if self.retiring {
+            annotations["trimtab.dev/retiring"] = "true".into();
+        }
+        if let Some(account) = &self.account {
+            annotations["trimtab.dev/account"] = account.as_str().into();
+        }
+        let mut metadata = json!({
+            "name": self.name,
+            "namespace": self.namespace,
+            "labels": {
+                labels::MANAGED_BY: labels::MANAGER,
+                PARENT: "true",
+                labels::INSTALLATION: installation,
+            },
+            "annotations": annotations,
+        });
+        if let Some(version) = &self.resource_version {
+            metadata["resourceVersion"] = version.as_str().into();
+        }
+        let settings = serde_json::to_string(&self.settings).map_err(|error| error.to_string())?;
+        Ok(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": { "inventory": inventory, "settings": settings },
+        }))
+    }
+}
+
+fn entry(line: &str) -> Option<(ObjectId, Entry)> {
+    let mut parts = line.splitn(5, '|');
+    let (version, kind, namespace) = (parts.next()?, parts.next()?, parts.next()?);
+    let (name, state) = (parts.next()?, parts.next()?);
+    let (applied, rests) = state.strip_suffix(" rests").map_or((state, false), |applied| (applied, true));
+    let id = ObjectId {
+        group: version.rsplit_once('/').map_or("", |(group, _)| group).to_owned(),
+        kind: kind.to_owned(),
+        namespace: Some(namespace).filter(|text| !text.is_empty()).map(str::to_owned),
+        name: name.to_owned(),
+    };
+    let applied = Some(applied).filter(|text| *text != "-").map(str::to_owned);
+    Some((id, Entry { version: version.to_owned(), applied, rests }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parent() -> Parent {
+        let id = |kind: &str, namespace: Option<&str>, name: &str| ObjectId {
+            group: if kind == "Deployment" { "apps".into() } else { String::new() },
+            kind: kind.into(),
+            namespace: namespace.map(str::to_owned),
+            name: name.into(),
+        };
+        let entry = |version: &str, applied: Option<&str>, rests| Entry {
+            version: version.into(),
+            applied: applied.map(str::to_owned),
+            rests,
+        };
+        Parent {
+            namespace: "shop".into(),
+            name: "trimtab-0123456789ab".into(),
+            resource_version: Some("17".into()),
+            unit: "web/production/default".parse().expect("a unit"),
+            group: GroupId("g1".into()),
+            rendered: Digest::from_text("r1:00"),
+            version: "1.2.3".into(),
+            epoch: Epoch(7),
+            retiring: false,
+            account: Some("shop/deployer".into()),
+            objects: [
+                (id("Deployment", Some("shop"), "web"), entry("apps/v1", Some("aa"), true)),
+                (id("ConfigMap", Some("shop"), "old"), entry("v1", None, false)),
+                (id("Namespace", None, "shop"), entry("v1", Some("bb"), false)),
+            ]
+            .into(),
+            settings: Settings { drift: Drift::Report, ..Settings::default() },
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let parent = parent();
+        let written = parent.write("default").expect("it is small");
+        assert_eq!(Parent::read(&written), Some(parent.clone()));
+        assert_eq!(parent.wanted().count(), 2);
+        assert_eq!(parent.leftover().count(), 1);
+        assert_eq!(parent.key(), "0123456789ab");
+    }
+
+    #[test]
+    fn another_config_map_is_no_parent() {
+        assert_eq!(Parent::read(&json!({ "metadata": { "name": "a", "namespace": "b" } })), None);
+    }
+
+    #[test]
+    fn too_many_objects_are_refused() {
+        let mut parent = parent();
+        for index in 0..20_000 {
+            let name = format!("a-name-that-is-not-short-{index}");
+            let id = ObjectId { group: String::new(), kind: "ConfigMap".into(), namespace: None, name };
+            parent.objects.insert(id, Entry { version: "v1".into(), applied: None, rests: false });
+        }
+        assert!(parent.write("default").unwrap_err().contains("too many"));
+    }
+}

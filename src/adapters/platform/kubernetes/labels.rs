@@ -1,0 +1,14 @@
+//! What trimtab writes on the objects that it makes.
+
+/// The installation that an object belongs to: a label, which all watches select by.
+pub const INSTALLATION: &str = "trimtab.dev/installation";
+/// The key of the unit that an object belongs to: a label, and the name of the unit's parent object.
+pub const UNIT: &str = "trimtab.dev/unit";
+/// Who manages an object, for people and tools.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// A digest of what was applied: an annotation.
+pub const APPLIED: &str = "trimtab.dev/applied";
+/// The restarts that were asked for: an annotation of pod templates.
+pub const RESTARTS: &str = "trimtab.dev/restarts";
+/// The field manager, and the value of [`MANAGED_BY`].
+pub const MANAGER: &str = "trimtab";

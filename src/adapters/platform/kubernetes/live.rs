@@ -1,0 +1,184 @@
+//! What is kept of an object on a cluster: enough to tell whether it is as it shall be, and how it is doing.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::fields::{self, Owner};
+use super::health::{Health, health};
+use super::inventory::Settings;
+use super::labels;
+use crate::domain::workload::kubernetes::ObjectId;
+
+/// An object as it was seen last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Live {
+    /// Which incarnation it is.
+    pub uid: String,
+    /// Which of two looks at it is the newer one.
+    pub version: u64,
+    /// The key of the unit that it belongs to.
+    pub unit: Option<String>,
+    /// What was applied last, by the object itself.
+    pub applied: Option<String>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// It is being deleted, and what that waits for.
+    pub deleting: Option<Vec<String>>,
+    /// How it is doing.
+    pub health: Health,
+    /// Which pods are its own, as a selector in a query.
+    pub pods: Option<String>,
+    /// The fields that were applied, as the server keeps them now.
+    fields: String,
+    /// The same right after the last apply, where that was seen.
+    baseline: Option<String>,
+    /// Who else has fields, where some were lost.
+    others: Vec<Value>,
+}
+
+/// How much of an object there is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// All of it.
+    Whole,
+    /// Its metadata, which tells all that matters of its kind.
+    Metadata,
+    /// Its metadata, where its status matters too: the answer to an apply.
+    Answer,
+}
+
+impl Live {
+    /// What a server sends: a whole object, or its metadata.
+    pub fn read(object: &Value, form: Form) -> Option<(ObjectId, Live)> {
+        let metadata = object.get("metadata")?;
+        let text = |field: &str| metadata.get(field).and_then(Value::as_str);
+        let mark = |field: &str, name: &str| metadata.get(field)?.get(name)?.as_str().map(str::to_owned);
+        let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let id = ObjectId {
+            group: api_version.rsplit_once('/').map_or("", |(group, _)| group).to_owned(),
+            kind: object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            namespace: text("namespace").map(str::to_owned),
+            name: text("name")?.to_owned(),
+        };
+        let managed = metadata.get("managedFields").unwrap_or(&Value::Null);
+        let finalizers = || {
+            let all = metadata.get("finalizers").and_then(Value::as_array).into_iter().flatten();
+            all.filter_map(|one| one.as_str().map(str::to_owned)).collect()
+        };
+        let live = Live {
+            uid: text("uid")?.to_owned(),
+            version: text("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default(),
+            unit: mark("labels", labels::UNIT),
+            applied: mark("annotations", labels::APPLIED),
+            created: text("creationTimestamp").and_then(|at| at.parse().ok()),
+            deleting: text("deletionTimestamp").map(|_| finalizers()),
+            health: match form {
+                Form::Whole => health(object),
+                Form::Metadata => Health::Healthy,
+                Form::Answer => Health::Progressing("its controller has yet to see it".into()),
+            },
+            pods: (form == Form::Whole).then(|| selector(object)).flatten(),
+            fields: fields::applied(managed).map(Value::to_string).unwrap_or_default(),
+            baseline: None,
+            others: fields::others(managed),
+        };
+        Some((id, live))
+    }
+
+    /// What a later look at it shows, or the answer to an apply. Whichever of the two is older tells nothing but what an apply left.
+    pub fn after(self, before: Option<Live>, applied: bool) -> Live {
+        let mut next = match before {
+            None => Live { baseline: applied.then(|| self.fields.clone()), ..self },
+            Some(before) if before.uid != self.uid => Live { baseline: applied.then(|| self.fields.clone()), ..self },
+            Some(before) if self.version < before.version => {
+                let same = applied && before.applied == self.applied;
+                Live { baseline: if same { Some(self.fields) } else { before.baseline.clone() }, ..before }
+            }
+            Some(before) => {
+                let kept = before.baseline.filter(|_| before.applied == self.applied);
+                // The answer to an apply tells of the metadata alone: what changed nothing changed no health.
+                let same = applied && self.version == before.version;
+                let health = if same { before.health } else { self.health };
+                let pods = if applied { before.pods } else { self.pods };
+                Live { baseline: if applied { Some(self.fields.clone()) } else { kept }, health, pods, ..self }
+            }
+        };
+        if next.baseline.as_ref().is_none_or(|baseline| *baseline == next.fields) {
+            next.others = Vec::new();
+        }
+        next
+    }
+
+    /// Whether a rule of the manifest leaves a manager's fields to it.
+    pub fn left_to(settings: &Settings, id: &ObjectId, owner: &Owner) -> bool {
+        settings.ignore.iter().any(|rule| {
+            rule.kind.as_deref().is_none_or(|kind| kind == id.kind)
+                && rule.name.as_deref().is_none_or(|name| name == id.name)
+                && rule.managers.contains(&owner.manager)
+        })
+    }
+
+    /// What somebody else changed of what was applied, for people.
+    pub fn drift(&self, id: &ObjectId, settings: &Settings) -> Option<String> {
+        let baseline = self.baseline.as_ref().filter(|baseline| **baseline != self.fields)?;
+        let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let lost = fields::lost(&parse(baseline), &parse(&self.fields));
+        let ignored = |owner: &Owner| owner.scales() || Live::left_to(settings, id, owner);
+        let changes = fields::takers(&lost, &self.others, &ignored);
+        (!changes.is_empty()).then(|| fields::told(&changes))
+    }
+}
+
+/// The label selector of a workload, as a query has it.
+fn selector(object: &Value) -> Option<String> {
+    let selector = object.pointer("/spec/selector")?;
+    // A Service's selector is the labels themselves; it runs nothing.
+    let labels = selector.get("matchLabels")?.as_object()?;
+    let pairs: Vec<String> =
+        labels.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?))).collect();
+    (!pairs.is_empty()).then(|| pairs.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(version: u64, fields: &Value) -> (ObjectId, Live) {
+        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+            "name": "a", "namespace": "b", "uid": "u", "resourceVersion": version.to_string(),
+            "annotations": { "trimtab.dev/applied": "x" },
+            "managedFields": [
+                { "manager": "trimtab", "operation": "Apply", "fieldsV1": fields },
+                { "manager": "kubectl", "operation": "Update", "fieldsV1": { "f:data": { "f:a": {} } } },
+            ],
+        } });
+        Live::read(&object, Form::Whole).expect("it is an object")
+    }
+
+    #[test]
+    fn a_field_that_was_lost_since_the_apply_is_drift() {
+        let all = json!({ "f:data": { "f:a": {}, "f:b": {} } });
+        let (id, applied) = seen(1, &all);
+        let applied = applied.after(None, true);
+        let settings = Settings::default();
+        assert_eq!(applied.drift(&id, &settings), None);
+        let (_, edited) = seen(2, &json!({ "f:data": { "f:b": {} } }));
+        let edited = edited.after(Some(applied.clone()), false);
+        assert_eq!(edited.drift(&id, &settings).as_deref(), Some("kubectl changed .data.a"));
+        // An event that comes late changes nothing.
+        assert_eq!(applied.clone().after(Some(edited.clone()), false), edited);
+    }
+
+    #[test]
+    fn an_event_that_overtakes_the_answer_is_no_drift() {
+        let (id, event) = seen(5, &json!({ "f:data": { "f:b": {} } }));
+        let event = event.after(None, false);
+        assert_eq!(event.drift(&id, &Settings::default()), None);
+        let (_, answer) = seen(4, &json!({ "f:data": { "f:a": {}, "f:b": {} } }));
+        let both = answer.after(Some(event), true);
+        assert_eq!(both.version, 5);
+        assert!(both.drift(&id, &Settings::default()).is_some());
+    }
+}

@@ -1,0 +1,176 @@
+//! The logs of a unit's pods, as `pod stream line`; with several containers the pod's name is `pod/container`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::adapters::platform::kubernetes::client::{ApiError, Call};
+use crate::adapters::platform::kubernetes::cluster::{Cluster, Fault};
+use crate::adapters::platform::kubernetes::{inventory::Parent, view};
+use crate::domain::id::{Epoch, GroupId, UnitId};
+use crate::domain::workload::kubernetes::ObjectId;
+use crate::net::client::segment;
+use crate::net::lines::lines;
+use crate::ports::platform::{LogStream, PlatformError};
+
+/// From one look for new pods to the next, while somebody follows.
+const LOOK: Duration = Duration::from_secs(2);
+/// How many pieces wait for a slow reader.
+const PIECES: usize = 64;
+/// How many containers are followed at once.
+const MOST: usize = 100;
+
+/// A container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    namespace: String,
+    pod: String,
+    container: String,
+    /// What its lines are marked with.
+    mark: String,
+}
+
+impl Source {
+    fn path(&self, query: &str) -> String {
+        let Source { namespace, pod, container, .. } = self;
+        format!("/api/v1/namespaces/{namespace}/pods/{pod}/log?container={}&{query}", segment(container))
+    }
+}
+
+impl Cluster {
+    /// The last lines of a unit's pods.
+    pub async fn read_logs(
+        &self,
+        unit: &UnitId,
+        group: &GroupId,
+        instance: Option<&str>,
+        tail: u32,
+    ) -> Result<String, Fault> {
+        let mut out = String::new();
+        let server = self.server().await?;
+        for source in self.sources(unit, group, instance).await?.into_iter().take(MOST) {
+            match server.text(&Call::get(source.path(&format!("tailLines={tail}")))).await {
+                Ok(text) => text.lines().for_each(|line| push(&mut out, &source.mark, line)),
+                // It has not started yet, or is gone.
+                Err(ApiError::Refused(refusal)) if matches!(refusal.code, 400 | 404) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(out)
+    }
+
+    /// The same, and the lines that come, until the group is gone.
+    pub async fn follow(
+        self: Arc<Self>,
+        unit: &UnitId,
+        group: &GroupId,
+        instance: Option<&str>,
+        tail: u32,
+    ) -> Result<LogStream, Fault> {
+        self.sources(unit, group, instance).await?;
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let (unit, group, instance) = (unit.clone(), group.clone(), instance.map(str::to_owned));
+        tokio::spawn(async move {
+            let mut known: BTreeSet<Source> = BTreeSet::new();
+            let mut query = format!("follow=true&tailLines={tail}");
+            while !sender.is_closed() {
+                let Ok(sources) = self.sources(&unit, &group, instance.as_deref()).await else { return };
+                known.retain(|source| sources.contains(source));
+                for source in sources.into_iter().take(MOST) {
+                    if known.insert(source.clone()) {
+                        tokio::spawn(pass_on(self.clone(), source, query.clone(), sender.clone()));
+                    }
+                }
+                // Of a pod that comes later all lines are new.
+                query = "follow=true".into();
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        Ok(ReceiverStream::new(receiver).boxed())
+    }
+
+    /// The containers of a unit's pods; of one workload, where it is named. `instance` may also be a pod.
+    async fn sources(&self, unit: &UnitId, group: &GroupId, instance: Option<&str>) -> Result<Vec<Source>, Fault> {
+        let parent = self.cache.lock().parent(unit).filter(|parent| parent.group == *group).cloned();
+        let Some(parent) = parent else { return Err(Fault::Refused(format!("{unit} has no group {group}"))) };
+        let mut all = Vec::new();
+        for (id, selector) in self.workloads(&parent) {
+            let whole = instance.is_none_or(|name| name == view::name(&parent, &id));
+            for pod in self.pods(&id, &selector).await? {
+                let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                if whole || instance == Some(name) {
+                    all.extend(containers(&id, name, &pod));
+                }
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    fn workloads(&self, parent: &Parent) -> Vec<(ObjectId, String)> {
+        let state = self.cache.lock();
+        let pods = |id: &ObjectId| state.live(id)?.pods.clone();
+        parent.wanted().filter_map(|(id, _)| Some((id.clone(), pods(id)?))).collect()
+    }
+}
+
+fn containers(id: &ObjectId, pod: &str, object: &Value) -> Vec<Source> {
+    let named = |field: &str| object.pointer(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    let names: Vec<String> = named("/spec/containers")
+        .iter()
+        .filter_map(|container| container.get("name")?.as_str().map(str::to_owned))
+        .collect();
+    let several = names.len() > 1;
+    let source = |container: String| Source {
+        namespace: id.namespace.clone().unwrap_or_default(),
+        pod: pod.to_owned(),
+        mark: if several { format!("{pod}/{container}") } else { pod.to_owned() },
+        container,
+    };
+    names.into_iter().map(source).collect()
+}
+
+fn push(out: &mut String, mark: &str, line: &str) {
+    out.push_str(mark);
+    out.push_str(" stdout ");
+    out.push_str(line);
+    out.push('\n');
+}
+
+/// Passes on the lines of a container until it ends or nobody reads.
+async fn pass_on(
+    cluster: Arc<Cluster>,
+    source: Source,
+    query: String,
+    sender: mpsc::Sender<Result<String, PlatformError>>,
+) {
+    let Ok(server) = cluster.server().await else { return };
+    let answer = match server.open(&Call::get(source.path(&query))).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let late = matches!(error.code(), Some(400 | 404));
+            if !late {
+                let _ = sender.send(Err(Fault::from(error).told(&cluster.name, Epoch(0)))).await;
+            }
+            return;
+        }
+    };
+    let mut pieces = Box::pin(lines(answer.into_body()));
+    loop {
+        let piece = tokio::select! {
+            piece = pieces.next() => piece,
+            () = sender.closed() => return,
+        };
+        let Some(Ok(piece)) = piece else { return };
+        let mut marked = String::new();
+        piece.lines().for_each(|line| push(&mut marked, &source.mark, line));
+        if sender.send(Ok(marked)).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What the pods of a workload tell: why it is not well, and its logs.
+
+mod judge;
+mod logs;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::cache::Diagnosis;
+use super::client::{ApiError, Call};
+use super::cluster::{Cluster, Fault};
+use crate::domain::workload::kubernetes::ObjectId;
+use crate::net::client::segment;
+
+/// From one look at a workload that is not well to the next.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many pods of a workload are looked at.
+const PODS: u32 = 100;
+/// How many workloads are looked at in one turn.
+const AT_ONCE: usize = 50;
+/// How many of the last lines of a container that crashed are told.
+const LINES: u32 = 5;
+
+/// The last lines of containers that crashed, by pod, container and how often it was started again.
+type Crashes = HashMap<(String, String, u32), String>;
+
+impl Cluster {
+    /// Looks at the pods of workloads that are not well, for as long as they are not; a well cluster is asked nothing.
+    pub async fn diagnose_pods(self: Arc<Self>) {
+        let mut changes = self.cache.changes();
+        let mut crashes = Crashes::new();
+        loop {
+            changes.borrow_and_update();
+            let unwell = self.cache.unwell();
+            for id in self.cache.diagnosed() {
+                if !unwell.iter().any(|(other, _)| *other == id) {
+                    self.cache.diagnose(&id, None);
+                }
+            }
+            if unwell.is_empty() {
+                crashes.clear();
+                if changes.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            for (id, selector) in unwell.iter().take(AT_ONCE) {
+                if let Ok(diagnosis) = self.diagnosis(id, selector, &mut crashes).await {
+                    self.cache.diagnose(id, Some(diagnosis));
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn diagnosis(&self, id: &ObjectId, selector: &str, crashes: &mut Crashes) -> Result<Diagnosis, Fault> {
+        let pods = self.pods(id, selector).await?;
+        let verdict = judge::judge(&pods);
+        let mut message = verdict.message;
+        if let Some(crash) = verdict.crash {
+            let key = (crash.pod.clone(), crash.container.clone(), crash.restarts);
+            if !crashes.contains_key(&key) {
+                let lines = self.last_lines(id, &crash.pod, &crash.container).await.unwrap_or_default();
+                crashes.insert(key.clone(), lines);
+            }
+            let lines = crashes.get(&key).map(String::as_str).unwrap_or_default();
+            if !lines.is_empty() {
+                message = message.map(|message| format!("{message}; its last lines: {lines}"));
+            }
+        } else if let Some(pod) = verdict.quiet {
+            let warning = self.last_warning(id, &pod).await.ok().flatten();
+            message = warning.map(|warning| format!("pod {pod}: {warning}")).or(message);
+        }
+        Ok(Diagnosis { restarts: verdict.restarts, message, for_good: verdict.for_good })
+    }
+
+    /// The pods of a workload.
+    async fn pods(&self, id: &ObjectId, selector: &str) -> Result<Vec<Value>, Fault> {
+        let namespace = id.namespace.as_deref().unwrap_or_default();
+        let path = format!("/api/v1/namespaces/{namespace}/pods?limit={PODS}&labelSelector={}", segment(selector));
+        let mut list = self.server().await?.call(&Call::get(path)).await?;
+        match list.get_mut("items").map(Value::take) {
+            Some(Value::Array(pods)) => Ok(pods),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The last lines of the container's run before the present one, in one line.
+    async fn last_lines(&self, id: &ObjectId, pod: &str, container: &str) -> Result<String, ApiError> {
+        let namespace = id.namespace.as_deref().unwrap_or_default();
+        let path = format!(
+            "/api/v1/namespaces/{namespace}/pods/{pod}/log?container={}&previous=true&tailLines={LINES}&limitBytes=4096",
+            segment(container)
+        );
+        let Ok(server) = self.server().await else { return Ok(String::new()) };
+        let text = server.text(&Call::get(path)).await?;
+        Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | "))
+    }
+
+    /// What the cluster warned of last about a pod.
+    async fn last_warning(&self, id: &ObjectId, pod: &str) -> Result<Option<String>, Fault> {
+        let namespace = id.namespace.as_deref().unwrap_or_default();
+        let fields = segment(&format!("involvedObject.name={pod},type=Warning"));
+        let path = format!("/api/v1/namespaces/{namespace}/events?limit=20&fieldSelector={fields}");
+        let list = self.server().await?.call(&Call::get(path)).await?;
+        let events = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+        let text = |event: &Value, field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let last = events.iter().max_by_key(|event| text(event, "lastTimestamp"));
+        Ok(last.map(|event| format!("{}: {}", text(event, "reason"), text(event, "message").trim())))
+    }
+}

@@ -1,0 +1,167 @@
+//! Removing: what is no longer asked for, and everything of a unit, its parent last.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+
+use super::apply::fence;
+use super::client::{Call, JSON};
+use super::cluster::{Cluster, Fault};
+use super::inventory::{Entry, Parent};
+use super::live::Live;
+use super::order::rank;
+use super::view;
+use crate::domain::id::{Epoch, GroupId, UnitId};
+use crate::domain::workload::kubernetes::ObjectId;
+use crate::ports::platform::EnsureGroup;
+
+/// How often what could not be removed is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+impl Cluster {
+    /// Removes what a unit no longer asks for, once all that it asks for is well. What the objects of another unit became stays.
+    pub(super) async fn prune(&self, epoch: Epoch, parent: &Parent) -> Result<(), Fault> {
+        let (ready, known) = {
+            let state = self.cache.lock();
+            let known = parent.leftover().all(|(id, _)| state.known(&super::cache::KindName::of(id)).is_ok());
+            (view::all_ready(&state, parent), known)
+        };
+        if parent.leftover().next().is_none() || !ready || !known {
+            return Ok(());
+        }
+        for (id, live) in self.owned(parent) {
+            if self.claims.wanted_by_others(&parent.unit, &id) {
+                continue;
+            }
+            if let Some(finalizers) = live.deleting {
+                tracing::info!(unit = %parent.unit, object = %id, "being deleted already, which waits for {finalizers:?}");
+                continue;
+            }
+            self.remove(parent, &id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, &id), ""))?;
+        }
+        let objects = parent.wanted().map(|(id, entry)| (id.clone(), entry.clone())).collect();
+        self.write_parent(&Parent { objects, epoch, ..parent.clone() }).await.map(drop)
+    }
+
+    /// See [`crate::ports::platform::Platform::retire_group`].
+    pub async fn retire(&self, epoch: Epoch, unit: &UnitId, group: &GroupId) -> Result<(), Fault> {
+        self.parents_read().await?;
+        let Some(parent) = self.cache.lock().parent(unit).cloned() else { return Ok(()) };
+        fence(Some(&parent), epoch)?;
+        // Another group has taken its place.
+        if parent.group != *group {
+            return Ok(());
+        }
+        let parent = match parent.retiring && parent.epoch == epoch {
+            true => parent,
+            false => {
+                let none = |entry: &Entry| Entry { applied: None, ..entry.clone() };
+                let objects = parent.objects.iter().map(|(id, entry)| (id.clone(), none(entry))).collect();
+                self.write_parent(&Parent { objects, retiring: true, epoch, ..parent }).await?
+            }
+        };
+        self.sweep(&parent).await
+    }
+
+    /// Removes the objects of a unit that is to go, and its parent once none is left.
+    async fn sweep(&self, parent: &Parent) -> Result<(), Fault> {
+        {
+            let state = self.cache.lock();
+            for id in parent.objects.keys() {
+                state.known(&super::cache::KindName::of(id)).map_err(Fault::Unreachable)?;
+            }
+        }
+        let mut left = self.owned(parent);
+        left.retain(|(id, _)| !self.claims.wanted_by_others(&parent.unit, id));
+        if left.is_empty() {
+            return self.remove_parent(parent).await;
+        }
+        for (id, live) in left.iter().filter(|(_, live)| live.deleting.is_none()) {
+            self.remove(parent, id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, id), ""))?;
+        }
+        Ok(())
+    }
+
+    /// What is to go and is there, in the order in which it goes.
+    fn owned(&self, parent: &Parent) -> Vec<(ObjectId, Live)> {
+        let state = self.cache.lock();
+        let mut all: Vec<(ObjectId, Live)> = parent
+            .leftover()
+            .filter_map(|(id, _)| Some((id.clone(), state.live(id)?.clone())))
+            .filter(|(_, live)| view::owns(parent, live))
+            .collect();
+        all.sort_by_key(|(id, _)| Reverse(rank(&id.group, &id.kind)));
+        all
+    }
+
+    async fn remove(&self, parent: &Parent, id: &ObjectId, uid: &str) -> Result<(), Fault> {
+        let version = parent.objects.get(id).map(|entry| entry.version.as_str()).unwrap_or_default();
+        match self.discovery.kind(self.server().await?.as_ref(), version, &id.kind).await? {
+            Some(kind) => self.delete(id, &kind, uid, parent.account.as_deref()).await,
+            // The kind itself is gone, and its objects with it.
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_parent(&self, parent: &Parent) -> Result<(), Fault> {
+        let path = format!("/api/v1/namespaces/{}/configmaps/{}", parent.namespace, parent.name);
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": { "resourceVersion": parent.resource_version },
+        });
+        match self.server().await?.call(&Call::new(Method::DELETE, path).with(JSON, &options)).await {
+            Err(error) if error.code() == Some(404) => {}
+            // It was written meanwhile: whoever did that decides.
+            Err(error) if error.code() == Some(409) => return Ok(()),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
+        self.cache.remove_parent(parent.key());
+        Ok(())
+    }
+
+    /// Ends what was begun: removes what is left of units that are to go, as it goes.
+    pub async fn finish_retiring(self: Arc<Self>) {
+        let mut changes = self.cache.changes();
+        loop {
+            changes.borrow_and_update();
+            let retiring: Vec<Parent> =
+                self.cache.lock().parents.values().filter(|parent| parent.retiring).cloned().collect();
+            for parent in &retiring {
+                if let Err(fault) = self.sweep(parent).await {
+                    let error = fault.told(&self.name, parent.epoch);
+                    tracing::warn!(unit = %parent.unit, %error, "not removed yet");
+                }
+            }
+            let pause = if retiring.is_empty() { Duration::from_secs(3_600) } else { AGAIN };
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// See [`crate::ports::platform::Platform::take_over`]: the parent alone has the unit's name.
+    pub async fn rename(&self, epoch: Epoch, from: &UnitId, request: &EnsureGroup) -> Result<(), Fault> {
+        self.parents_read().await?;
+        let (old, new) = {
+            let state = self.cache.lock();
+            (state.parent(from).cloned(), state.parent(&request.desired.unit).cloned())
+        };
+        fence(old.as_ref(), epoch)?;
+        fence(new.as_ref(), epoch)?;
+        let Some(old) = old.filter(|old| old.group == request.group) else {
+            return match new.is_some_and(|new| new.group == request.group) {
+                true => Ok(()),
+                false => Err(Fault::Refused(format!("group {} of {from} is not there", request.group))),
+            };
+        };
+        let (unit, rendered) = (request.desired.unit.clone(), request.rendered.clone());
+        self.write_parent(&Parent { unit, rendered, epoch, ..old }).await.map(drop)
+    }
+}

@@ -1,0 +1,159 @@
+//! A unit on a cluster in the domain's words.
+
+use super::cache::{KindName, State};
+use super::health::Health;
+use super::inventory::{Entry, Parent};
+use super::live::Live;
+use crate::domain::observed::{ObservedGroup, ObservedInstance};
+use crate::domain::workload::kubernetes::{Drift, ObjectId};
+
+/// The group that a parent tells of, or what of it can't be seen.
+pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, String> {
+    for id in parent.objects.keys() {
+        state.known(&KindName::of(id))?;
+    }
+    let (mut instances, mut right) = (Vec::new(), 0);
+    for (slot, (id, entry)) in (0..).zip(parent.wanted()) {
+        let seen = Sight::of(state, parent, id, entry);
+        right += u32::from(seen.is_right(parent));
+        instances.push(instance(parent, id, slot, seen));
+    }
+    // What is no longer asked for goes only once all that replaces it is well: until then old pods may need it.
+    let well = instances.iter().all(|one| one.ready);
+    let to_go = parent.leftover().filter_map(|(id, _)| Some((id, state.live(id)?)));
+    let to_go: Vec<(&ObjectId, &Live)> = to_go.filter(|(_, live)| owns(parent, live)).collect();
+    if well && !parent.retiring && to_go.iter().any(|(_, live)| live.deleting.is_none()) {
+        right = right.saturating_sub(1);
+    }
+    if parent.retiring {
+        for (id, live) in to_go {
+            instances.push(leaving(parent, id, u32::try_from(instances.len()).unwrap_or(u32::MAX), live));
+        }
+    }
+    Ok(ObservedGroup {
+        group: parent.group.clone(),
+        rendered: parent.rendered.clone(),
+        version: parent.version.clone(),
+        replicas: right,
+        retiring: parent.retiring,
+        instances,
+    })
+}
+
+/// Whether an object belongs to the parent's unit.
+pub(super) fn owns(parent: &Parent, live: &Live) -> bool {
+    live.unit.as_deref() == Some(parent.key())
+}
+
+/// One object beside what it shall be.
+struct Sight<'a> {
+    live: Option<&'a Live>,
+    /// It is what was applied last.
+    current: bool,
+    drift: Option<String>,
+    rests: bool,
+    diagnosis: Option<&'a super::cache::Diagnosis>,
+}
+
+impl<'a> Sight<'a> {
+    fn of(state: &'a State, parent: &Parent, id: &ObjectId, entry: &Entry) -> Self {
+        let live = state.live(id).filter(|live| owns(parent, live));
+        Sight {
+            live,
+            current: live.is_some_and(|live| live.deleting.is_none() && live.applied == entry.applied),
+            drift: live.and_then(|live| live.drift(id, &parent.settings)),
+            rests: entry.rests,
+            diagnosis: state.diagnosis(id),
+        }
+    }
+
+    /// Nothing has to be sent for it.
+    fn is_right(&self, parent: &Parent) -> bool {
+        self.current && (self.drift.is_none() || parent.settings.drift == Drift::Report)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.current
+            && self.live.is_some_and(|live| match live.health {
+                Health::Healthy => true,
+                Health::Suspended(_) => self.rests,
+                _ => false,
+            })
+    }
+
+    fn message(&self) -> Option<String> {
+        let Some(live) = self.live else { return Some("it is not there".into()) };
+        if let Some(finalizers) = &live.deleting {
+            return Some(waits(finalizers));
+        }
+        if !self.current {
+            return Some("it has yet to be applied".into());
+        }
+        let health = live.health.message().map(|health| {
+            match self.diagnosis.and_then(|diagnosis| diagnosis.message.as_deref()) {
+                Some(cause) => format!("{health}; {cause}"),
+                None => health.to_owned(),
+            }
+        });
+        self.drift.clone().or(health)
+    }
+}
+
+/// Whether an object needs to be sent again.
+pub(super) fn is_right(state: &State, parent: &Parent, id: &ObjectId, entry: &Entry) -> bool {
+    Sight::of(state, parent, id, entry).is_right(parent)
+}
+
+/// Whether all objects of the group in force are well.
+pub(super) fn all_ready(state: &State, parent: &Parent) -> bool {
+    parent.wanted().all(|(id, entry)| Sight::of(state, parent, id, entry).is_ready())
+}
+
+fn instance(parent: &Parent, id: &ObjectId, slot: u32, seen: Sight<'_>) -> ObservedInstance {
+    let health = seen.live.map(|live| &live.health);
+    let hopeless = matches!(health, Some(Health::Degraded { for_good: true, .. }));
+    let unwell = health.is_some_and(|health| *health != Health::Healthy);
+    let diagnosis = seen.diagnosis.filter(|_| unwell);
+    ObservedInstance {
+        id: name(parent, id),
+        slot,
+        running: seen.live.is_some_and(|live| live.deleting.is_none()),
+        stopping: seen.live.is_some_and(|live| live.deleting.is_some()) && parent.retiring,
+        ready: seen.is_ready(),
+        address: None,
+        started: seen.live.and_then(|live| live.created),
+        restarts: diagnosis.map_or(0, |diagnosis| diagnosis.restarts),
+        given_up: seen.current && (hopeless || diagnosis.is_some_and(|diagnosis| diagnosis.for_good)),
+        message: seen.message(),
+    }
+}
+
+fn leaving(parent: &Parent, id: &ObjectId, slot: u32, live: &Live) -> ObservedInstance {
+    ObservedInstance {
+        id: name(parent, id),
+        slot,
+        running: true,
+        stopping: true,
+        ready: false,
+        address: None,
+        started: live.created,
+        restarts: 0,
+        given_up: false,
+        message: live.deleting.as_deref().map(waits),
+    }
+}
+
+fn waits(finalizers: &[String]) -> String {
+    match finalizers.is_empty() {
+        true => "it is being deleted".into(),
+        false => format!("it is being deleted, which waits for {}", finalizers.join(", ")),
+    }
+}
+
+/// What an object is called among its unit's: `Deployment.apps/web`, with the namespace where it is not the unit's own.
+pub(super) fn name(parent: &Parent, id: &ObjectId) -> String {
+    let dot = if id.group.is_empty() { "" } else { "." };
+    let namespace = id.namespace.as_deref().filter(|namespace| *namespace != parent.namespace);
+    let slash = if namespace.is_some() { "/" } else { "" };
+    format!("{}{dot}{}/{}{slash}{}", id.kind, id.group, namespace.unwrap_or_default(), id.name)
+}

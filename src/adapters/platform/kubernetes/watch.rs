@@ -1,0 +1,286 @@
+//! Following the objects of one kind: all of them once, then each change, for as long as the server tells. A list that is not
+//! complete is never taken for one; a break is told as not knowing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde_json::Value;
+
+use super::cache::{Cache, KindName};
+use super::client::{ApiError, Call, JSON, METADATA, METADATA_LIST, Server};
+use super::discovery::Kind;
+use super::inventory::{PARENT, Parent};
+use super::labels;
+use super::live::{Form, Live};
+use crate::domain::workload::kubernetes::ObjectId;
+use crate::net::client::segment;
+
+/// How many objects a page of a list has.
+const PAGE: u32 = 500;
+/// How long the server is asked to tell of changes before it is asked anew.
+const WATCH_SECONDS: u32 = 290;
+/// A server sends at least a bookmark a minute: one that is silent for longer does not answer.
+const SILENCE: Duration = Duration::from_secs(150);
+/// The longest change that is read, in bytes.
+const MOST_BYTES: usize = 16 << 20;
+/// From one try to the next, growing to the last.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+/// What is followed.
+#[derive(Clone)]
+pub enum Subject {
+    /// The parents of all units.
+    Parents,
+    /// The objects of a kind.
+    Objects {
+        /// Which.
+        name: KindName,
+        /// Its path.
+        kind: Kind,
+        /// Their metadata tells all that matters.
+        metadata: bool,
+    },
+}
+
+/// A follower of one subject.
+pub struct Follower {
+    /// Which server.
+    pub server: Server,
+    /// Where what is seen is kept.
+    pub cache: Arc<Cache>,
+    /// Whose objects.
+    pub installation: String,
+    /// What is followed.
+    pub subject: Subject,
+    /// The server's name, for people.
+    pub cluster: String,
+}
+
+/// Why a watch ended.
+enum End {
+    /// The server's time was over, or it broke off: it goes on from the last version.
+    Resume,
+    /// What was seen last is too old to go on from: everything is read anew.
+    Relist,
+    /// It can't be seen.
+    Lost(String),
+}
+
+impl Follower {
+    /// Follows for good.
+    pub async fn run(self) {
+        let mut tries = 0;
+        loop {
+            match self.list().await {
+                Ok(mut version) => {
+                    tries = 0;
+                    while let Some(next) = self.watch_from(version).await {
+                        version = next;
+                    }
+                }
+                // The server has no such kind, and so no such objects.
+                Err(error) if error.code() == Some(404) => {
+                    self.replace(Vec::new());
+                    pause(&mut tries).await;
+                }
+                Err(error) => {
+                    self.lost(&error.to_string());
+                    pause(&mut tries).await;
+                }
+            }
+        }
+    }
+
+    /// Watches until everything must be read anew. Answers the version to go on from.
+    async fn watch_from(&self, mut version: String) -> Option<String> {
+        let mut tries = 0;
+        loop {
+            match self.watch(&mut version, &mut tries).await {
+                End::Resume => {
+                    tokio::time::sleep(PAUSES[0]).await;
+                    return Some(version);
+                }
+                End::Relist => return None,
+                End::Lost(reason) => {
+                    self.lost(&reason);
+                    pause(&mut tries).await;
+                }
+            }
+        }
+    }
+
+    fn path(&self) -> String {
+        let selector = match &self.subject {
+            Subject::Parents => format!("{PARENT}=true,{}={}", labels::INSTALLATION, self.installation),
+            Subject::Objects { .. } => format!("{}={},!{PARENT}", labels::INSTALLATION, self.installation),
+        };
+        let collection = match &self.subject {
+            Subject::Parents => "/api/v1/configmaps".to_owned(),
+            Subject::Objects { kind, .. } => kind.collection(None),
+        };
+        format!("{collection}?labelSelector={}", segment(&selector))
+    }
+
+    fn metadata(&self) -> bool {
+        matches!(self.subject, Subject::Objects { metadata: true, .. })
+    }
+
+    /// Reads everything; the version that a watch goes on from.
+    async fn list(&self) -> Result<String, ApiError> {
+        let accept = if self.metadata() { METADATA_LIST } else { JSON };
+        let (mut items, mut next) = (Vec::new(), None::<String>);
+        loop {
+            let token = next.as_ref().map(|token| format!("&continue={}", segment(token))).unwrap_or_default();
+            let page = Call::get(format!("{}&limit={PAGE}{token}", self.path())).accept(accept);
+            let mut page = self.server.call(&page).await?;
+            let text = |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let (version, token) = (text("/metadata/resourceVersion"), text("/metadata/continue"));
+            if let Some(Value::Array(page)) = page.get_mut("items").map(Value::take) {
+                items.extend(page);
+            }
+            if token.is_empty() {
+                self.replace(items);
+                return Ok(version);
+            }
+            next = Some(token);
+        }
+    }
+
+    fn replace(&self, items: Vec<Value>) {
+        match &self.subject {
+            Subject::Parents => self.cache.replace_parents(items.iter().filter_map(Parent::read).collect()),
+            Subject::Objects { name, .. } => {
+                let all = items.iter().filter_map(|item| self.read(item));
+                self.cache.replace(name, all.collect());
+            }
+        }
+    }
+
+    /// An object of the kind; items of a list don't always say of which.
+    fn read(&self, object: &Value) -> Option<(ObjectId, Live)> {
+        let Subject::Objects { name, kind, metadata } = &self.subject else { return None };
+        let mut object = std::borrow::Cow::Borrowed(object);
+        if *metadata || object.get("kind").is_none() {
+            let whole = object.to_mut();
+            whole["apiVersion"] = kind.api_version.as_str().into();
+            whole["kind"] = name.kind.as_str().into();
+        }
+        Live::read(&object, if *metadata { Form::Metadata } else { Form::Whole })
+    }
+
+    /// Follows changes from a version on, which it moves with them.
+    async fn watch(&self, version: &mut String, tries: &mut usize) -> End {
+        let accept = if self.metadata() { METADATA } else { JSON };
+        let path = self.path();
+        let path = format!(
+            "{path}&watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={}",
+            segment(version)
+        );
+        let answer = match self.server.open(&Call::get(path).accept(accept)).await {
+            Ok(answer) => answer,
+            Err(ApiError::Refused(refusal)) if matches!(refusal.code, 404 | 410) => return End::Relist,
+            Err(error) => return End::Lost(error.to_string()),
+        };
+        *tries = 0;
+        self.found();
+        self.read_changes(answer.into_body(), version).await
+    }
+
+    async fn read_changes(&self, mut body: Body, version: &mut String) -> End {
+        let mut held: Vec<u8> = Vec::new();
+        loop {
+            let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
+                Err(_) => return End::Lost(format!("{} tells nothing any more", self.cluster)),
+                Ok(None | Some(Err(_))) => return End::Resume,
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            held.extend_from_slice(&data);
+            let Some(end) = held.iter().rposition(|byte| *byte == b'\n') else {
+                if held.len() > MOST_BYTES {
+                    return End::Relist;
+                }
+                continue;
+            };
+            let rest = held.split_off(end + 1);
+            for line in held.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                match serde_json::from_slice::<Value>(line) {
+                    Err(_) => return End::Relist,
+                    Ok(event) => {
+                        if let Some(end) = self.event(&event, version) {
+                            return end;
+                        }
+                    }
+                }
+            }
+            held = rest;
+        }
+    }
+
+    fn event(&self, event: &Value, version: &mut String) -> Option<End> {
+        let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
+        let object = event.get("object")?;
+        match kind {
+            "ERROR" => {
+                let gone = object.get("code").and_then(Value::as_u64) == Some(410);
+                let reason = object.get("message").and_then(Value::as_str).unwrap_or("an error").to_owned();
+                return Some(if gone { End::Relist } else { End::Lost(reason) });
+            }
+            "BOOKMARK" => {}
+            _ => self.change(kind == "DELETED", object),
+        }
+        if let Some(seen) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
+            seen.clone_into(version);
+        }
+        None
+    }
+
+    fn change(&self, deleted: bool, object: &Value) {
+        match &self.subject {
+            Subject::Parents => match Parent::read(object) {
+                Some(parent) if deleted => self.cache.remove_parent(parent.key()),
+                Some(parent) => self.cache.put_parent(parent),
+                None => {}
+            },
+            Subject::Objects { .. } => match self.read(object) {
+                Some((id, _)) if deleted => self.cache.remove(&id),
+                Some((id, live)) => self.cache.put(id, live, false),
+                None => {}
+            },
+        }
+    }
+
+    fn lost(&self, reason: &str) {
+        let cluster = &self.cluster;
+        match &self.subject {
+            Subject::Parents => self.cache.parents_lost(&format!("{cluster} can't be seen: {reason}")),
+            Subject::Objects { name, .. } => {
+                let kind = &name.kind;
+                self.cache.lost(name, Some(&format!("the {kind} objects of {cluster} can't be seen: {reason}")));
+            }
+        }
+    }
+
+    /// The watch goes on where it broke off: nothing was missed.
+    fn found(&self) {
+        match &self.subject {
+            Subject::Parents => self.cache.parents_found(),
+            Subject::Objects { name, .. } => self.cache.lost(name, None),
+        }
+    }
+}
+
+async fn pause(tries: &mut usize) {
+    let pause = PAUSES[(*tries).min(PAUSES.len() - 1)];
+    *tries += 1;
+    tokio::time::sleep(pause.mul_f64(rand::random_range(0.8..1.2))).await;
+}
