@@ -21,6 +21,8 @@ use crate::adapters::traffic::router::RouterTraffic;
 use crate::api::types::CheckResult;
 use crate::app::blobs::Blobs;
 use crate::app::check;
+#[cfg(feature = "kubernetes")]
+use crate::app::config::kubernetes::ClusterSettings;
 use crate::app::config::{Config, SourceSettings};
 use crate::app::daemon::{self, Ended};
 use crate::app::hub::Hub;
@@ -28,7 +30,7 @@ use crate::app::platforms::Platforms;
 use crate::app::reload::Reloads;
 use crate::app::telemetry::Telemetry;
 use crate::app::world::World;
-use crate::domain::id::Epoch;
+use crate::domain::id::{Epoch, Name};
 use crate::ports::audit::{Audit, AuditError};
 use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
@@ -75,22 +77,26 @@ async fn world(config: &Config, take_over: bool) -> anyhow::Result<World> {
     let journal = tokio::task::spawn_blocking(move || SqliteJournal::open(&path, take_over)).await??;
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let holder = format!("{} pid {}", config.installation, std::process::id());
-    let epoch = journal.claim_above(&holder, highest_seen(config).await).await?;
-    assemble(config, journal, epoch).await
+    let platforms = platforms(config);
+    let epoch = journal.claim_above(&holder, highest_seen(config, &platforms).await).await?;
+    assemble(config, journal, epoch, platforms).await
 }
 
-/// The highest epoch that supervisor and routers have seen. It is above the journal's when that was lost or is an old copy,
+/// The highest epoch that supervisor, clusters and routers have seen. It is above the journal's when that was lost or is an old copy,
 /// and they would refuse everything that comes with a lower one. Who does not answer is not waited for: should it have seen a
 /// higher one, the daemon stops as stale, and asks again at its next start.
-async fn highest_seen(config: &Config) -> Epoch {
-    let installation = config.installation.to_string();
-    let platform = HostPlatform::new(config.supervisor.socket.clone(), installation.clone());
-    let traffic = RouterTraffic::new(config.router.sockets.clone(), installation);
-    let (platform, traffic) = tokio::join!(platform.epoch(), traffic.epoch());
-    platform.unwrap_or_default().max(traffic.unwrap_or_default())
+async fn highest_seen(config: &Config, platforms: &Platforms) -> Epoch {
+    let traffic = RouterTraffic::new(config.router.sockets.clone(), config.installation.to_string());
+    let (platforms, traffic) = tokio::join!(platforms.epoch(), traffic.epoch());
+    platforms.max(traffic.unwrap_or_default())
 }
 
-async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> anyhow::Result<World> {
+async fn assemble(
+    config: &Config,
+    journal: Arc<dyn Journal>,
+    epoch: Epoch,
+    platforms: Platforms,
+) -> anyhow::Result<World> {
     let source: Arc<dyn Source> = Arc::new(GitSource::open(git_config(config)).await?);
     let installation = config.installation.to_string();
     let traffic: Arc<dyn Traffic> = Arc::new(RouterTraffic::new(config.router.sockets.clone(), installation.clone()));
@@ -105,7 +111,7 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
         blobs: Blobs::new(journal.clone()),
         journal,
         source,
-        platforms: platforms(config),
+        platforms,
         audit: Arc::new(AuditLog::open(&config.state_dir)?),
         metrics: Arc::new(Meter::new(traffic.clone(), destinations)?),
         traffic,
@@ -119,7 +125,32 @@ async fn assemble(config: &Config, journal: Arc<dyn Journal>, epoch: Epoch) -> a
 /// This machine and the clusters of the configuration.
 fn platforms(config: &Config) -> Platforms {
     let host = HostPlatform::new(config.supervisor.socket.clone(), config.installation.to_string());
-    Platforms::new(Arc::new(host), BTreeMap::new())
+    Platforms::new(Arc::new(host), clusters(config))
+}
+
+/// The clusters of the configuration. None of them need be there.
+#[cfg(feature = "kubernetes")]
+fn clusters(config: &Config) -> BTreeMap<Name, Arc<dyn Platform>> {
+    use crate::adapters::platform::kubernetes::{Connection, KubernetesPlatform};
+    let connect = |(name, settings): (&Name, &ClusterSettings)| {
+        let connection = Connection {
+            name: name.to_string(),
+            kubeconfig: settings.kubeconfig.clone(),
+            context: settings.context.clone(),
+            allow_exec: settings.allow_exec,
+            at_once: settings.connections,
+        };
+        let platform: Arc<dyn Platform> =
+            Arc::new(KubernetesPlatform::new(connection, config.installation.to_string()));
+        (name.clone(), platform)
+    };
+    config.kubernetes.clusters.iter().map(connect).collect()
+}
+
+/// This build knows no clusters, and a configuration with one is refused.
+#[cfg(not(feature = "kubernetes"))]
+fn clusters(_: &Config) -> BTreeMap<Name, Arc<dyn Platform>> {
+    BTreeMap::new()
 }
 
 /// What reads secrets. An identity that can't be used stops nothing but the apps that need it.

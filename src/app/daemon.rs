@@ -22,6 +22,7 @@ use super::unit::task::Shared;
 use super::watchdog::{self, Progress};
 use super::world::World;
 use crate::api;
+use crate::domain::workload::Place;
 use crate::net;
 
 /// How many units may be at work at once.
@@ -123,16 +124,22 @@ async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>, mut changes: Ve
         let any = select_all(changes.iter_mut().map(|one| Box::pin(one.changed())));
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            (changed, _, _) = any => if changed.is_err() { return },
+            (changed, connection, _) = any => match (changed, world.platforms.changed_units(connection)) {
+                (Err(_), _) => return,
+                (Ok(()), Some(units)) => units.iter().filter_map(|id| shared.registry.get(id)).for_each(|unit| unit.wake()),
+                (Ok(()), None) => wake_changed(&world, &shared).await,
+            },
         }
-        wake_changed(&world, &shared).await;
     }
 }
 
-/// Wakes the units whose surroundings are not as they were when they last looked.
+/// Wakes the units of this machine whose surroundings are not as they were when they last looked.
 pub async fn wake_changed(world: &World, shared: &Shared) {
     for unit in shared.registry.all() {
         let glance = unit.glance();
+        if glance.place != Place::Host {
+            continue;
+        }
         let groups = groups(world, unit.id(), &glance.place).await;
         let known = glance.observed.as_ref();
         let same = known.is_some_and(|known| known.groups == groups) && glance.state.running().is_none();

@@ -15,11 +15,13 @@ pub async fn observe(
     place: &Place,
     runs: impl IntoIterator<Item = RunId>,
 ) -> ObservedUnit {
-    let (groups, traffic, preview) = tokio::join!(
-        groups(world, unit, place),
-        world.traffic.observe(unit, Which::Main),
-        world.traffic.observe(unit, Which::Preview),
-    );
+    let route = async |which| match place {
+        Place::Host => world.traffic.observe(unit, which).await,
+        // A cluster has data planes of its own.
+        Place::Cluster(_) => Seen::Known(None),
+    };
+    let (groups, traffic, preview) =
+        tokio::join!(groups(world, unit, place), route(Which::Main), route(Which::Preview));
     let mut seen_runs = BTreeMap::new();
     for id in runs {
         let (run, _output) = world.platforms.host().run(&id).await;

@@ -1,11 +1,13 @@
 //! The platform connections of an installation, and which of them a unit belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use crate::domain::id::Name;
+use crate::domain::desired::DesiredUnit;
+use crate::domain::id::{Epoch, Name, UnitId};
 use crate::domain::workload::Place;
 use crate::ports::platform::{Platform, PlatformError};
 
@@ -47,6 +49,28 @@ impl Platforms {
     /// The clusters by name.
     pub fn clusters(&self) -> impl Iterator<Item = (&Name, &dyn Platform)> {
         self.clusters.iter().map(|(name, platform)| (name, platform.as_ref()))
+    }
+
+    /// Tells each cluster what Git's head asks for there.
+    pub fn expect<'a>(&self, all: impl Iterator<Item = &'a Arc<DesiredUnit>> + Clone) {
+        for (name, cluster) in &self.clusters {
+            let place = Place::Cluster(name.clone());
+            let here: Vec<Arc<DesiredUnit>> =
+                all.clone().filter(|desired| desired.workload.place() == place).cloned().collect();
+            cluster.expects(&here);
+        }
+    }
+
+    /// The units that may have changed on one of [`Platforms::changes`], where the connection can tell.
+    pub fn changed_units(&self, connection: usize) -> Option<BTreeSet<UnitId>> {
+        self.clusters.values().nth(connection.checked_sub(1)?)?.changed_units()
+    }
+
+    /// The highest epoch that any connection has seen; who does not answer is not waited for.
+    pub async fn epoch(&self) -> Epoch {
+        let all = std::iter::once(&self.host).chain(self.clusters.values());
+        let seen = join_all(all.map(|platform| platform.epoch())).await;
+        seen.into_iter().filter_map(Result::ok).max().unwrap_or_default()
     }
 
     /// What tells of changes, of each connection.

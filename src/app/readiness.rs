@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::operations::Daemon;
 use crate::api::types::{NotReady, Readiness};
+use crate::domain::workload::Place;
 
 /// What does not answer within this is not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,8 +27,12 @@ impl Daemon {
             within(self.world.traffic.check()),
             within(self.world.journal.streams(super::installation_log::STREAM)),
         );
-        add("supervisor", platform);
-        add("router", traffic);
+        // Where everything runs on clusters nobody needs them.
+        let clusters = self.world.platforms.clusters().next().is_some();
+        if !clusters || self.shared.registry.all().iter().any(|unit| unit.glance().place == Place::Host) {
+            add("supervisor", platform);
+            add("router", traffic);
+        }
         add("state", state);
         Readiness { ready: reasons.is_empty(), reasons }
     }

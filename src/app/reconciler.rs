@@ -282,6 +282,7 @@ impl Reconciler {
         // Before anything refers to them.
         let secrets: BTreeSet<_> = snapshot.units.values().flat_map(|entry| entry.desired.secret_digests()).collect();
         self.world.secrets.keep(&secrets).await?;
+        self.world.platforms.expect(snapshot.units.values().map(|entry| &entry.desired));
         for (id, entry) in &snapshot.units {
             // A name that is not free yet is told nothing, so that nothing is begun under it.
             if taken.contains(id) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -67,9 +68,9 @@ pub trait Platform: Send + Sync {
     /// What can be done for a unit here.
     fn capabilities(&self, desired: &DesiredUnit) -> Capabilities;
 
-    /// A unit's desired state by Git's head, told before it is looked at; a hint, cheap to repeat.
-    fn expects(&self, desired: &DesiredUnit) {
-        let _ = desired;
+    /// What Git's head asks for here, all of it: what one unit gives up and another takes is not removed in between. A hint.
+    fn expects(&self, all: &[Arc<DesiredUnit>]) {
+        let _ = all;
     }
 
     /// The groups of one unit, retiring ones included, of this installation only.

@@ -17,7 +17,7 @@ pub struct KubernetesSettings {
 }
 
 /// How a cluster is reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterSettings {
     /// A kubeconfig file. Paths in it are relative to its folder.
@@ -32,6 +32,13 @@ pub struct ClusterSettings {
     /// Whether the kubeconfig may start programs that fetch tokens.
     #[serde(default)]
     pub allow_exec: bool,
+    /// How many requests go to its API server at once.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+}
+
+fn default_connections() -> usize {
+    16
 }
 
 impl KubernetesSettings {
@@ -41,6 +48,9 @@ impl KubernetesSettings {
         }
         for (name, cluster) in &self.clusters {
             let at = format!("[kubernetes.clusters.{name}]");
+            if !(1..=256).contains(&cluster.connections) {
+                return Err(format!("{at} connections is not between 1 and 256"));
+            }
             match (&cluster.kubeconfig, cluster.in_cluster) {
                 (None, false) => return Err(format!("{at} needs `kubeconfig = \"FILE\"`, or `in_cluster = true`")),
                 (Some(_), true) => {

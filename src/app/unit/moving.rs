@@ -16,6 +16,7 @@ use crate::domain::observed::Seen;
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::moving;
 use crate::domain::unit::state::UnitState;
+use crate::domain::workload::Place;
 use crate::ports::platform::EnsureGroup;
 use crate::secrets::value::SecretValues;
 
@@ -93,7 +94,9 @@ impl Unit {
             let taken = platform.take_over(self.world.epoch, from, &request).await;
             taken.map_err(crate::app::perform::PerformError::from)?;
         }
-        for kind in [Which::Main, Which::Preview] {
+        // What runs on a cluster has no route here.
+        let routes = [Which::Main, Which::Preview].into_iter().filter(|_| place == Place::Host);
+        for kind in routes {
             let taken = self.world.traffic.take_over(self.world.epoch, from, &self.id, kind).await;
             taken.map_err(crate::app::perform::PerformError::from)?;
         }

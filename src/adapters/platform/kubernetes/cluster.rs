@@ -15,7 +15,9 @@ use super::connect::{self, Connection};
 use super::discovery::{Discovery, Kind};
 use super::inventory::{self, Parent};
 use super::watch::{Follower, Subject};
+use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, UnitId};
+use crate::domain::workload::Workload;
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::ports::platform::PlatformError;
 
@@ -116,26 +118,38 @@ impl Fault {
 /// What units ask for by Git's head: an object that one unit gives up and another takes goes over, it is not deleted.
 #[derive(Default)]
 pub struct Claims {
-    by_unit: Mutex<HashMap<UnitId, BTreeSet<ObjectId>>>,
+    by_unit: Mutex<HashMap<UnitId, Arc<DesiredUnit>>>,
 }
 
 impl Claims {
-    /// A unit asks for these objects now.
-    pub fn set(&self, unit: &UnitId, objects: BTreeSet<ObjectId>) {
-        self.by_unit.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), objects);
+    /// All that is asked for.
+    pub fn set(&self, all: &[Arc<DesiredUnit>]) {
+        let all = all.iter().map(|desired| (desired.unit.clone(), desired.clone())).collect();
+        *self.by_unit.lock().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
-    /// Whether a unit asks for an object; `None`: it is not known what it asks for.
+    /// Whether a unit asks for an object; `None`: it is not known what is asked for.
     pub fn wanted(&self, unit: &UnitId, id: &ObjectId) -> Option<bool> {
         let all = self.by_unit.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(unit).map(|objects| objects.contains(id))
+        (!all.is_empty()).then(|| all.get(unit).is_some_and(|desired| asks(desired, id)))
     }
 
     /// Whether another unit asks for an object.
     pub fn wanted_by_others(&self, unit: &UnitId, id: &ObjectId) -> bool {
         let all = self.by_unit.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().any(|(other, objects)| other != unit && objects.contains(id))
+        all.iter().any(|(other, desired)| other != unit && asks(desired, id))
     }
+}
+
+fn asks(desired: &DesiredUnit, id: &ObjectId) -> bool {
+    let Workload::Kubernetes(spec) = &desired.workload else { return false };
+    spec.objects.iter().any(|object| {
+        let namespace = object.namespace().unwrap_or(&spec.place.namespace);
+        object.name() == id.name
+            && object.kind() == id.kind
+            && object.group() == id.group
+            && id.namespace.as_deref().is_none_or(|there| there == namespace)
+    })
 }
 
 impl Cluster {
@@ -279,7 +293,7 @@ impl Cluster {
             changes.borrow_and_update();
             let used = self.cache.kinds_in_use();
             if !used.is_empty() {
-                self.follow(&used).await;
+                self.follow_used(&used).await;
             }
             // Changes come in bursts.
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -289,7 +303,7 @@ impl Cluster {
         }
     }
 
-    async fn follow(&self, used: &BTreeMap<KindName, String>) {
+    async fn follow_used(&self, used: &BTreeMap<KindName, String>) {
         let followed: BTreeSet<KindName> = {
             let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
             watches.keys().cloned().collect()

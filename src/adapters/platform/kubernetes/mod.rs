@@ -38,8 +38,6 @@ use crate::domain::capabilities::{Capabilities, Split};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, GroupId, RunId, UnitId};
 use crate::domain::observed::{ObservedGroup, ObservedRun, Seen};
-use crate::domain::workload::Workload;
-use crate::domain::workload::kubernetes::ObjectId;
 use crate::ports::platform::{EnsureGroup, LogStream, Platform, PlatformError};
 use crate::ports::scripts::RunRequest;
 use client::Call;
@@ -101,15 +99,8 @@ impl Platform for KubernetesPlatform {
         }
     }
 
-    fn expects(&self, desired: &DesiredUnit) {
-        let Workload::Kubernetes(spec) = &desired.workload else { return };
-        let here = |id: ObjectId| {
-            let namespace = id.namespace.clone().or_else(|| Some(spec.place.namespace.clone()));
-            // Whether a kind has namespaces is not known here: both names are the object's.
-            [id.clone(), ObjectId { namespace, ..id }]
-        };
-        let objects: BTreeSet<ObjectId> = spec.objects.iter().flat_map(|object| here(object.id())).collect();
-        self.cluster.claims.set(&desired.unit, objects);
+    fn expects(&self, all: &[Arc<DesiredUnit>]) {
+        self.cluster.claims.set(all);
     }
 
     async fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>> {
@@ -162,7 +153,7 @@ impl Platform for KubernetesPlatform {
         instance: Option<&str>,
         tail: u32,
     ) -> Result<LogStream, PlatformError> {
-        let followed = self.cluster.clone().follow(unit, group, instance, tail).await;
+        let followed = self.cluster.clone().follow_logs(unit, group, instance, tail).await;
         followed.map_err(|fault| self.told(fault, Epoch(0)))
     }
 

@@ -65,7 +65,7 @@ impl Cluster {
     }
 
     /// The same, and the lines that come, until the group is gone.
-    pub async fn follow(
+    pub async fn follow_logs(
         self: Arc<Self>,
         unit: &UnitId,
         group: &GroupId,
