@@ -269,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_elsewhere_is_not_moved() {
+        let around = Surroundings { elsewhere: Some("it runs on this host".into()), ..Surroundings::default() };
+        let runs = UnitEvent::EffectiveSet { revision: "a".into(), rendered: Some(digest("a")) };
+        assert!(gate(&state(&[seen("a"), runs.clone()]), &around).is_empty(), "what is made true already is kept so");
+        assert_eq!(reasons(&state(&[runs, seen("b")]), &around), [HeldReason::Unsupported]);
+    }
+
+    #[test]
     fn what_is_gone_and_not_pruned_is_kept() {
         let effective = UnitEvent::EffectiveSet { revision: "a".into(), rendered: Some(digest("a")) };
         let gone = |prune| UnitEvent::CandidateGone { revision: "b".into(), prune };

@@ -81,37 +81,38 @@ fn domain_reads_no_clock() {
     assert!(broken.is_empty(), "time and chance come in as arguments:\n{}", broken.join("\n"));
 }
 
-#[test]
-fn strategies_name_no_platform() {
-    let platforms = [
-        "host",
-        "docker",
-        "swarm",
-        "compose",
-        "kubernetes",
-        "k8s",
-        "ecs",
-        "aws",
-        "azure",
-        "aci",
-        "vm",
-        "ssh",
-        "systemd",
-        "supervisor",
-        "process",
-        "container",
-    ];
-    let strategies = files("src/domain/strategy", ".rs");
-    assert!(!strategies.is_empty(), "src/domain/strategy is empty");
+/// Fails with all places below `folder` whose code or strings begin a name with one of the words.
+fn forbid_words(folder: &str, words: &[&str], why: &str) {
+    let found = files(folder, ".rs");
+    assert!(!found.is_empty(), "{folder} is empty");
     let mut broken = Vec::new();
-    for file in strategies {
+    for file in found {
         for (index, line) in blank(&read(&file), Keep::Strings).lines().enumerate() {
-            if identifiers(line).any(|identifier| platforms.contains(&first_word(identifier).as_str())) {
+            if identifiers(line).any(|identifier| words.contains(&first_word(identifier).as_str())) {
                 broken.push(format!("{}:{}: {}", file.display(), index + 1, line.trim()));
             }
         }
     }
-    assert!(broken.is_empty(), "strategies know capabilities, never platforms:\n{}", broken.join("\n"));
+    assert!(broken.is_empty(), "{why}:\n{}", broken.join("\n"));
+}
+
+/// Names that only a platform has.
+const PLATFORMS: [&str; 10] =
+    ["docker", "swarm", "compose", "kubernetes", "k8s", "kube", "ecs", "aws", "azure", "systemd"];
+
+#[test]
+fn strategies_name_no_platform() {
+    let words = ["host", "aci", "vm", "ssh", "supervisor", "process", "container"];
+    let words = [&PLATFORMS[..], &words].concat();
+    forbid_words("src/domain/strategy", &words, "strategies know capabilities, never platforms");
+}
+
+#[test]
+fn planner_and_saga_name_no_platform() {
+    for folder in ["src/domain/planner", "src/domain/converge", "src/domain/rollout", "src/domain/unit", "src/app/unit"]
+    {
+        forbid_words(folder, &PLATFORMS, "planner and saga know capabilities, never platforms");
+    }
 }
 
 #[test]
