@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use super::objects::{self, AtHand};
 use super::sealed::{self, SealedFiles};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, Revision, UnitId};
 use crate::domain::manifest::{self, DocumentSet, ParsedFile, Problem};
+use crate::domain::objects::{Found, ObjectSource, Origins};
 use crate::domain::render::{Lookups, RenderCache, Rendered, render_again};
 use crate::domain::secret::SecretSource;
 use crate::ports::secrets::Secrets;
@@ -34,6 +36,8 @@ pub struct Snapshot {
     pub environments: BTreeSet<Name>,
     files: BTreeMap<String, FileEntry>,
     trees: BTreeMap<String, Option<String>>,
+    /// The object names of the files and folders that objects of clusters were read from.
+    objects: Origins,
 }
 
 /// One unit of a revision.
@@ -107,21 +111,43 @@ impl Catalog {
         let parsed = self.parse(files).await?;
         let documents = DocumentSet::assemble(parsed);
         let trees = self.trees(revision, &documents, base, changed.as_ref()).await?;
+        let mut origins = self.origins(revision, &documents, base, changed.as_ref()).await?;
         let known = {
             let mut caches = self.caches.lock().expect("the caches are only changed by total functions");
             std::mem::take(&mut caches.sealed)
         };
         let sealed = sealed::read(self.source.as_ref(), revision, &documents, &known).await?;
-        let rendered = {
-            let mut caches = self.caches.lock().expect("the caches are only changed by total functions");
-            let artifacts = |path: &str| trees.get(path).cloned().flatten();
-            let secrets = |source: &SecretSource| sealed.look(self.secrets.as_ref(), source);
-            let rendered =
-                render_again(&documents, Lookups { artifacts: &artifacts, secrets: &secrets }, &mut caches.rendered);
-            caches.sealed = sealed;
-            rendered
-        };
-        Ok(assemble(revision.clone(), &documents, rendered, read, trees, base))
+        let (mut rendered, wanted) = self.render(&documents, &trees, &sealed, &origins, &objects::Read::new());
+        if !wanted.is_empty() {
+            // Units whose objects are not the ones they were rendered from ask for them; all others are done.
+            let objects = objects::read(self.source.as_ref(), revision, &origins, wanted).await?;
+            for found in objects.values() {
+                if let Found::Objects(_, read) = found {
+                    origins.extend(read.iter().map(|(path, oid)| (path.clone(), oid.clone())));
+                }
+            }
+            (rendered, _) = self.render(&documents, &trees, &sealed, &origins, &objects);
+        }
+        self.caches.lock().expect("the caches are only changed by total functions").sealed = sealed;
+        Ok(assemble(revision.clone(), &documents, rendered, read, (trees, origins), base))
+    }
+
+    /// Renders what the caches do not have, with the objects at hand; gives what else was asked for.
+    fn render(
+        &self,
+        documents: &DocumentSet,
+        trees: &BTreeMap<String, Option<String>>,
+        sealed: &SealedFiles,
+        origins: &Origins,
+        objects: &objects::Read,
+    ) -> (Vec<Rendered>, BTreeSet<ObjectSource>) {
+        let mut caches = self.caches.lock().expect("the caches are only changed by total functions");
+        let artifacts = |path: &str| trees.get(path).cloned().flatten();
+        let secrets = |source: &SecretSource| sealed.look(self.secrets.as_ref(), source);
+        let objects = AtHand::new(origins, objects);
+        let lookups = Lookups { artifacts: &artifacts, secrets: &secrets, objects: &objects };
+        let rendered = render_again(documents, lookups, &mut caches.rendered);
+        (rendered, objects.into_wanted())
     }
 
     /// The documents of a revision that was rendered.
@@ -236,13 +262,7 @@ impl Catalog {
     ) -> Result<BTreeMap<String, Option<String>>, SourceError> {
         let mut trees = BTreeMap::new();
         for path in documents.artifact_paths() {
-            let known = base.zip(changed).and_then(|(base, changed)| {
-                let folder = format!("{path}/");
-                let touched = changed.range(folder.clone()..).next().is_some_and(|next| next.starts_with(&folder));
-                let known = base.trees.get(&path)?;
-                (!touched && !changed.contains(&path)).then(|| known.clone())
-            });
-            let oid = match known {
+            let oid = match untouched(&path, base.map(|base| &base.trees), changed) {
                 Some(oid) => oid,
                 None => self.source.tree_oid(revision, &path).await?,
             };
@@ -250,6 +270,38 @@ impl Catalog {
         }
         Ok(trees)
     }
+
+    /// The object names of what objects are read from: as documents name it, and as it turned out before.
+    async fn origins(
+        &self,
+        revision: &Revision,
+        documents: &DocumentSet,
+        base: Option<&Snapshot>,
+        changed: Option<&BTreeSet<String>>,
+    ) -> Result<Origins, SourceError> {
+        let mut paths = documents.object_paths();
+        paths.extend({
+            let caches = self.caches.lock().expect("the caches are only changed by total functions");
+            caches.rendered.object_paths()
+        });
+        let mut origins = Origins::new();
+        for path in paths {
+            let oid = match untouched(&path, base.map(|base| &base.objects), changed) {
+                Some(oid) => oid,
+                None => objects::entry(self.source.as_ref(), revision, &path).await?,
+            };
+            origins.insert(path, oid);
+        }
+        Ok(origins)
+    }
+}
+
+/// The object name that a path had at the base, where nothing at it or below it differs from that.
+fn untouched(path: &str, base: Option<&Origins>, changed: Option<&BTreeSet<String>>) -> Option<Option<String>> {
+    let (known, changed) = (base?.get(path)?, changed?);
+    let folder = format!("{path}/");
+    let touched = changed.range(folder.clone()..).next().is_some_and(|next| next.starts_with(&folder));
+    (!touched && !changed.contains(path)).then(|| known.clone())
 }
 
 type Files = (BTreeMap<String, FileEntry>, Vec<RefusedEntry>, Option<BTreeSet<String>>);
@@ -266,7 +318,7 @@ fn assemble(
     documents: &DocumentSet,
     rendered: Vec<Rendered>,
     (files, refused, _): Files,
-    trees: BTreeMap<String, Option<String>>,
+    (trees, objects): (BTreeMap<String, Option<String>>, Origins),
     base: Option<&Snapshot>,
 ) -> Snapshot {
     let environments = documents.environments().into_iter().cloned().collect();
@@ -301,5 +353,6 @@ fn assemble(
         refused,
         files,
         trees,
+        objects,
     }
 }

@@ -22,6 +22,7 @@ mod lists;
 pub mod log;
 pub mod logs;
 pub mod moves;
+pub mod objects;
 pub mod observe;
 pub mod operations;
 pub mod perform;

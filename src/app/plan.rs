@@ -14,6 +14,7 @@ use crate::api::operations::{Caller, UnitFilter};
 use crate::api::types::{Done, HeldView, PlanRequest, Problem, UnitPlan};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Revision, UnitId};
+use crate::domain::objects::mask::masked;
 use crate::domain::unit::state::{UnitState, Wants};
 
 /// What each unit is asked to be; `None`: nothing any more.
@@ -126,8 +127,8 @@ impl Daemon {
             digest,
             blocked,
             held: rollout_under_way(&state).into_iter().chain(held).collect(),
-            before: before.map(|before| before.as_ref().clone()),
-            after: desired.map(|desired| desired.as_ref().clone()),
+            after: desired.map(|desired| masked(&desired, before.as_deref())),
+            before: before.map(|before| masked(&before, None)),
         })
     }
 

@@ -1,6 +1,8 @@
 //! A folder with documents as it lies on disk, for the verbs that need no daemon: its YAML files, and the object names
 //! that Git would give to its folders if all were committed now.
 
+mod objects;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,7 +45,7 @@ impl Found {
         if !self.is_file {
             return ParsedFile::unreadable(&self.shown, "this is a link or no file at all, and neither is followed");
         }
-        read_capped(&self.path).map_or_else(
+        read_capped(&self.path, MAX_FILE_BYTES).map_or_else(
             |error| ParsedFile::unreadable(&self.shown, &format!("this file can't be read: {error}")),
             |bytes| parse_file(&self.shown, &bytes),
         )
@@ -116,7 +118,7 @@ impl Folder {
         SealedFiles::from_folder(documents, |path| {
             let file = self.root.join(path);
             let plain = fs::canonicalize(&file).is_ok_and(|real| real == file) && file.is_file();
-            plain.then(|| read_capped(&file).ok()).flatten()
+            plain.then(|| read_capped(&file, MAX_FILE_BYTES).ok()).flatten()
         })
     }
 
@@ -133,7 +135,7 @@ impl Folder {
             crate::wiring::offline_secrets(secrets::Repository::around(&self.root).identities(keys)?.identities);
         let artifacts = |path: &str| self.tree_oid(path);
         let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
-        Ok(render(&documents, Lookups { artifacts: &artifacts, secrets: &secrets }))
+        Ok(render(&documents, Lookups { artifacts: &artifacts, secrets: &secrets, objects: self }))
     }
 
     /// Reads all documents.
@@ -248,10 +250,10 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> CliError {
     CliError::failed(format!("{} can't be read: {error}", path.display()))
 }
 
-/// Reads a file up to one byte more than the parser takes.
-fn read_capped(path: &Path) -> std::io::Result<Vec<u8>> {
+/// Reads a file up to one byte more than the limit, for who reads it to say so.
+fn read_capped(path: &Path, most: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -12,13 +12,14 @@ use super::exit::Exit;
 use super::folder::Folder;
 use super::output::style::Tone;
 use super::output::table::{Cell, Table};
-use super::output::{self, View, write_err, write_json, write_out};
+use super::output::{self, View, unit, write_err, write_json, write_out};
 use super::secrets::Keys;
 use super::validate::problems_text;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, UnitId};
 use crate::domain::manifest::{DocumentSet, Problem};
+use crate::domain::objects::mask::masked;
 use crate::domain::render::explain::{Explained, explain_with};
 use crate::domain::render::{Lookups, Rendered, render_with};
 
@@ -65,7 +66,7 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    desired: Option<&'a DesiredUnit>,
+    desired: Option<DesiredUnit>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     explained: Vec<Explained>,
     #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
@@ -122,7 +123,7 @@ fn shown<'a>((unit, explained): (&'a Rendered, &'a Vec<Explained>)) -> Shown<'a>
         environment: &unit.environment,
         target: unit.target.as_ref(),
         digest: desired.map(|desired| desired.digest()),
-        desired: desired.map(AsRef::as_ref),
+        desired: desired.map(|desired| masked(desired, None)),
         explained: explained.clone(),
         problems: unit.outcome.as_ref().err().map(Vec::as_slice).unwrap_or_default(),
     }
@@ -143,8 +144,10 @@ fn print(args: &Args, view: &View, units: &[Rendered], explained: &[Vec<Explaine
 }
 
 fn yaml(desired: &DesiredUnit) -> String {
-    let body = serde_saphyr::to_string(desired).unwrap_or_else(|error| format!("# can't be written: {error}\n"));
-    format!("---\n# {}\n{body}", desired.digest())
+    if let Some(objects) = unit::objects(desired, None) {
+        return format!("# {} {}, {}\n{objects}", desired.unit, desired.version, desired.digest());
+    }
+    format!("---\n# {}\n{}", desired.digest(), unit::whole(desired, None))
 }
 
 fn explained_text(desired: &DesiredUnit, explained: &[Explained], further: bool, view: &View) -> String {

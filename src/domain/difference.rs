@@ -1,6 +1,6 @@
 //! Differences between two desired states, field by field, with what each one means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::desired::DesiredUnit;
 use super::digest::Digest;
 use super::secret::show_digest;
+use super::workload::Workload;
+use super::workload::kubernetes::{Object, SECRET_KEY};
 
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +30,7 @@ pub struct Difference {
 /// What differs between two desired states, in the order of the paths. Both in their canonical form, so that neither the
 /// order of keys nor an empty list that is left out is a difference.
 pub fn differences(before: Option<&DesiredUnit>, after: Option<&DesiredUnit>) -> Vec<Difference> {
-    let (before, after) = (leaves(before), leaves(after));
+    let (before, after) = (leaves(before, after), leaves(after, before));
     let mut paths: Vec<&String> = before.keys().chain(after.keys()).collect();
     paths.sort();
     paths.dedup();
@@ -47,6 +49,7 @@ pub fn differences(before: Option<&DesiredUnit>, after: Option<&DesiredUnit>) ->
 /// The text of a field; of a secret its name and the beginning of its digest.
 fn shown(path: &str, value: &str, changed: bool) -> String {
     match secret_of(path) {
+        _ if is_hidden(path) => if changed { "hidden, changed" } else { "hidden" }.to_owned(),
         Some(name) => {
             let digest = show_digest(Some(&Digest::from_text(value)));
             format!("secret {name} ({digest}{})", if changed { ", changed" } else { "" })
@@ -60,13 +63,50 @@ fn secret_of(path: &str) -> Option<&str> {
     path.strip_suffix(".digest")?.split_once("secrets.").map(|(_, name)| name)
 }
 
-/// The text of every field that has one.
-fn leaves(desired: Option<&DesiredUnit>) -> BTreeMap<String, String> {
+/// Where the objects of a cluster stand, each by what it is called.
+const OBJECTS: &str = "objects.";
+
+/// Whether a value is nobody's to see: of a Secret that stands in clear in the repository.
+fn is_hidden(path: &str) -> bool {
+    path.strip_prefix(OBJECTS).is_some_and(|id| id.starts_with("Secret "))
+        && [".data.", ".stringData.", "last-applied-configuration"].iter().any(|part| path.contains(part))
+        && !path.ends_with(SECRET_KEY)
+}
+
+/// The text of every field that has one. An object that `other` does not have is one line: all of it is new, or goes.
+fn leaves(desired: Option<&DesiredUnit>, other: Option<&DesiredUnit>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    if let Some(Ok(value)) = desired.map(serde_json::to_value) {
-        walk(&value, String::new(), &mut all);
+    let Some(Ok(mut value)) = desired.map(serde_json::to_value) else { return all };
+    if let Some(Workload::Kubernetes(spec)) = desired.map(|desired| &desired.workload) {
+        let known = match other.map(|other| &other.workload) {
+            Some(Workload::Kubernetes(other)) => other.objects.iter().map(Object::id).collect(),
+            _ => BTreeSet::new(),
+        };
+        for object in &spec.objects {
+            let (id, mut fields) = (object.id(), BTreeMap::new());
+            walk(&Value::Object(object.fields().clone()), format!("{OBJECTS}{id}"), &mut fields);
+            if known.contains(&id) {
+                all.append(&mut fields);
+            } else {
+                all.insert(format!("{OBJECTS}{id}"), format!("an object of {} fields", fields.len()));
+            }
+        }
+        // Their number says nothing that they don't.
+        value["workload"]["kubernetes"]["objects"] = Value::Null;
+        value["replicas"] = Value::Null;
     }
+    walk(&value, String::new(), &mut all);
     all
+}
+
+/// The step of a path to an item: by its name in a list where each has one, else by its number.
+fn item(items: &[Value], index: usize) -> String {
+    let name = |item: &Value| item.get("name").and_then(Value::as_str).map(str::to_owned);
+    let names: BTreeSet<_> = items.iter().filter_map(name).collect();
+    match items.get(index).and_then(name).filter(|_| names.len() == items.len()) {
+        Some(name) => format!("[{name}]"),
+        None => format!("[{index}]"),
+    }
 }
 
 fn walk(value: &Value, path: String, all: &mut BTreeMap<String, String>) {
@@ -83,7 +123,8 @@ fn walk(value: &Value, path: String, all: &mut BTreeMap<String, String>) {
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                walk(item, format!("{path}[{index}]"), all);
+                let step = if path.starts_with(OBJECTS) { self::item(items, index) } else { format!("[{index}]") };
+                walk(item, format!("{path}{step}"), all);
             }
         }
         Value::String(text) => {
@@ -102,7 +143,11 @@ fn effect(path: &str) -> &'static str {
     };
     let makes_group =
         ["version", "workload", "health.readiness", "health.liveness", "health.minReady"].into_iter().any(under);
-    if path.contains(".secrets.") && path.ends_with(".from") {
+    if path.starts_with(OBJECTS) {
+        "applies the object"
+    } else if under("workload.kubernetes") {
+        "applies the objects again"
+    } else if path.contains(".secrets.") && path.ends_with(".from") {
         "changes nothing that runs"
     } else if makes_group {
         "starts new instances"

@@ -17,6 +17,7 @@ pub mod id;
 pub mod installation;
 pub mod judge;
 pub mod manifest;
+pub mod objects;
 pub mod observed;
 pub mod plan;
 pub mod plan_check;

@@ -45,6 +45,8 @@ pub enum Delivery {
         /// The file's mode.
         mode: u32,
     },
+    /// In the objects of a cluster that name it.
+    Object {},
     /// As a file of the folder that `$CREDENTIALS_DIRECTORY` names.
     Credential {
         /// The file's name.

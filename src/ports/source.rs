@@ -74,6 +74,9 @@ pub trait Source: Send + Sync {
     /// deleted. A root folder that does not exist is an empty listing.
     async fn list(&self, revision: &Revision) -> Result<Listing, SourceError>;
 
+    /// The same of what lies below a folder, or of one file; empty where there is neither. Paths are from the root folder.
+    async fn list_below(&self, revision: &Revision, path: &str) -> Result<Listing, SourceError>;
+
     /// The files that differ between two revisions, sorted by path, found by comparing object names: equal folders are
     /// not entered. No rename detection. Entries that `list` refuses appear too, with their path escaped.
     async fn changes(&self, from: &Revision, to: &Revision) -> Result<Vec<ChangedPath>, SourceError>;

@@ -92,6 +92,7 @@ fn secrets(secrets: &BTreeMap<String, SecretRef>, values: &SecretValues) -> Chec
         let fine = match &secret.deliver {
             Delivery::Env { name } => !name.is_empty() && !name.contains(['=', '\0']),
             Delivery::Credential { name } => part(name) && name.len() <= LONGEST_NAME,
+            Delivery::Object {} => false,
             Delivery::File { path, mode } => path.len() <= 1024 && path.split('/').all(part) && mode & !0o777 == 0,
         };
         require(fine, || format!("the secret {name:?} is to be handed over at an impossible place"))?;

@@ -3,6 +3,7 @@
 mod absence;
 mod digests;
 mod example;
+mod kubernetes;
 mod limits;
 mod merging;
 mod offline;

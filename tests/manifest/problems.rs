@@ -82,7 +82,7 @@ fn environments() {
     let mut out = String::new();
     for (title, spec) in [
         ("nothing", "{}"),
-        ("platform of another build", "{ platform: { kubernetes: { context: x } } }"),
+        ("platform of another build", "{ platform: { ecs: { context: x } } }"),
         ("platform with a slip", "{ platform: hots }"),
         ("settings of the host", "{ platform: { host: { user: x } } }"),
         ("both forms", "{ platform: host, targets: [] }"),

@@ -600,6 +600,12 @@ impl Source for Ports {
             .await
     }
 
+    async fn list_below(&self, revision: &Revision, path: &str) -> Result<Listing, SourceError> {
+        let mut listing = self.list(revision).await?;
+        listing.entries.retain(|entry| entry.path == path || entry.path.starts_with(&format!("{path}/")));
+        Ok(listing)
+    }
+
     async fn changes(&self, from: &Revision, to: &Revision) -> Result<Vec<ChangedPath>, SourceError> {
         self.0
             .look(|out| {

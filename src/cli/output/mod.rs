@@ -3,6 +3,7 @@
 pub mod style;
 pub mod table;
 pub mod time;
+pub mod unit;
 pub mod yaml;
 
 use std::io::{self, IsTerminal, Write};

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::domain::manifest::problem::is_hidden;
+
 /// One document, with a line break at its end.
 pub fn text(value: &Value) -> String {
     let mut out = String::new();
@@ -43,12 +45,29 @@ fn block(value: &Value, indent: usize, out: &mut String) {
 }
 
 fn entry(value: &Value, indent: usize, out: &mut String) {
-    if is_empty(value) {
+    if let Some((mark, lines)) = value.as_str().and_then(literal) {
+        out.push_str(&format!(" {mark}\n"));
+        for line in lines {
+            out.push_str(&if line.is_empty() { "\n".to_owned() } else { format!("{:indent$}{line}\n", "") });
+        }
+    } else if is_empty(value) {
         out.push_str(&format!(" {}\n", scalar(value)));
     } else {
         out.push('\n');
         block(value, indent, out);
     }
+}
+
+/// A text of several lines, to be written as they are: its mark and lines. None where nothing else than quotes says it exactly.
+fn literal(text: &str) -> Option<(&'static str, std::str::Lines<'_>)> {
+    let (mark, body) = text.strip_suffix('\n').map_or(("|-", text), |body| ("|", body));
+    let plain = |c: char| c == '\n' || c == '\t' || (!c.is_control() && !is_hidden(c));
+    let fits = body.contains('\n')
+        && !body.ends_with('\n')
+        && !body.starts_with(['\n', ' ', '\t'])
+        && body.chars().all(plain)
+        && body.lines().all(|line| !line.ends_with([' ', '\t']));
+    fits.then(|| (mark, body.lines()))
 }
 
 /// Whether a value fits behind its key: a scalar, or a collection of nothing.
@@ -99,5 +118,9 @@ mod tests {
         lines.sort_unstable();
         assert_eq!(lines, told, "{text}");
         assert_eq!(super::text(&Value::Array(Vec::new())), "[]\n");
+        let lines =
+            serde_json::json!({"script": "set -e\n\n\techo\n", "cut": "a\nb", "odd": " a\nb", "end": "a\nb\n\n"});
+        let expected = "cut: |-\n  a\n  b\nend: \"a\\nb\\n\\n\"\nodd: \" a\\nb\"\nscript: |\n  set -e\n\n  \techo\n";
+        assert_eq!(super::text(&lines), expected);
     }
 }

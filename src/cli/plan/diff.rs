@@ -7,6 +7,7 @@ use similar::{ChangeTag, TextDiff};
 use crate::api::types::UnitPlan;
 use crate::cli::output::View;
 use crate::cli::output::style::Tone;
+use crate::cli::output::unit::whole;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::secret::show_digest;
 
@@ -42,7 +43,7 @@ fn unit(plan: &UnitPlan, view: &View) -> String {
 
 /// A desired state as the document that is compared. Secrets stand there by name and the beginning of their digest.
 fn document(unit: &DesiredUnit, before: Option<&DesiredUnit>) -> String {
-    let mut text = serde_saphyr::to_string(unit).unwrap_or_else(|error| format!("# can't be written: {error}\n"));
+    let mut text = whole(unit, before);
     let known: BTreeSet<&str> = before
         .into_iter()
         .flat_map(DesiredUnit::secrets)

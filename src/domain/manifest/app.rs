@@ -6,12 +6,14 @@ use super::analysis::{self, Analysis};
 use super::decode::{Context, Fields, name_or_add};
 use super::health;
 use super::hooks::{self, Hooks};
+use super::kubernetes;
 use super::node::{Located, Node, Value};
 use super::problem::Layer;
-use super::process::{self, Process};
+use super::process;
 use super::secrets::{self, Secrets};
 use super::strategy;
 use super::values;
+use super::workload::{self, Workload};
 use crate::domain::desired::RollbackRules;
 use crate::domain::id::Name;
 use crate::domain::route::{MAX_TESTERS, Tester, Upstream};
@@ -23,7 +25,7 @@ use crate::domain::workload::Health;
 #[derive(Clone, Debug)]
 pub struct AppSpec {
     /// What runs.
-    pub workload: Process,
+    pub workload: Workload,
     /// What it must not say in clear.
     pub secrets: Secrets,
     /// How many instances.
@@ -73,15 +75,26 @@ pub struct RouteSpec {
 pub fn decode(cx: &Context, node: &Node) -> Option<AppSpec> {
     let fields = cx.fields(node, "an App's spec")?;
     let workload =
-        fields.required("workload", "{ process: { command: [bin/app] } }", |node| process::workload(cx, node));
-    let secrets = fields.or_else("secrets", BTreeMap::new, |node| secrets::decode(cx, node));
-    if let (Some(workload), Some(secrets)) = (&workload, &secrets) {
-        secrets::check_environment(cx, secrets, &workload.env);
+        fields.required("workload", "{ process: { command: [bin/app] } }", |node| workload::decode(cx, node));
+    if matches!(workload, Some(Workload::Kubernetes(_))) {
+        kubernetes::refuse(cx, node);
+    }
+    let secrets = fields.or_else("secrets", BTreeMap::new, |node| match &workload {
+        Some(Workload::Kubernetes(_)) => secrets::of_objects(cx, node),
+        _ => secrets::decode(cx, node),
+    });
+    if let (Some(Workload::Process(process)), Some(secrets)) = (&workload, &secrets) {
+        secrets::check_environment(cx, secrets, &process.env);
     }
     let replicas = replicas(cx, &fields, workload.as_ref());
     let route = fields.optional("route", |node| route(cx, node));
-    let port = workload.as_ref().map(|workload| workload.port);
-    let health = cx.within("health", || health::decode(cx, fields.get("health"), fields.at, port));
+    let health = cx.within("health", || match &workload {
+        Some(Workload::Kubernetes(_)) => health::of_objects(cx, fields.get("health"), fields.at),
+        other => {
+            let port = other.as_ref().and_then(Workload::process).map(|process| process.port);
+            health::decode(cx, fields.get("health"), fields.at, port)
+        }
+    });
     let strategy = cx.within("strategy", || strategy::decode(cx, fields.get("strategy"), fields.at));
     let analyses = fields.or_else("analyses", BTreeMap::new, |node| analysis::decode(cx, node));
     let hooks = fields.or_else("hooks", Hooks::default, |node| hooks::decode(cx, node));
@@ -109,12 +122,13 @@ pub fn decode(cx: &Context, node: &Node) -> Option<AppSpec> {
 }
 
 /// `replicas` is a field of the spec, so that a Release sets it for every kind of workload; beside the process it says the
-/// same where the spec says nothing.
-fn replicas(cx: &Context, fields: &Fields<'_>, workload: Option<&Process>) -> Option<u32> {
+/// same where the spec says nothing. Objects of a cluster are counted when they are looked up.
+fn replicas(cx: &Context, fields: &Fields<'_>, workload: Option<&Workload>) -> Option<u32> {
     if let Some(node) = fields.get("replicas") {
         return cx.number(node, 0, process::MAX_REPLICAS);
     }
-    match workload?.replicas {
+    let Workload::Process(process) = workload? else { return Some(0) };
+    match process.replicas {
         Some(replicas) => Some(replicas),
         None => {
             cx.default_taken("replicas", 1);

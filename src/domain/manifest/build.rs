@@ -11,9 +11,6 @@ use super::problem::{Layer, Problem, Problems, is_direction};
 use super::source::{Location, SourceFile};
 use super::yaml::locate;
 
-/// The most parts (texts, lists, mappings) of a file, those behind aliases counted each time.
-const MAX_NODES: usize = 50_000;
-
 /// A list or mapping that is still open.
 struct Frame {
     at: Location,
@@ -50,6 +47,7 @@ enum Key {
 pub struct Builder<'a> {
     file: &'a Arc<SourceFile>,
     nodes: usize,
+    most_nodes: usize,
     stack: Vec<Frame>,
     root: Option<Node>,
     /// What anchors stand for, and of how many parts it is.
@@ -58,11 +56,12 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// A builder for the documents of a file.
-    pub fn new(file: &'a Arc<SourceFile>) -> Self {
+    /// A builder for the documents of a file, which has at most so many parts.
+    pub fn new(file: &'a Arc<SourceFile>, most_nodes: usize) -> Self {
         Builder {
             file,
             nodes: 0,
+            most_nodes,
             stack: Vec::new(),
             root: None,
             anchors: HashMap::new(),
@@ -78,7 +77,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes the next event. An error means that a limit of the whole file was passed.
-    pub fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), &'static str> {
+    pub fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), String> {
         let at = locate(self.file, span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -116,10 +115,11 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn count(&mut self, parts: usize) -> Result<(), &'static str> {
+    fn count(&mut self, parts: usize) -> Result<(), String> {
         self.nodes = self.nodes.saturating_add(parts);
-        if self.nodes > MAX_NODES {
-            return Err("this file has more than 50000 parts, those behind aliases counted each time");
+        if self.nodes > self.most_nodes {
+            let most = self.most_nodes;
+            return Err(format!("this file has more than {most} parts, those behind aliases counted each time"));
         }
         Ok(())
     }
@@ -173,7 +173,7 @@ impl<'a> Builder<'a> {
         anchor: usize,
         tag: Option<&Tag>,
         at: Location,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), String> {
         self.check_tag(tag, &at);
         let before = self.nodes;
         self.count(1)?;

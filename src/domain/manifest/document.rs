@@ -84,6 +84,8 @@ pub struct Document {
     pub content: [u8; 32],
     /// The folders that it names as artifacts, by their paths from the root.
     pub artifacts: NamedPaths,
+    /// The files and folders that it names as objects of a cluster, by their paths from the root.
+    pub objects: NamedPaths,
     /// The files that it names as secrets, by their paths from the root.
     pub secrets: NamedPaths,
     /// All that is wrong with it on its own.
@@ -112,14 +114,30 @@ impl NamedPaths {
             Body::Script(spec) => spec.get("artifact").cloned(),
         };
         let Some(artifact) = artifact else { return named };
-        named.any = true;
-        let path = artifact.get("path").unwrap_or(&artifact);
-        match path.as_text() {
-            Some(text) if text.contains("{{") => named.open = true,
-            Some(_) => named.paths.extend(values::tree_path(&Context::new(), path)),
+        named.add(Some(artifact.get("path").unwrap_or(&artifact)), values::tree_path);
+        named
+    }
+
+    fn of_objects(body: &Body) -> Self {
+        let mut named = NamedPaths::default();
+        let path = |spec: &Node| spec.get("workload")?.get("kubernetes")?.get("path").cloned();
+        let path = match body {
+            Body::App(spec) => path(spec),
+            Body::Release(release) => release.as_ref().and_then(|release| path(release.set.as_ref()?)),
+            Body::Environment(_) | Body::Script(_) => None,
+        };
+        named.add(path.as_ref(), values::tree_path);
+        named
+    }
+
+    /// Adds a path, should there be one.
+    fn add(&mut self, path: Option<&Node>, read: fn(&Context, &Node) -> Option<String>) {
+        self.any |= path.is_some();
+        match path.and_then(Node::as_text) {
+            Some(text) if text.contains("{{") => self.open = true,
+            Some(_) => self.paths.extend(path.and_then(|path| read(&Context::new(), path))),
             None => {}
         }
-        named
     }
 
     fn of_secrets(body: &Body) -> Self {
@@ -131,12 +149,8 @@ impl NamedPaths {
         };
         let entries = secrets.map(Node::entries).unwrap_or_default();
         named.any = !entries.is_empty();
-        for file in entries.iter().filter_map(|entry| entry.value.get("file")) {
-            match file.as_text() {
-                Some(text) if text.contains("{{") => named.open = true,
-                Some(_) => named.paths.extend(values::file_path(&Context::new(), file)),
-                None => {}
-            }
+        for entry in entries {
+            named.add(entry.value.get("file"), values::file_path);
         }
         named
     }
@@ -182,7 +196,7 @@ fn mentions_trimtab(at: &Location) -> bool {
 
 /// Whether a document is meant for trimtab: by its apiVersion (a slip of the finger included), or where that is missing by
 /// a kind that is trimtab's.
-fn is_ours(root: &Node) -> bool {
+pub fn is_ours(root: &Node) -> bool {
     let kind = root.get("kind").and_then(Node::as_text).unwrap_or_default();
     match root.get("apiVersion").and_then(Node::as_text) {
         Some(version) => {
@@ -234,6 +248,7 @@ fn decode(cx: &Context, root: &Node, lines: Location) -> Option<Document> {
         environment_at: metadata.environment_at,
         moved_from: metadata.moved_from,
         artifacts: NamedPaths::of_artifacts(&body),
+        objects: NamedPaths::of_objects(&body),
         secrets: NamedPaths::of_secrets(&body),
         body,
         content: hash.finalize().into(),

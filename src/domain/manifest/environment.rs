@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
 use super::decode::{Context, Fields};
+use super::kubernetes::{self, Cluster};
 use super::node::{Located, Node, Value};
 use super::problem::Layer;
 use super::values;
@@ -66,10 +67,12 @@ impl Shared {
 }
 
 /// The kinds of platform that this build has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// This machine, through the supervisor.
     Host,
+    /// A Kubernetes cluster.
+    Kubernetes(Cluster),
 }
 
 /// All kinds of platform; those that this build does not have are refused with a word.
@@ -152,15 +155,22 @@ fn target(cx: &Context, node: &Node, shared: &Shared) -> Option<Target> {
 
 fn platform(cx: &Context, node: &Node) -> Option<Platform> {
     let (kind, settings, at) = cx.choice(node, "a platform", &PLATFORMS)?;
-    if kind != "host" {
-        let message = format!("this build of trimtab has no `{kind}` platform");
-        cx.report(Layer::Compatibility, at, message, "use `platform: { host: {} }`, or a build that has it");
-        return None;
+    let empty = Node::empty_map(at.clone());
+    let settings = settings.unwrap_or(&empty);
+    match kind {
+        "host" => {
+            cx.fields(settings, "the host platform")?.finish();
+            Some(Platform::Host)
+        }
+        "kubernetes" if cfg!(feature = "kubernetes") => {
+            cx.within(kind, || kubernetes::cluster(cx, settings)).map(Platform::Kubernetes)
+        }
+        _ => {
+            let message = format!("this build of trimtab has no `{kind}` platform");
+            cx.report(Layer::Compatibility, at, message, "use `platform: { host: {} }`, or a build that has it");
+            None
+        }
     }
-    if let Some(settings) = settings {
-        cx.fields(settings, "the host platform")?.finish();
-    }
-    Some(Platform::Host)
 }
 
 fn listeners(cx: &Context, node: &Node) -> Option<Listeners> {

@@ -1,6 +1,7 @@
 //! `health` of an App: readiness beside its settings, liveness apart.
 
 use super::decode::{Context, Fields};
+use super::kubernetes;
 use super::node::{Node, Value};
 use super::problem::Layer;
 use super::source::Location;
@@ -52,6 +53,20 @@ pub fn decode(cx: &Context, node: Option<&Node>, at: &Location, port: Option<boo
     let probe = probe?;
     let readiness = found?.map(|check| Probe { check, ..probe });
     Some(Health { readiness, liveness: liveness?, within: within?, min_ready: min_ready? })
+}
+
+/// Decodes `health` of objects, whose health the cluster tells: how long they may take, and how long they must be well.
+pub fn of_objects(cx: &Context, node: Option<&Node>, at: &Location) -> Option<Health> {
+    let empty = Node::empty_map(at.clone());
+    let fields = cx.fields(node.unwrap_or(&empty), "health")?;
+    let within = fields.or("within", Span::from_secs(600), |node| values::span(cx, node, Span::from_secs(1), DAY));
+    let min_ready = fields.or("minReady", Span::ZERO, |node| values::span_to(cx, node, DAY));
+    // What is of processes alone was refused with its own word.
+    for name in kubernetes::HEALTH_OF_PROCESSES {
+        let _ = fields.get(name);
+    }
+    fields.finish();
+    Some(Health { readiness: None, liveness: None, within: within?, min_ready: min_ready? })
 }
 
 fn liveness(cx: &Context, node: &Node, port: Option<bool>) -> Option<Probe> {

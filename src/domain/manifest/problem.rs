@@ -102,6 +102,16 @@ impl Problems {
         self.found.extend(problems);
     }
 
+    /// How many were found.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     /// All of them.
     pub fn into_vec(self) -> Vec<Problem> {
         self.found

@@ -1,4 +1,4 @@
-//! The workload of an App, and what scripts share with it: artifacts, limits.
+//! A process as an App's workload, and what scripts share with it: artifacts, limits.
 
 use std::collections::BTreeMap;
 
@@ -47,25 +47,13 @@ pub struct Process {
     pub log_limit: Option<u64>,
 }
 
-const WORKLOADS: [&str; 6] = ["process", "compose", "kubernetes", "ecs", "containerInstances", "vm"];
 const SIGNALS: [&str; 6] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"];
 
 /// The most instances of an app on one target.
 pub const MAX_REPLICAS: u32 = 1_000;
 
-/// Decodes `workload`.
-pub fn workload(cx: &Context, node: &Node) -> Option<Process> {
-    let (kind, settings, at) = cx.choice(node, "a workload", &WORKLOADS)?;
-    if kind != "process" {
-        let message = format!("this build of trimtab has no `{kind}` workload");
-        cx.report(Layer::Compatibility, at, message, "use `process`, or a build that has it");
-        return None;
-    }
-    let empty = Node::empty_map(at.clone());
-    cx.within("process", || process(cx, settings.unwrap_or(&empty)))
-}
-
-fn process(cx: &Context, node: &Node) -> Option<Process> {
+/// Decodes the settings of a process.
+pub fn decode(cx: &Context, node: &Node) -> Option<Process> {
     let fields = cx.fields(node, "a process")?;
     let artifact = fields.optional("artifact", |node| artifact(cx, node));
     let command = fields.required("command", "[bin/app]", |node| values::command(cx, node, true));

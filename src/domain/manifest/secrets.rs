@@ -36,8 +36,17 @@ const WAYS: [&str; 3] = ["env", "file", "credential"];
 const MOST: usize = 200;
 const LONGEST: usize = 255;
 
-/// Decodes `secrets`.
+/// Decodes `secrets` of a process.
 pub fn decode(cx: &Context, node: &Node) -> Option<Secrets> {
+    read(cx, node, false)
+}
+
+/// Decodes `secrets` that objects of a cluster name: how each is handed over stands there.
+pub fn of_objects(cx: &Context, node: &Node) -> Option<Secrets> {
+    read(cx, node, true)
+}
+
+fn read(cx: &Context, node: &Node, objects: bool) -> Option<Secrets> {
     let Value::Map(entries) = &node.value else {
         cx.wrong_kind(node, "a mapping of names and where their values come from");
         return None;
@@ -55,7 +64,7 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Secrets> {
             complete = false;
             continue;
         }
-        match cx.within(&entry.key, || secret(cx, &entry.key, &entry.key_at, &entry.value)) {
+        match cx.within(&entry.key, || secret(cx, &entry.key, &entry.key_at, &entry.value, objects)) {
             Some(secret) => {
                 secrets.insert(entry.key.clone(), secret);
             }
@@ -72,7 +81,7 @@ fn is_file_name(text: &str) -> bool {
         && !text.starts_with('.')
 }
 
-fn secret(cx: &Context, name: &str, at: &Location, node: &Node) -> Option<Secret> {
+fn secret(cx: &Context, name: &str, at: &Location, node: &Node, objects: bool) -> Option<Secret> {
     if let Value::Scalar(_) = &node.value {
         let remedy = "write `{ file: secrets/NAME.age }`, or `{ value: |` and an armored age file";
         cx.report(Layer::Security, &node.at, "a secret is not written down in clear", remedy);
@@ -82,7 +91,13 @@ fn secret(cx: &Context, name: &str, at: &Location, node: &Node) -> Option<Secret
     let (file, value) = (fields.get("file"), fields.get("value"));
     let key = fields.optional("key", |node| key(cx, node));
     let deliver = match fields.get("as") {
+        Some(node) if objects => {
+            let remedy = "delete `as`, and name the secret under `workload.kubernetes.secrets`";
+            cx.report(Layer::Compatibility, &node.at, "a cluster's Secrets say how a secret is handed over", remedy);
+            None
+        }
         Some(node) => cx.within("as", || delivery(cx, name, node)),
+        None if objects => Some(Delivery::Object {}),
         None => {
             cx.default_taken("as", "env");
             variable(cx, name, at)
@@ -203,6 +218,8 @@ fn no_clash(cx: &Context, secrets: &Secrets) -> bool {
             Delivery::Env { name } => format!("the variable `{name}`"),
             Delivery::File { path, .. } => format!("the file `{path}`"),
             Delivery::Credential { name } => format!("the credential `{name}`"),
+            // One may stand in several objects.
+            Delivery::Object {} => continue,
         };
         if let Some(other) = places.insert(place.clone(), name) {
             let message = format!("`{other}` and `{name}` are both handed over as {place}");

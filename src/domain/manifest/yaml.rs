@@ -9,10 +9,19 @@ use super::node::Node;
 use super::problem::{Layer, Problem};
 use super::source::{Location, SourceFile};
 
-/// The most documents of a file.
-const MAX_DOCUMENTS: usize = 2_000;
-/// The deepest nesting.
-const MAX_DEPTH: usize = 64;
+/// What a file may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Documents.
+    pub documents: usize,
+    /// Levels of lists and mappings.
+    pub depth: usize,
+    /// Parts (texts, lists, mappings), those behind aliases counted each time.
+    pub nodes: usize,
+}
+
+/// What a file of documents may hold.
+const OURS: Limits = Limits { documents: 2_000, depth: 64, nodes: 50_000 };
 
 /// One document of a file.
 pub struct RawDocument {
@@ -27,14 +36,19 @@ pub struct RawDocument {
 /// Reads all documents of a file. A syntax error ends its document only; a limit ends the file, with one document without
 /// a tree for the rest of it.
 pub fn read(file: &Arc<SourceFile>) -> Vec<RawDocument> {
+    read_within(file, OURS)
+}
+
+/// [`read`] within other limits.
+pub fn read_within(file: &Arc<SourceFile>, limits: Limits) -> Vec<RawDocument> {
     let options = options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
-        flow_nesting_limit: MAX_DEPTH,
-        block_nesting_limit: MAX_DEPTH,
+        flow_nesting_limit: limits.depth,
+        block_nesting_limit: limits.depth,
     };
     let mut parser = Parser::new_from_str_with_options(&file.text, options);
-    let mut builder = Builder::new(file);
+    let mut builder = Builder::new(file, limits.nodes);
     let mut documents = Vec::new();
     let mut first = 1;
     while let Some(next) = parser.next_event() {
@@ -49,7 +63,7 @@ pub fn read(file: &Arc<SourceFile>) -> Vec<RawDocument> {
             }
             Ok((event, span)) => {
                 if let Err(message) = builder.take(event, &span) {
-                    documents.push(limit(&locate(file, &span), message));
+                    documents.push(limit(&locate(file, &span), &message));
                     break;
                 }
             }
@@ -61,9 +75,9 @@ pub fn read(file: &Arc<SourceFile>) -> Vec<RawDocument> {
                 }
             }
         }
-        if documents.len() > MAX_DOCUMENTS {
+        if documents.len() > limits.documents {
             let end = Location { line: first, ..Location::start_of(file.clone()) };
-            documents.push(limit(&end, "a file holds at most 2000 documents"));
+            documents.push(limit(&end, &format!("a file holds at most {} documents", limits.documents)));
             break;
         }
     }

@@ -5,11 +5,12 @@ use crate::domain::manifest::app::AppSpec;
 use crate::domain::manifest::decode::Context;
 use crate::domain::manifest::environment::{Platform, Target};
 use crate::domain::manifest::node::Node;
+use crate::domain::manifest::workload::Workload;
 use crate::domain::manifest::{Layer, Location};
 use crate::domain::strategy::Strategy;
 
-/// What a kind of target can do for a process, with or without a route.
-pub fn capabilities(platform: Platform, routed: bool) -> Capabilities {
+/// What a kind of target can do for its kind of workload, with or without a route.
+pub fn capabilities(platform: &Platform, routed: bool) -> Capabilities {
     match platform {
         Platform::Host => Capabilities {
             versioned_groups: true,
@@ -22,17 +23,31 @@ pub fn capabilities(platform: Platform, routed: bool) -> Capabilities {
             measures: routed,
             runs: true,
         },
+        Platform::Kubernetes(_) => Capabilities {
+            versioned_groups: false,
+            in_place: true,
+            surge: false,
+            split: Split::None,
+            hold: false,
+            preview: false,
+            drain: false,
+            measures: false,
+            runs: true,
+        },
     }
 }
 
 /// Reports what does not go together. `node` is the merged spec, for the places.
 pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
-    let can = capabilities(target.platform, spec.route.is_some());
+    let can = capabilities(&target.platform, spec.route.is_some());
     let report = |path: &[&str], message: String, remedy: &str| {
         cx.report(Layer::Compatibility, place(node, path), message, remedy);
     };
+    if !fits(cx, node, spec, target) {
+        return;
+    }
     if let Some(route) = &spec.route
-        && !spec.workload.port
+        && spec.workload.process().is_some_and(|process| !process.port)
     {
         let remedy = "delete `port: false`, or the route";
         cx.report(Layer::Compatibility, &route.at, "this route leads to a process without a port", remedy);
@@ -45,6 +60,11 @@ pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
                 cx.report(Layer::Compatibility, &hold.at, message, "delete `hold`, or add a route");
             }
         }
+        Strategy::BlueGreen(_) | Strategy::Canary(_) if can.in_place => {
+            let message =
+                "objects of a cluster are replaced in place, so two versions can't run side by side".to_owned();
+            report(&["strategy"], message, "use `rolling`, which leaves the replacing to the cluster, or `recreate`");
+        }
         Strategy::BlueGreen(blue_green) => {
             if blue_green.preview_host.is_some() && !can.preview {
                 let message = "without a route there is nothing to preview".to_owned();
@@ -54,6 +74,15 @@ pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
             if blue_green.preview_host.is_some() && blue_green.preview_host.as_ref() == own_host {
                 let message = "the preview has the same host as the route".to_owned();
                 report(&["strategy", "blueGreen", "previewHost"], message, "give the preview a host of its own");
+            }
+        }
+        Strategy::Rolling(_) if can.in_place => {
+            for name in ["maxSurge", "maxUnavailable"] {
+                if let Some(found) = node.get("strategy").and_then(|node| node.get("rolling")?.get(name)) {
+                    let message = format!("`{name}` of objects stands in the objects");
+                    let remedy = "delete it, and write it into the Deployment's own `strategy`";
+                    cx.report(Layer::Compatibility, &found.at, message, remedy);
+                }
             }
         }
         // What can be approximated (weights without a route, shares that round to nothing) is said by the plan.
@@ -68,6 +97,23 @@ pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
             }
         }
     }
+}
+
+/// Whether the workload is of the kind that runs on the target.
+fn fits(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) -> bool {
+    let (message, remedy) = match (&spec.workload, &target.platform) {
+        (Workload::Process(_), Platform::Host) | (Workload::Kubernetes(_), Platform::Kubernetes(_)) => return true,
+        (Workload::Process(_), Platform::Kubernetes(_)) => {
+            ("a cluster runs no processes of a host", "give the App a `kubernetes` workload, or release it on a host")
+        }
+        (Workload::Kubernetes(_), Platform::Host) => (
+            "a host has no use for objects of Kubernetes",
+            "give the App a `process` workload, or release it on a cluster",
+        ),
+    };
+    let message = format!("{message}, and target `{}` is one", target.name.value);
+    cx.report(Layer::Compatibility, place(node, &["workload"]), message, remedy);
+    false
 }
 
 /// The place of the deepest part of a path that there is.

@@ -4,7 +4,7 @@
 //! target, its references (listener, scripts, artifacts) looked up. What concerns several units (routes that collide,
 //! dependencies in a circle) is checked over all of them at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub mod compatibility;
@@ -20,6 +20,7 @@ use super::id::{Name, UnitId};
 use super::manifest::decode::{Context, list_of, name_or_add};
 use super::manifest::environment::{EnvironmentSpec, Target};
 use super::manifest::{Document, DocumentSet, Identity, Layer, Problem};
+use super::objects::{NoObjects, Objects};
 use super::secret::{SecretSource, SecretValue};
 use inputs::Inputs;
 
@@ -36,12 +37,14 @@ pub struct Lookups<'a> {
     pub artifacts: Artifacts<'a>,
     /// Secrets.
     pub secrets: Secrets<'a>,
+    /// Objects of clusters.
+    pub objects: &'a dyn Objects,
 }
 
 impl<'a> Lookups<'a> {
-    /// For whoever can read no secret.
+    /// For whoever can read no secret and has no objects at hand.
     pub fn without_secrets(artifacts: Artifacts<'a>) -> Self {
-        Lookups { artifacts, secrets: &|_| SecretValue::Unknown }
+        Lookups { artifacts, secrets: &|_| SecretValue::Unknown, objects: &NoObjects }
     }
 }
 
@@ -88,8 +91,15 @@ pub fn render_cached(documents: &DocumentSet, artifacts: Artifacts<'_>, cache: &
     render_again(documents, Lookups::without_secrets(artifacts), cache)
 }
 
-/// Renders again only the units whose inputs (their documents' content, their artifacts' trees, their secrets) are not those in the
-/// cache. The result is the same as without a cache.
+impl RenderCache {
+    /// The files and folders that objects of the units in it were read from, by path from the root.
+    pub fn object_paths(&self) -> BTreeSet<String> {
+        self.units.values().flat_map(|(inputs, _)| inputs.object_paths()).cloned().collect()
+    }
+}
+
+/// Renders again only the units whose inputs (their documents' content, their artifacts' trees, their secrets, their objects) are not
+/// those in the cache. The result is the same as without a cache.
 pub fn render_again(documents: &DocumentSet, lookups: Lookups<'_>, cache: &mut RenderCache) -> Vec<Rendered> {
     let mut before = std::mem::take(&mut cache.units);
     cache.rendered = 0;

@@ -1,6 +1,7 @@
 //! One unit: merge, fill in, decode, look up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::inputs::Inputs;
 use super::{Lookups, Parts, compatibility};
@@ -12,16 +13,22 @@ use crate::domain::manifest::analysis as written;
 use crate::domain::manifest::app::{self, AppSpec, RouteSpec};
 use crate::domain::manifest::decode::{Context, list_of, name_or_add};
 use crate::domain::manifest::document::{Body, Identity};
-use crate::domain::manifest::environment::{Config, Target};
+use crate::domain::manifest::environment::{Config, Platform, Target};
 use crate::domain::manifest::hooks;
+use crate::domain::manifest::kubernetes::{Cluster, Kubernetes};
 use crate::domain::manifest::merge::merge;
 use crate::domain::manifest::node::{Located, Node};
-use crate::domain::manifest::process::Artifact;
+use crate::domain::manifest::process::{Artifact, Process};
 use crate::domain::manifest::secrets::{Secret, Secrets, Source};
 use crate::domain::manifest::template::{self, Values};
-use crate::domain::manifest::{DocumentSet, Layer, Problem, script};
+use crate::domain::manifest::workload::Workload as Written;
+use crate::domain::manifest::{DocumentSet, Layer, Location, Problem, script};
+use crate::domain::objects::finish::{Finish, finish};
+use crate::domain::objects::generate::{self, Content, Generated};
+use crate::domain::objects::{self as object, Found, ObjectSource};
 use crate::domain::secret::{SecretRef, SecretSource, SecretValue};
-use crate::domain::workload::{ArtifactRef, ProcessSpec, Workload};
+use crate::domain::workload::kubernetes::ClusterPlace;
+use crate::domain::workload::{ArtifactRef, KubernetesSpec, ProcessSpec, Workload};
 
 /// The values of the placeholders of one unit.
 pub struct UnitValues<'a> {
@@ -98,7 +105,7 @@ fn unit(
     let version = parts.release.release()?.version.value.clone();
     let values = UnitValues { config: &target.config, unit: &id, version: &version };
     let mut lookup = Lookup { documents, lookups, cx, inputs, values: &values };
-    let workload = lookup.process(&spec);
+    let workload = lookup.workload(&spec, target);
     let route = match &spec.route {
         Some(route) => listen(cx, route, parts, target).map(Some),
         None => Some(None),
@@ -109,8 +116,11 @@ fn unit(
     depends_on.sort();
     depends_on.dedup();
     Some(DesiredUnit {
+        replicas: match &workload {
+            Some(Workload::Kubernetes(objects)) => u32::try_from(objects.objects.len()).unwrap_or(u32::MAX),
+            _ => spec.replicas,
+        },
         workload: workload?,
-        replicas: spec.replicas,
         health: spec.health,
         route: route?,
         strategy: spec.strategy,
@@ -193,9 +203,19 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    fn process(&mut self, spec: &AppSpec) -> Option<Workload> {
-        let process = &spec.workload;
-        Some(Workload::Process(ProcessSpec {
+    fn workload(&mut self, spec: &AppSpec, target: &Target) -> Option<Workload> {
+        match (&spec.workload, &target.platform) {
+            (Written::Process(process), _) => self.process(spec, process).map(Workload::Process),
+            (Written::Kubernetes(written), Platform::Kubernetes(cluster)) => {
+                self.kubernetes(spec, written, cluster).map(Workload::Kubernetes)
+            }
+            // Told by the check of compatibility.
+            (Written::Kubernetes(_), Platform::Host) => None,
+        }
+    }
+
+    fn process(&mut self, spec: &AppSpec, process: &Process) -> Option<ProcessSpec> {
+        Some(ProcessSpec {
             artifact: self.artifact(process.artifact.as_ref())?,
             command: process.command.clone(),
             env: self.environment(&process.env),
@@ -205,7 +225,115 @@ impl Lookup<'_> {
             stop: process.stop.clone(),
             port: process.port,
             log_limit: process.log_limit,
-        }))
+        })
+    }
+
+    fn kubernetes(&mut self, spec: &AppSpec, written: &Kubernetes, cluster: &Cluster) -> Option<KubernetesSpec> {
+        let own = written.namespace.as_ref().map(|name| name.value.clone());
+        let default = cluster.namespace.clone().unwrap_or_else(|| self.values.unit.app.to_string());
+        let service_account = cluster.service_account.as_ref().map(|account| match account.contains('/') {
+            true => account.clone(),
+            false => format!("{default}/{account}"),
+        });
+        let found = self.objects(&ObjectSource::Path(written.path.value.clone()), &written.path.at)?;
+        let one_namespace = own.is_some();
+        let namespace = own.unwrap_or(default);
+        let mut secrets = self.secrets(&spec.secrets, &format!("App `{}`", self.values.unit.app))?;
+        let generated = self.generated(written, &secrets)?;
+        let ask = Finish {
+            namespace: &namespace,
+            one_namespace,
+            patches: &written.patches,
+            labels: &written.labels,
+            images: &written.images,
+            generated: &generated,
+        };
+        let objects = match finish(&found, ask) {
+            Ok(objects) => objects,
+            Err(refused) => {
+                for one in refused {
+                    let at = one.at.as_ref().unwrap_or(&written.path.at);
+                    self.cx.report(Layer::Dependency, at, one.message, one.remedy);
+                }
+                return None;
+            }
+        };
+        let named = generate::secrets_named(&objects);
+        self.all_known(&spec.secrets, &named, &written.path.at)?;
+        secrets.retain(|name, _| named.contains(name));
+        Some(KubernetesSpec {
+            place: ClusterPlace { cluster: cluster.cluster.clone(), namespace, service_account },
+            objects,
+            secrets,
+            ignore: written.ignore.clone(),
+            health: written.health.clone(),
+            drift: written.drift,
+            adopt: written.adopt,
+            recreate: written.recreate.clone(),
+        })
+    }
+
+    /// The ConfigMaps and Secrets that are made for a workload.
+    fn generated(&self, written: &Kubernetes, known: &BTreeMap<String, SecretRef>) -> Option<Vec<Generated>> {
+        let mut all = Vec::new();
+        for (name, made) in &written.config {
+            let data = made.data.clone().unwrap_or_else(|| self.environment(&BTreeMap::new()));
+            all.push(Generated { at: made.at.clone(), name: name.clone(), content: Content::Config(data) });
+        }
+        let mut complete = true;
+        for (name, made) in &written.secrets {
+            let mut data = BTreeMap::new();
+            for (key, secret) in made.data.iter().flatten() {
+                match known.get(&secret.value) {
+                    Some(found) => drop(data.insert(key.clone(), (secret.value.clone(), found.digest.clone()))),
+                    None => {
+                        let names: Vec<&String> = known.keys().collect();
+                        let remedy = name_or_add(&secret.value, &names, "add it under the App's `secrets`");
+                        let message = format!("there is no secret `{}` in this App", secret.value);
+                        self.cx.report(Layer::Dependency, &secret.at, message, remedy);
+                        complete = false;
+                    }
+                }
+            }
+            all.push(Generated { at: made.at.clone(), name: name.clone(), content: Content::Secret(data) });
+        }
+        complete.then_some(all)
+    }
+
+    /// Whether objects name just the secrets that there are.
+    fn all_known(&self, written: &Secrets, named: &BTreeSet<String>, at: &Location) -> Option<()> {
+        for name in named.iter().filter(|name| !written.contains_key(*name)) {
+            let message = format!("an object names the secret `{name}`, and this App has none of that name");
+            self.cx.report(Layer::Dependency, at, message, "add it under the App's `secrets`");
+        }
+        for (name, secret) in written.iter().filter(|(name, _)| !named.contains(*name)) {
+            let message = format!("no object names the secret `{name}`");
+            let remedy = "name it under `workload.kubernetes.secrets`, or delete it";
+            self.cx.report(Layer::Dependency, &secret.at, message, remedy);
+        }
+        (named.len() == written.len() && named.iter().all(|name| written.contains_key(name))).then_some(())
+    }
+
+    /// The objects of a source, noted as an input.
+    fn objects(&mut self, source: &ObjectSource, at: &Location) -> Option<Arc<Vec<object::Written>>> {
+        match self.lookups.objects.find(source) {
+            Found::Objects(objects, origins) => {
+                self.inputs.used_objects(&origins);
+                return Some(objects);
+            }
+            Found::Unusable(problems) => self.cx.extend(problems),
+            Found::Nothing => {
+                let remedy = "a path begins at the folder of the file it is written in, or with `/` at the root of the \
+                              repository; what is not committed does not exist for Git";
+                let message = format!("there is no file or folder `{source}` in the repository");
+                self.cx.report(Layer::Dependency, at, message, remedy);
+            }
+            Found::NotYet => {
+                let message = format!("the objects at `{source}` were not looked at");
+                self.cx.report(Layer::Dependency, at, message, "render it where the repository can be read");
+            }
+        }
+        None
     }
 
     /// The configuration of the environment, and over it what the App or Script says itself.

@@ -127,7 +127,7 @@ pub fn lay_out(
     for (index, (name, secret)) in secrets.iter().enumerate() {
         let value = values.get(name).ok_or_else(|| SecretsError::Missing(name.clone()))?;
         let (path, mode) = match &secret.deliver {
-            Delivery::Env { .. } => continue,
+            Delivery::Env { .. } | Delivery::Object {} => continue,
             Delivery::File { mode, .. } => (files.join(index.to_string()), *mode),
             Delivery::Credential { name } => (credentials.join(name), 0o400),
         };
@@ -171,7 +171,7 @@ pub fn handed(
                 let folder = places.of(dir).join("credentials");
                 handed.env.insert(CREDENTIALS.into(), folder.to_string_lossy().as_ref().into());
             }
-            Delivery::File { .. } => {}
+            Delivery::File { .. } | Delivery::Object {} => {}
         }
     }
     Ok(handed)

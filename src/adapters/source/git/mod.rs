@@ -140,6 +140,11 @@ impl Source for GitSource {
         self.blocking(move |store| tree::list(store, &revision)).await
     }
 
+    async fn list_below(&self, revision: &Revision, path: &str) -> Result<Listing, SourceError> {
+        let (revision, path) = (revision.clone(), path.to_owned());
+        self.blocking(move |store| tree::list_below(store, &revision, &path)).await
+    }
+
     async fn changes(&self, from: &Revision, to: &Revision) -> Result<Vec<ChangedPath>, SourceError> {
         let (from, to) = (from.clone(), to.clone());
         self.blocking(move |store| tree::changes(store, &from, &to)).await

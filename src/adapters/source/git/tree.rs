@@ -56,6 +56,35 @@ pub(super) fn list(store: &Store, revision: &Revision) -> Result<Listing, Source
     })
 }
 
+/// See [`crate::ports::source::Source::list_below`].
+pub(super) fn list_below(store: &Store, revision: &Revision, path: &str) -> Result<Listing, SourceError> {
+    let path = names::normal_path(path)?;
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    store.with(|repository| {
+        let mut lister =
+            Lister { store, repository, odb: odb(store, repository)?, seen: 0, listing: Listing::default() };
+        let Some(root) = store.root(repository, revision)? else { return Ok(lister.listing) };
+        let Some(parent) = store.subtree(repository, root, folder)? else { return Ok(lister.listing) };
+        let found = parent.get_name(name).map(|entry| (entry.id(), Mode::of(entry.filemode_raw())));
+        match found {
+            Some((oid, Ok(Mode::Folder))) => {
+                let depth = path.split('/').count();
+                lister.folder(&store.tree(repository, oid)?, &path, depth)?;
+            }
+            Some((oid, Ok(mode))) => match lister.file(path.clone(), folder, oid, mode)? {
+                Ok(entry) => lister.listing.entries.push(entry),
+                Err(reason) => lister.listing.refused.push(RefusedEntry { path: path.clone(), reason }),
+            },
+            Some((_, Err(reason))) => lister.listing.refused.push(RefusedEntry { path: path.clone(), reason }),
+            None => {}
+        }
+        let mut listing = lister.listing;
+        listing.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        listing.refused.sort_unstable();
+        Ok(listing)
+    })
+}
+
 struct Lister<'r> {
     store: &'r Store,
     repository: &'r Repository,

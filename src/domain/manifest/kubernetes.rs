@@ -1,0 +1,244 @@
+//! A workload of Kubernetes objects, and a cluster as a target.
+
+use std::collections::BTreeMap;
+
+use super::changes::{self, Made, SecretName};
+use super::decode::Context;
+use super::node::{Located, Node};
+use super::problem::Layer;
+use super::values;
+use crate::domain::id::Name;
+use crate::domain::objects::images::ImageOverride;
+use crate::domain::objects::patch::Patch;
+use crate::domain::workload::kubernetes::{Drift, HealthRule, Ignore};
+
+/// The most rules of one kind.
+const MAX_RULES: usize = 200;
+/// The longest expression, in bytes.
+const MAX_EXPRESSION: usize = 4_096;
+
+/// A cluster that apps run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name in the daemon's configuration.
+    pub cluster: Name,
+    /// The namespace of objects that name none; the app's name where there is none.
+    pub namespace: Option<String>,
+    /// The service account that is impersonated: `NAME`, in that namespace, or `NAMESPACE/NAME`.
+    pub service_account: Option<String>,
+}
+
+/// Objects of a cluster, before they are looked up.
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    /// Where they stand: a file or a folder, by its path from the root.
+    pub path: Located<String>,
+    /// The namespace of all objects that belong to one, whatever they name themselves.
+    pub namespace: Option<Located<String>>,
+    /// Changes to single objects.
+    pub patches: Vec<Patch>,
+    /// Labels of all objects.
+    pub labels: BTreeMap<String, String>,
+    /// Other images.
+    pub images: Vec<ImageOverride>,
+    /// ConfigMaps that are made.
+    pub config: BTreeMap<String, Made<String>>,
+    /// Secrets that are made.
+    pub secrets: BTreeMap<String, Made<SecretName>>,
+    /// Fields that belong to others.
+    pub ignore: Vec<Ignore>,
+    /// Rules of health beyond the built-in ones.
+    pub health: Vec<HealthRule>,
+    /// What is done about objects that somebody else changed.
+    pub drift: Drift,
+    /// Objects that exist and belong to nobody are taken over.
+    pub adopt: bool,
+    /// Kinds whose objects may be deleted and made again where a field that changes is immutable.
+    pub recreate: Vec<String>,
+}
+
+/// Decodes the settings of `platform: { kubernetes: ... }`.
+pub fn cluster(cx: &Context, node: &Node) -> Option<Cluster> {
+    let fields = cx.fields(node, "the kubernetes platform")?;
+    let default = Name::try_from("default").ok()?;
+    let cluster = fields.or("cluster", default, |node| values::name(cx, node));
+    let namespace = fields.optional("namespace", |node| namespace(cx, node));
+    let service_account = fields.optional("serviceAccount", |node| service_account(cx, node));
+    fields.finish();
+    Some(Cluster { cluster: cluster?, namespace: namespace?, service_account: service_account? })
+}
+
+/// Decodes `workload: { kubernetes: ... }`.
+pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
+    let fields = cx.fields(node, "a kubernetes workload")?;
+    let path = fields.required("path", "deploy", |node| Some(Located::new(&node.at, values::tree_path(cx, node)?)));
+    let namespace = fields.optional("namespace", |node| Some(Located::new(&node.at, namespace(cx, node)?)));
+    let patches = fields.or_else("patches", Vec::new, |node| changes::patches(cx, node));
+    let labels = fields.or_else("labels", BTreeMap::new, |node| changes::labels(cx, node));
+    let images = fields.or_else("images", Vec::new, |node| changes::images(cx, node));
+    let config = fields.or_else("config", BTreeMap::new, |node| changes::config(cx, node));
+    let secrets = fields.or_else("secrets", BTreeMap::new, |node| changes::secrets(cx, node));
+    let ignore = fields.or_else("ignore", Vec::new, |node| rules(cx, node, |node| ignore(cx, node)));
+    let health = fields.or_else("health", Vec::new, |node| rules(cx, node, |node| health(cx, node)));
+    let drift = fields.or_else("drift", Drift::default, |node| drift(cx, node));
+    let adopt = fields.or("adopt", false, |node| cx.boolean(node));
+    let recreate = fields.or_else("recreate", Vec::new, |node| rules(cx, node, |node| kind(cx, node)));
+    fields.finish();
+    Some(Kubernetes {
+        path: path?,
+        namespace: namespace?,
+        patches: patches?,
+        labels: labels?,
+        images: images?,
+        config: config?,
+        secrets: secrets?,
+        ignore: ignore?,
+        health: health?,
+        drift: drift?,
+        adopt: adopt?,
+        recreate: recreate?,
+    })
+}
+
+/// A list of rules, not too long.
+pub fn rules<T>(cx: &Context, node: &Node, decode: impl FnMut(&Node) -> Option<T>) -> Option<Vec<T>> {
+    if node.items().len() > MAX_RULES {
+        cx.schema(&node.at, "too many rules", format!("write at most {MAX_RULES}"));
+        return None;
+    }
+    cx.list(node, decode)
+}
+
+fn namespace(cx: &Context, node: &Node) -> Option<String> {
+    values::name(cx, node).map(|name| name.to_string())
+}
+
+fn service_account(cx: &Context, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    let label = |text: &str| text.parse::<Name>().is_ok();
+    let fine = match text.split_once('/') {
+        Some((namespace, name)) => label(namespace) && name.split('.').all(label),
+        None => text.split('.').all(label),
+    };
+    if !fine {
+        cx.schema(&node.at, format!("`{text}` is not a service account"), "write `NAME` or `NAMESPACE/NAME`");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// `{ kind: Deployment, name: web, paths: [/spec/replicas], managers: [kube-controller-manager] }`
+fn ignore(cx: &Context, node: &Node) -> Option<Ignore> {
+    let fields = cx.fields(node, "a rule of what is ignored")?;
+    let kind = fields.optional("kind", |node| kind(cx, node));
+    let name = fields.optional("name", |node| cx.text(node).map(str::to_owned));
+    let paths = fields.or_else("paths", Vec::new, |node| rules(cx, node, |node| pointer(cx, node)));
+    let managers =
+        fields.or_else("managers", Vec::new, |node| rules(cx, node, |node| cx.text(node).map(str::to_owned)));
+    fields.finish();
+    let rule = Ignore { kind: kind?, name: name?, paths: paths?, managers: managers? };
+    if rule.paths.is_empty() && rule.managers.is_empty() {
+        let remedy = "add `paths: [/spec/replicas]`, or `managers: [NAME]`";
+        cx.schema(&node.at, "this rule ignores nothing", remedy);
+        return None;
+    }
+    Some(rule)
+}
+
+/// A JSON pointer.
+pub fn pointer(cx: &Context, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    if !text.starts_with('/') || text.len() > 1_024 {
+        let message = format!("`{text}` is not a path within an object");
+        cx.schema(&node.at, message, "write the steps down to the field, each after a `/`: /spec/replicas");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// `Deployment` or `Deployment.apps`
+pub fn kind(cx: &Context, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    let (kind, group) = text.split_once('.').unwrap_or((text, "apps"));
+    let fine = kind.starts_with(|c: char| c.is_ascii_uppercase())
+        && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && !group.is_empty()
+        && group.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    if !fine {
+        cx.schema(&node.at, format!("`{text}` is not a kind"), "write it as in `kind:`, such as Deployment");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// `{ group: cert-manager.io, kind: Certificate, healthy: "...", degraded: "...", suspended: "..." }`
+fn health(cx: &Context, node: &Node) -> Option<HealthRule> {
+    let fields = cx.fields(node, "a rule of health")?;
+    let group = fields.or("group", String::new(), |node| cx.text(node).map(str::to_owned));
+    let kind = fields.required("kind", "Certificate", |node| kind(cx, node));
+    let example = "object.status.ready == true";
+    let healthy = fields.required("healthy", example, |node| expression(cx, node));
+    let degraded = fields.optional("degraded", |node| expression(cx, node));
+    let suspended = fields.optional("suspended", |node| expression(cx, node));
+    fields.finish();
+    Some(HealthRule { group: group?, kind: kind?, healthy: healthy?, degraded: degraded?, suspended: suspended? })
+}
+
+fn expression(cx: &Context, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    if text.trim().is_empty() || text.len() > MAX_EXPRESSION {
+        let message = format!("an expression has 1 to {MAX_EXPRESSION} bytes");
+        cx.schema(&node.at, message, "write one of CEL over `object`, such as `object.status.ready == true`");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn drift(cx: &Context, node: &Node) -> Option<Drift> {
+    match cx.text(node)? {
+        "heal" => Some(Drift::Heal),
+        "report" => Some(Drift::Report),
+        text => {
+            let message = format!("`{text}` is nothing that is done about drift");
+            cx.schema(&node.at, message, "write heal, or report");
+            None
+        }
+    }
+}
+
+/// Reports fields that only make sense where trimtab itself starts and watches instances.
+pub fn refuse(cx: &Context, spec: &Node) {
+    let report = |at: &super::Location, message: &str, remedy: &str| {
+        cx.report(Layer::Compatibility, at, message, remedy);
+    };
+    for entry in spec.entries().iter().filter(|entry| !entry.value.is_null()) {
+        let at = &entry.key_at;
+        match entry.key.as_str() {
+            "route" => report(
+                at,
+                "objects of a cluster get their requests there, not from trimtab's router",
+                "delete `route`; a Service, Ingress or HTTPRoute is an object like another",
+            ),
+            "replicas" => report(
+                at,
+                "how many pods there are stands in the objects",
+                "delete `replicas` and write it into the Deployment, or leave it to an autoscaler",
+            ),
+            "health" => {
+                let own = ["within", "minReady"];
+                for inner in entry.value.entries().iter().filter(|inner| !own.contains(&inner.key.as_str())) {
+                    if HEALTH_OF_PROCESSES.contains(&inner.key.as_str()) {
+                        let remedy =
+                            "delete it; probes stand in the pods, and further rules in `workload.kubernetes.health`";
+                        report(&inner.key_at, "the cluster tells the health of its objects", remedy);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The fields of `health` that are of processes alone.
+pub const HEALTH_OF_PROCESSES: [&str; 8] =
+    ["http", "tcp", "exec", "liveness", "interval", "timeout", "healthyAfter", "unhealthyAfter"];

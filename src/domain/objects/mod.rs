@@ -1,0 +1,108 @@
+//! Objects of Kubernetes as a configuration repository holds them, and what becomes of them before they are applied.
+//!
+//! What stands in files ([`native`]) or comes out of a tool is a list of [`Written`] objects. [`finish`] makes of it what a unit
+//! asks for: in the namespace it belongs to, sorted, nothing twice. All of it is pure; files and tools are behind
+//! [`crate::ports::objects`].
+
+pub mod finish;
+pub mod generate;
+pub mod images;
+pub mod labels;
+pub mod mask;
+pub mod native;
+pub mod patch;
+pub mod plain;
+pub mod scope;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::manifest::Problem;
+use super::workload::kubernetes::Object;
+
+/// The most objects of a unit.
+pub const MAX_OBJECTS: usize = 5_000;
+/// The most files that a unit's objects are read from.
+pub const MAX_FILES: usize = 2_000;
+/// The most bytes of all those files together.
+pub const MAX_BYTES: u64 = 32 << 20;
+
+/// Where objects come from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectSource {
+    /// A file or a folder of the repository, by its path from the root.
+    Path(String),
+}
+
+impl ObjectSource {
+    /// The path that stands for it in messages, and that is looked up first.
+    pub fn path(&self) -> &str {
+        match self {
+            ObjectSource::Path(path) => path,
+        }
+    }
+}
+
+impl fmt::Display for ObjectSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path())
+    }
+}
+
+/// One object, and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// The object.
+    pub object: Object,
+    /// The file that it is in.
+    pub file: Arc<str>,
+    /// The line that it begins in.
+    pub line: u32,
+}
+
+impl Written {
+    /// `deploy/web.yaml:12`
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
+
+/// The files and folders that objects were read from, by path from the root, each with its object name; `None` where there was
+/// nothing. As long as these are the same, so are the objects.
+pub type Origins = BTreeMap<String, Option<String>>;
+
+/// What a source holds.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// The objects.
+    Objects(Arc<Vec<Written>>, Origins),
+    /// All that is wrong.
+    Unusable(Vec<Problem>),
+    /// There is no such file or folder.
+    Nothing,
+    /// It was not looked at: ask again when it was.
+    NotYet,
+}
+
+/// Gives objects, and the object names of what they come from.
+pub trait Objects {
+    /// The object name of the file or folder at a path of the revision, if there is one.
+    fn entry(&self, path: &str) -> Option<String>;
+
+    /// What a source holds.
+    fn find(&self, source: &ObjectSource) -> Found;
+}
+
+/// For whoever has no objects at hand.
+pub struct NoObjects;
+
+impl Objects for NoObjects {
+    fn entry(&self, _path: &str) -> Option<String> {
+        None
+    }
+
+    fn find(&self, _source: &ObjectSource) -> Found {
+        Found::NotYet
+    }
+}
