@@ -9,6 +9,8 @@ mod faults;
 mod fuzz;
 mod git;
 mod journal;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod manifest;
 mod planner;
 mod router;

@@ -1,6 +1,6 @@
 //! `trimtab demo-app`: the small HTTP service that the demo and the end-to-end tests roll out. It misbehaves on request.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,9 +27,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// with code 0 on SIGTERM once the requests in flight are answered.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The port on 127.0.0.1 to listen on
+    /// The port to listen on
     #[arg(long, env = "PORT")]
     port: u16,
+    /// The address to listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
     /// The version that it answers with
     #[arg(long, env = "TRIMTAB_VERSION", default_value = "unknown")]
     version: String,
@@ -112,7 +115,7 @@ async fn serve(args: Args) -> Result<(), String> {
         () = tokio::time::sleep(args.start_delay.duration()) => {}
         _ = term.recv(), if !ignore_term => return Ok(()),
     }
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let address = SocketAddr::from((args.address, args.port));
     let listener = TcpListener::bind(address).await.map_err(|error| format!("can't listen on {address}: {error}"))?;
     println!("demo-app {} listens on {address}", args.version);
     let instance = std::env::var("TRIMTAB_INSTANCE").unwrap_or_else(|_| std::process::id().to_string());
@@ -198,6 +201,7 @@ mod tests {
     fn service(fail_rate: f64) -> Service {
         let args = Args {
             port: 1,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             version: "1".into(),
             greeting: "hello".into(),
             fail_rate,

@@ -2,6 +2,8 @@
 # `address` (where it listens) and `services` (the range of ClusterIPs).
 
 token=trimtab-bed-admin
+# Somebody without any rights of their own.
+user_token=trimtab-bed-user
 
 # start NAME COMMAND...: in the background, with its own log. Leaves its process id in `pid_NAME`.
 start() {
@@ -19,7 +21,7 @@ start_etcd() {
 
 start_apiserver() {
     if [ ! -e "$dir/service-account" ]; then
-        (umask 077; printf '%s,admin,admin,"system:masters"\n' "$token" >"$dir/tokens.csv")
+        (umask 077; printf '%s,admin,admin,"system:masters"\n%s,user,user\n' "$token" "$user_token" >"$dir/tokens.csv")
         ssh-keygen -q -t rsa -b 2048 -m PEM -N '' -f "$dir/service-account"
     fi
     start kube-apiserver "$kubernetes/kube-apiserver" --etcd-servers "http://$address:2379" --bind-address "$address" --secure-port 6443 \
@@ -48,8 +50,8 @@ apiVersion: v1
 kind: Config
 current-context: bed
 clusters: [{ name: bed, cluster: { server: "https://$address:6443", certificate-authority-data: $authority } }]
-users: [{ name: admin, user: { token: $token } }]
-contexts: [{ name: bed, context: { cluster: bed, user: admin } }]
+users: [{ name: admin, user: { token: $token } }, { name: user, user: { token: $user_token } }]
+contexts: [{ name: bed, context: { cluster: bed, user: admin } }, { name: user, context: { cluster: bed, user: user } }]
 END
         mv "$dir/kubeconfig.new" "$dir/kubeconfig"
     )

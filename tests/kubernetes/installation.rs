@@ -1,0 +1,50 @@
+//! An installation of trimtab whose one app runs in a namespace of its own.
+
+use std::ops::{Deref, DerefMut};
+
+use super::cluster::Namespace;
+use super::documents;
+use crate::e2e::bed::Bed;
+
+/// Daemon, supervisor and router, a repository and a namespace.
+pub struct Installation {
+    /// The processes and the repository. They end before the namespace does.
+    pub bed: Bed,
+    /// Where its app runs.
+    pub namespace: Namespace,
+}
+
+impl Installation {
+    /// An installation with the documents of one app at version 1 and its manifests, started; `None` where no cluster is up.
+    pub fn start(manifests: &[(&str, &str)]) -> Option<Installation> {
+        Some(Installation::of("", manifests, Namespace::new()?))
+    }
+
+    /// An installation whose app has more settings (`, drift: report`), in a namespace of some cluster.
+    pub fn of(more: &str, manifests: &[(&str, &str)], namespace: Namespace) -> Installation {
+        let environment = documents::environment(namespace.name());
+        let (app, release) = (documents::app(more), documents::release("1"));
+        let mut files = vec![("env.yaml", &*environment), ("app.yaml", &*app), ("release.yaml", &*release)];
+        files.extend(manifests);
+        let bed = Bed::new(&files);
+        // An installation finds what is its own by its name.
+        bed.configure("installation = 'e2e'", &format!("installation = '{}'", namespace.name()));
+        let clusters =
+            format!("[kubernetes.clusters.default]\nkubeconfig = '{}'\n[router]", namespace.kubeconfig().display());
+        bed.configure("[router]", &clusters);
+        Installation { bed: bed.start(), namespace }
+    }
+}
+
+impl Deref for Installation {
+    type Target = Bed;
+    fn deref(&self) -> &Bed {
+        &self.bed
+    }
+}
+
+impl DerefMut for Installation {
+    fn deref_mut(&mut self) -> &mut Bed {
+        &mut self.bed
+    }
+}

@@ -1,0 +1,13 @@
+//! Units on a real cluster of one node, which `tests/kubernetes/bed` brings up: through daemon and supervisor, a bare repository,
+//! the API and the command line.
+
+pub mod cluster;
+pub mod control_plane;
+mod documents;
+mod drift;
+mod installation;
+mod prune;
+mod recovery;
+mod rollout;
+mod traffic;
+mod trouble;
