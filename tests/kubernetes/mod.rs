@@ -1,6 +1,7 @@
 //! Units on a real cluster of one node, which `tests/kubernetes/bed` brings up: through daemon and supervisor, a bare repository,
 //! the API and the command line.
 
+mod adapter;
 pub mod cluster;
 pub mod control_plane;
 mod documents;

@@ -1,7 +1,8 @@
 //! Making a unit's objects so: what is right already is not sent again, and nothing of others is touched without consent.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -32,6 +33,10 @@ const AT_ONCE: usize = 32;
 const READ: Duration = Duration::from_secs(20);
 /// How long a definition may take to be established, and an object to be gone that is made again.
 const SETTLED: Duration = Duration::from_secs(30);
+/// So often within [`HEALED_WITHIN`] an object is taken back from somebody who edits it: two that fight would never end.
+const MOST_HEALS: usize = 6;
+/// See [`MOST_HEALS`].
+const HEALED_WITHIN: Duration = Duration::from_secs(300);
 /// How often an object is sent again after conflicts were settled.
 const ROUNDS: u32 = 4;
 
@@ -243,8 +248,9 @@ impl Cluster {
                     let ignored = |owner: &Owner| Live::left_to(&work.parent.settings, id, owner);
                     let heals = claim != Claim::New && work.spec.drift == Drift::Heal;
                     match fields::settle(&conflicts, heals, work.spec.adopt, &ignored) {
-                        Settlement::Take => claim = Claim::Take,
-                        Settlement::Leave(pointers) => pointers.iter().for_each(|pointer| composed.leave(pointer)),
+                        Settlement::Take if work.spec.adopt || self.heals.allow(id) => claim = Claim::Take,
+                        Settlement::Take => return Err(Fault::Failed(fights(&conflicts))),
+                        Settlement::Leave(fields) => fields.iter().for_each(|field| composed.leave(field)),
                         Settlement::Refuse(why) => {
                             return Err(Fault::Refused(format!("it has fields of others: {why}")));
                         }
@@ -410,6 +416,36 @@ pub(super) fn metadata_only(kind: &KindName) -> bool {
 fn conflicts(refusal: &Refusal) -> Vec<fields::Conflict> {
     let causes = refusal.causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
     causes.filter_map(|cause| fields::conflict(&cause.message, &cause.field)).collect()
+}
+
+/// Who changes the same fields again and again.
+fn fights(conflicts: &[fields::Conflict]) -> String {
+    let one = conflicts.first();
+    let (who, what) = one.map(|one| (one.owner.manager.as_str(), one.field.as_str())).unwrap_or_default();
+    format!(
+        "{who} changes {what} again and again: it was taken back {MOST_HEALS} times in {} minutes and is left as it is for now; end \
+         the other, leave the field out here, or name it under `ignore`",
+        HEALED_WITHIN.as_secs() / 60
+    )
+}
+
+/// How often each object was taken back from somebody who edited it.
+#[derive(Default)]
+pub struct Heals(Mutex<HashMap<ObjectId, VecDeque<Instant>>>);
+
+impl Heals {
+    /// Whether one more is not too much; it counts.
+    fn allow(&self, id: &ObjectId) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, times| times.back().is_some_and(|at| at.elapsed() < HEALED_WITHIN));
+        let times = all.entry(id.clone()).or_default();
+        times.retain(|at| at.elapsed() < HEALED_WITHIN);
+        if times.len() >= MOST_HEALS {
+            return false;
+        }
+        times.push_back(Instant::now());
+        true
+    }
 }
 
 fn is_immutable(refusal: &Refusal) -> bool {

@@ -19,6 +19,9 @@ const TRIES: u32 = 6;
 /// The longest pause before that.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
+/// What a server could make no sense of.
+const UNREADABLE: &str = "Unreadable";
+
 /// Only the metadata of an object, whatever the request did.
 pub const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// The same of a list.
@@ -74,7 +77,12 @@ impl ApiError {
 
     /// Whether the same request may succeed later.
     pub fn passes(&self) -> bool {
-        self.code().is_none_or(|code| matches!(code, 408 | 409 | 429 | 500..=599))
+        match self {
+            ApiError::Unreachable(_) => true,
+            ApiError::Refused(refusal) => {
+                refusal.reason != UNREADABLE && matches!(refusal.code, 408 | 409 | 429 | 500..=599)
+            }
+        }
     }
 
     /// The same without anything that may repeat what was sent.
@@ -185,8 +193,7 @@ impl Server {
             let ApiError::Refused(refusal) = &error else { return Err(error) };
             let tries = match refusal.code {
                 429 | 502..=504 => TRIES,
-                // It may also be the server's word for what it can't read.
-                500 => 2,
+                500 if refusal.reason != UNREADABLE => 3,
                 _ => 1,
             };
             if tried >= tries {
@@ -266,12 +273,53 @@ pub fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -
         reason: text(cause, "reason"),
         message: text(cause, "message"),
     };
-    let reason = text(&answer, "reason");
+    let reason = match text(&answer, "reason") {
+        // An API server gives no reason for what it can't make sense of; it will not later either.
+        none if none.is_empty() && text(&answer, "kind") == "Status" => UNREADABLE.to_owned(),
+        none if none.is_empty() => status.canonical_reason().unwrap_or("an error").to_owned(),
+        reason => reason,
+    };
     Refusal {
         code: status.as_u16(),
-        reason: if reason.is_empty() { status.canonical_reason().unwrap_or("an error").into() } else { reason },
+        reason,
         message: text(&answer, "message"),
         causes: causes.into_iter().flatten().map(cause).collect(),
         retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(code: u16, body: &Value) -> ApiError {
+        let status = StatusCode::from_u16(code).expect("a status");
+        ApiError::Refused(Box::new(refusal(status, body.to_string().as_bytes(), None)))
+    }
+
+    #[test]
+    fn what_may_pass_is_known_from_what_will_not() {
+        let status = |reason: &str| serde_json::json!({ "kind": "Status", "message": "m", "reason": reason });
+        for (code, body, passes) in [
+            (429, status("TooManyRequests"), true),
+            (503, Value::Null, true),
+            (500, status("InternalError"), true),
+            (500, Value::Null, true),
+            (500, status(""), false),
+            (403, status("Forbidden"), false),
+            (422, status("Invalid"), false),
+        ] {
+            assert_eq!(told(code, &body).passes(), passes, "{code} {body}");
+        }
+    }
+
+    #[test]
+    fn without_its_words_only_the_names_of_fields_are_left() {
+        let cause =
+            serde_json::json!({ "field": "data[a]", "reason": "FieldValueInvalid", "message": "hunter2 is wrong" });
+        let body = serde_json::json!({ "kind": "Status", "reason": "Invalid", "message": "hunter2", "details": { "causes": [cause] } });
+        let error = told(422, &body).without_words();
+        assert_eq!(error.to_string(), "Invalid (422): data[a]: FieldValueInvalid");
+        assert!(!format!("{error:?}").contains("hunter2"));
     }
 }

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::apply::{fence, metadata_only};
+use super::apply::{Heals, fence, metadata_only};
 use super::cache::{Cache, KindName, State};
 use super::client::{ApiError, Call, JSON, Server};
 use super::connect::{self, Connection};
@@ -38,6 +38,8 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// What units ask for by now.
     pub claims: Claims,
+    /// Who edits what is ours again and again.
+    pub heals: Heals,
     connection: Connection,
     server: tokio::sync::OnceCell<Arc<Server>>,
     watches: Mutex<HashMap<KindName, JoinHandle<()>>>,
@@ -161,6 +163,7 @@ impl Cluster {
             cache: Arc::new(Cache::new()),
             discovery: Discovery::default(),
             claims: Claims::default(),
+            heals: Heals::default(),
             connection,
             server: tokio::sync::OnceCell::new(),
             watches: Mutex::default(),

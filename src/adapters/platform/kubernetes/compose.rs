@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::fields;
 use super::health;
 use super::labels;
 use crate::domain::digest::Digest;
@@ -107,8 +108,8 @@ impl Composed {
     }
 
     /// Leaves a field to whoever has it.
-    pub fn leave(&mut self, pointer: &str) {
-        leave_out(&mut self.body, pointer);
+    pub fn leave(&mut self, field: &str) {
+        fields::leave_out(&mut self.body, field);
     }
 }
 

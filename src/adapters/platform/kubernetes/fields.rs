@@ -172,7 +172,7 @@ pub fn settle(conflicts: &[Conflict], ours: bool, consent: bool, ignored: &dyn F
     let leave = |conflict: &Conflict| conflict.owner.scales() || ignored(&conflict.owner);
     let theirs: Vec<&Conflict> = conflicts.iter().filter(|conflict| leave(conflict)).collect();
     if !theirs.is_empty() {
-        return Settlement::Leave(theirs.into_iter().map(|conflict| pointer(&conflict.field)).collect());
+        return Settlement::Leave(theirs.into_iter().map(|conflict| conflict.field.clone()).collect());
     }
     let edited = !conflicts.is_empty() && conflicts.iter().all(|conflict| !conflict.owner.applies);
     if consent || (ours && edited) {
@@ -187,9 +187,39 @@ pub fn settle(conflicts: &[Conflict], ours: bool, consent: bool, ignored: &dyn F
     ))
 }
 
-/// A field without list keys as a JSON pointer.
-fn pointer(field: &str) -> String {
-    field.replace('/', "~1").replace('.', "/")
+/// Takes a field, as the server writes it (`.spec.containers[name="web"].image`), out of an object.
+pub fn leave_out(value: &mut Value, field: &str) {
+    if let Some(rest) = field.strip_prefix('.') {
+        let Value::Object(members) = value else { return };
+        // Names may have dots in them: the longest that is there is meant.
+        let ends = |name: &str| {
+            rest.strip_prefix(name).is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'.' | b'[')))
+        };
+        let Some(name) = members.keys().filter(|name| ends(name)).max_by_key(|name| name.len()).cloned() else {
+            return;
+        };
+        match &rest[name.len()..] {
+            "" => drop(members.remove(&name)),
+            rest => members.get_mut(&name).into_iter().for_each(|value| leave_out(value, rest)),
+        }
+    } else if let Some((key, rest)) = field.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let Value::Array(items) = value else { return };
+        let Some(at) = items.iter().position(|item| is_item(item, key)) else { return };
+        match rest {
+            "" => drop(items.remove(at)),
+            rest => items.get_mut(at).into_iter().for_each(|value| leave_out(value, rest)),
+        }
+    }
+}
+
+/// Whether an item of a list is the one with this key: `name="web"`, `containerPort=80,protocol="TCP"`, or `="value"` itself.
+fn is_item(item: &Value, key: &str) -> bool {
+    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    if let Some(value) = key.strip_prefix('=') {
+        return *item == parse(value);
+    }
+    let same = |(name, value): (&str, &str)| item.get(name).is_none_or(|there| *there == parse(value));
+    key.split(',').filter_map(|part| part.split_once('=')).all(same)
 }
 
 fn entries(managed: &Value) -> impl Iterator<Item = &Value> {
@@ -249,6 +279,27 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_left_out_by_the_name_that_the_server_has_for_it() {
+        let mut object = json!({ "metadata": { "annotations": { "example.com/a.b": "1", "c": "2" } }, "spec": {
+            "replicas": 3, "containers": [{ "name": "a", "image": "x" }, { "name": "b", "image": "y" }], "finalizers": ["z"] } });
+        for field in [
+            ".spec.replicas",
+            ".metadata.annotations.example.com/a.b",
+            ".spec.containers[name=\"b\"].image",
+            ".spec.finalizers[=\"z\"]",
+            ".spec.not.there",
+            ".spec.containers[name=\"c\"].image",
+        ] {
+            leave_out(&mut object, field);
+        }
+        assert_eq!(
+            object,
+            json!({ "metadata": { "annotations": { "c": "2" } }, "spec": {
+            "containers": [{ "name": "a", "image": "x" }, { "name": "b" }], "finalizers": [] } })
+        );
+    }
+
+    #[test]
     fn nothing_is_taken_without_consent_but_what_was_edited() {
         let by = |manager: &str, applies, subresource: Option<&str>| Conflict {
             owner: Owner { manager: manager.into(), applies, subresource: subresource.map(str::to_owned) },
@@ -265,10 +316,10 @@ mod tests {
             matches!(settle(&tool, true, false, &NOBODY), Settlement::Refuse(why) if why.contains("helm has .spec.replicas"))
         );
         assert_eq!(settle(&tool, false, true, &NOBODY), Settlement::Take);
-        assert_eq!(settle(&scaler, true, true, &NOBODY), Settlement::Leave(vec!["/spec/replicas".into()]));
+        assert_eq!(settle(&scaler, true, true, &NOBODY), Settlement::Leave(vec![".spec.replicas".into()]));
         assert_eq!(
             settle(&tool, true, false, &|owner| owner.manager == "helm"),
-            Settlement::Leave(vec!["/spec/replicas".into()])
+            Settlement::Leave(vec![".spec.replicas".into()])
         );
     }
 }
