@@ -21,8 +21,8 @@ use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::plan::{Plan, PlanKind};
 use crate::domain::planner::{self, Blocked, Intent, PlanInput, Stable};
 use crate::domain::unit::event::UnitEvent;
-use crate::domain::unit::moving;
 use crate::domain::unit::state::{Effective, UnitState, Wants};
+use crate::domain::unit::{moving, repeat};
 use crate::domain::workload::Place;
 use crate::ports::journal::JournalError;
 use crate::traces;
@@ -74,9 +74,6 @@ pub(super) const BLOCKED_RETRY: Duration = Duration::from_secs(5);
 
 /// So many restarts by an operator are recognised in the id of a group that is taken over.
 const MOST_RESTARTS: u32 = 1_000;
-
-/// The same plan is not executed twice within this time.
-const REPEAT: Duration = Duration::from_secs(2);
 
 impl Unit {
     /// Looks and does at most one thing.
@@ -294,12 +291,12 @@ impl Unit {
             self.publish(inner, |glance| glance.blocked = Some(reason));
             return Ok(Next::Sleep(Some(BLOCKED_RETRY)));
         }
-        let digest = self.world.blobs.put_plan(self.world.epoch, &plan).await?;
-        if let Some(wait) = self.repeats(state, &digest) {
+        if let Some(wait) = repeat::wait(state, &plan.digest(), self.world.now()) {
             let reason = "the same plan has just ended and is still needed; it is tried again in a moment".to_owned();
             self.publish(inner, |glance| glance.blocked = Some(reason));
-            return Ok(Next::Sleep(Some(wait)));
+            return Ok(Next::Sleep(Some(wait.duration())));
         }
+        let digest = self.world.blobs.put_plan(self.world.epoch, &plan).await?;
         // Whatever is missing is missed before anything is touched. A group that runs and that nobody remembers needs
         // nothing: it is kept as it is until it is stopped.
         for (group, source) in &plan.groups {
@@ -317,13 +314,6 @@ impl Unit {
         inner.plan = Some((id, Arc::new(plan)));
         self.publish(inner, |_| {});
         Ok(Next::Again)
-    }
-
-    /// How long to wait before a plan is executed that has ended just now: what does not stay true must not spin.
-    fn repeats(&self, state: &UnitState, plan: &Digest) -> Option<Duration> {
-        let last = state.history.last().filter(|last| last.plan == *plan)?;
-        let since = Duration::try_from(self.world.now().duration_since(last.ended)).unwrap_or_default();
-        REPEAT.checked_sub(since)
     }
 
     /// Makes the plan from here to a desired state; `None` removes the unit.

@@ -4,4 +4,5 @@ pub mod event;
 pub mod held;
 pub mod moving;
 pub mod pins;
+pub mod repeat;
 pub mod state;
