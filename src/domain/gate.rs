@@ -195,6 +195,8 @@ mod tests {
 
     use super::*;
     use crate::domain::digest::Digest;
+    use crate::domain::plan::PlanKind;
+    use crate::domain::rollout::event::{Outcome, RolloutEvent};
     use crate::domain::unit::event::UnitEvent;
 
     fn digest(text: &str) -> Digest {
@@ -247,6 +249,29 @@ mod tests {
         let bad = UnitEvent::Quarantined { rendered: digest("a"), reason: "it crashed".into() };
         assert_eq!(reasons(&state(&[seen("a"), bad.clone()]), &Surroundings::default()), [HeldReason::Quarantined]);
         assert!(gate(&state(&[seen("a"), bad, seen("b")]), &Surroundings::default()).is_empty());
+    }
+
+    #[test]
+    fn what_was_called_off_stays_so_while_what_was_before_is_healed() {
+        let started = |text: &str, kind| UnitEvent::RolloutStarted {
+            id: text.into(),
+            plan: Digest::from_text(format!("p1:{text}")),
+            kind,
+            to: Some(digest(text)),
+            fallback: None,
+        };
+        let ended = |outcome| UnitEvent::Rollout(RolloutEvent::Ended { outcome });
+        let effective = |text: &str| UnitEvent::EffectiveSet { revision: text.into(), rendered: Some(digest(text)) };
+        let aborted = Outcome::Aborted { by: "me".into(), reason: String::new() };
+        let called_off =
+            vec![seen("b"), effective("b"), started("b", PlanKind::Rollout), ended(aborted), effective("a")];
+        let held = |more: &[UnitEvent]| reasons(&state(&[&called_off, more].concat()), &Surroundings::default());
+        assert_eq!(held(&[]), [HeldReason::Aborted]);
+        let healed = [started("a", PlanKind::Heal), ended(Outcome::Verified)];
+        assert_eq!(held(&healed), [HeldReason::Aborted]);
+        assert!(held(&[UnitEvent::Retried { by: "me".into() }]).is_empty());
+        assert!(held(&[seen("c")]).is_empty());
+        assert!(held(&[seen("c"), effective("c"), started("c", PlanKind::Rollout), seen("b")]).is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use trimtab::domain::digest::Digest;
 use trimtab::domain::id::{Revision, RollbackId, UnitId};
 use trimtab::domain::observed::Seen;
 use trimtab::domain::revert::{REVERTS, ROLLBACK_ID};
+use trimtab::domain::rollout::event::{Outcome, RolloutEvent};
 use trimtab::domain::unit::event::{UnitEvent, upcast};
 use trimtab::domain::unit::state::{UnitState, Wants};
 
@@ -18,6 +19,8 @@ pub struct Told {
     read: usize,
     /// Something has served in full once: from then on it must not stop.
     served: bool,
+    /// What Git asked for when its rollout was called off, until it asks for something else or somebody has it tried again.
+    called_off: Option<Digest>,
 }
 
 /// Reads along and remembers what was wrong.
@@ -62,7 +65,11 @@ impl Judge {
             let told = self.told.entry(unit.clone()).or_default();
             for record in &records[told.read..] {
                 let event = upcast(record.version, record.event.clone()).unwrap();
+                called_off(told, &event);
                 match &event {
+                    UnitEvent::RolloutStarted { to: Some(to), .. } if told.called_off.as_ref() == Some(to) => {
+                        self.wrong.push(format!("{unit}: {to} is rolled out again, though it was called off"));
+                    }
                     UnitEvent::RolloutStarted { to: Some(to), .. } if told.state.quarantine.contains_key(to) => {
                         self.wrong.push(format!("{unit}: {to} is rolled out again, though it is quarantined"));
                     }
@@ -131,6 +138,25 @@ impl Judge {
             }
         }
         assert!(self.wrong.is_empty(), "{:#?}", self.wrong);
+    }
+}
+
+/// Remembers what was called off, but for new instances of what runs.
+fn called_off(told: &mut Told, event: &UnitEvent) {
+    let state = &told.state;
+    let asked = match state.candidate.as_ref().map(|candidate| &candidate.wants) {
+        Some(Wants::Run { rendered, .. }) => Some(rendered),
+        _ => None,
+    };
+    match event {
+        UnitEvent::Rollout(RolloutEvent::Ended { outcome: Outcome::Aborted { .. } }) => {
+            let target = state.target.as_ref().and_then(|(target, _)| target.rendered.as_ref());
+            let verified = state.last_verified.as_ref().map(|verified| &verified.rendered);
+            told.called_off = target.filter(|target| asked == Some(target) && verified != Some(target)).cloned();
+        }
+        UnitEvent::CandidateSeen { rendered, .. } if asked != Some(rendered) => told.called_off = None,
+        UnitEvent::Retried { .. } | UnitEvent::RollbackDecided { trigger: None, .. } => told.called_off = None,
+        _ => {}
     }
 }
 

@@ -109,19 +109,14 @@ impl Unit {
 
     /// The last verified state that is not what is being left.
     async fn way_back(&self, state: &UnitState, bad: &Digest) -> Result<(Digest, Revision, String), Problem> {
-        let mut verified = state.last_verified.as_ref();
-        while let Some(candidate) = verified {
-            if candidate.rendered != *bad {
-                let desired =
-                    self.world.blobs.desired(&candidate.rendered).await.map_err(|error| unavailable(&error))?;
-                return Ok((candidate.rendered.clone(), candidate.revision.clone(), desired.version.clone()));
-            }
-            verified = candidate.before.as_deref();
-        }
-        Err(illegal(format!(
-            "no verified state before this one is known for {}: name a commit with --to, or push what shall run",
-            self.id
-        )))
+        let Some(good) = state.verified().find(|verified| verified.rendered != *bad) else {
+            return Err(illegal(format!(
+                "no verified state before this one is known for {}: name a commit with --to, or push what shall run",
+                self.id
+            )));
+        };
+        let desired = self.world.blobs.desired(&good.rendered).await.map_err(|error| unavailable(&error))?;
+        Ok((good.rendered.clone(), good.revision.clone(), desired.version.clone()))
     }
 
     async fn rollout(&self, inner: &Inner, command: Command, by: &str) -> Result<(Vec<UnitEvent>, String), Problem> {

@@ -6,3 +6,4 @@ pub mod moving;
 pub mod pins;
 pub mod repeat;
 pub mod state;
+mod way_back;

@@ -257,7 +257,11 @@ impl UnitState {
                 if let Some(rollout) = self.rollout.as_ref().filter(|rollout| rollout.outcome().is_none()) {
                     return illegal("rolloutStarted", format!("rollout {} has not ended", rollout.id));
                 }
-                self.aborted = None;
+                // What leads to something else, the way back or healing, is no second try of what was called off.
+                let wants = self.candidate.as_ref().map(|candidate| &candidate.wants);
+                if matches!((wants, to), (Some(Wants::Run { rendered, .. }), Some(to)) if rendered == to) {
+                    self.aborted = None;
+                }
                 let effective = self.effective.as_ref().filter(|effective| effective.rendered == *to);
                 let mut rollout = RolloutState::new(id.clone(), plan.clone(), *kind, at);
                 rollout.revision = effective.map(|effective| effective.revision.clone());
