@@ -5,13 +5,14 @@
 //! - [`ports`]: the daemon's ports on them. Each call is a place where the daemon may die and where the other side may fail.
 //! - [`machine`]: the daemon, turn by turn, and the clock.
 //! - [`judge`]: what must hold, whatever happens.
-//! - [`storm`]: random worlds. [`positions`]: death at every single place.
+//! - [`storm`]: random worlds. [`positions`]: death at every single place. [`people`]: what people decided stays decided.
 
 mod audit;
 pub mod dice;
 pub mod documents;
 pub mod judge;
 pub mod machine;
+mod people;
 mod ports;
 pub mod positions;
 mod repository;
