@@ -13,6 +13,7 @@ use crate::adapters::audit::AuditLog;
 use crate::adapters::clock::{Machine, SteadyClock};
 use crate::adapters::journal::sqlite::SqliteJournal;
 use crate::adapters::metrics::Meter;
+use crate::adapters::objects::Tools;
 use crate::adapters::outgoing::Destinations;
 use crate::adapters::platform::host::HostPlatform;
 use crate::adapters::secrets::AgeSecrets;
@@ -34,6 +35,7 @@ use crate::domain::id::{Epoch, Name};
 use crate::ports::audit::{Audit, AuditError};
 use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
+use crate::ports::objects::ObjectTools;
 use crate::ports::platform::Platform;
 use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
@@ -106,6 +108,7 @@ async fn assemble(
     let secrets = secrets(config);
     Ok(World {
         secrets,
+        tools: object_tools(),
         installation: config.installation.clone(),
         epoch,
         blobs: Blobs::new(journal.clone()),
@@ -151,6 +154,11 @@ fn clusters(config: &Config) -> BTreeMap<Name, Arc<dyn Platform>> {
 #[cfg(not(feature = "kubernetes"))]
 fn clusters(_: &Config) -> BTreeMap<Name, Arc<dyn Platform>> {
     BTreeMap::new()
+}
+
+/// What makes objects of kustomizations and charts.
+pub fn object_tools() -> Arc<dyn ObjectTools> {
+    Arc::new(Tools::default())
 }
 
 /// What reads secrets. An identity that can't be used stops nothing but the apps that need it.
@@ -202,6 +210,7 @@ pub async fn check_without_daemon(config: &Config) -> Vec<CheckResult> {
         check::result("secrets", secrets.map(|found| (found, Vec::new()))),
     ];
     results.extend(clusters);
+    results.extend(check::tools(&platforms, object_tools().as_ref()).await);
     results
 }
 

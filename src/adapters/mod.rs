@@ -6,6 +6,7 @@ pub mod backup;
 pub mod clock;
 pub mod journal;
 pub mod metrics;
+pub mod objects;
 pub mod outgoing;
 pub mod platform;
 pub mod secrets;

@@ -12,6 +12,7 @@ use crate::domain::manifest::{self, DocumentSet, ParsedFile, Problem};
 use crate::domain::objects::{Found, ObjectSource, Origins};
 use crate::domain::render::{Lookups, RenderCache, Rendered, render_again};
 use crate::domain::secret::SecretSource;
+use crate::ports::objects::ObjectTools;
 use crate::ports::secrets::Secrets;
 use crate::ports::source::{RefusedEntry, Source, SourceError};
 
@@ -80,6 +81,7 @@ impl Snapshot {
 pub struct Catalog {
     source: Arc<dyn Source>,
     secrets: Arc<dyn Secrets>,
+    tools: Arc<dyn ObjectTools>,
     caches: Mutex<Caches>,
 }
 
@@ -92,8 +94,8 @@ struct Caches {
 
 impl Catalog {
     /// A catalog of a source.
-    pub fn new(source: Arc<dyn Source>, secrets: Arc<dyn Secrets>) -> Self {
-        Catalog { source, secrets, caches: Mutex::default() }
+    pub fn new(source: Arc<dyn Source>, secrets: Arc<dyn Secrets>, tools: Arc<dyn ObjectTools>) -> Self {
+        Catalog { source, secrets, tools, caches: Mutex::default() }
     }
 
     /// Renders a revision. With `base`, only what differs from it is read, parsed and rendered.
@@ -120,7 +122,7 @@ impl Catalog {
         let (mut rendered, wanted) = self.render(&documents, &trees, &sealed, &origins, &objects::Read::new());
         if !wanted.is_empty() {
             // Units whose objects are not the ones they were rendered from ask for them; all others are done.
-            let objects = objects::read(self.source.as_ref(), revision, &origins, wanted).await?;
+            let objects = objects::read(self.source.as_ref(), self.tools.as_ref(), revision, wanted).await?;
             for found in objects.values() {
                 if let Found::Objects(_, read) = found {
                     origins.extend(read.iter().map(|(path, oid)| (path.clone(), oid.clone())));

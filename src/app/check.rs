@@ -3,6 +3,7 @@
 use super::platforms::Platforms;
 use super::world::World;
 use crate::api::types::CheckResult;
+use crate::ports::objects::ObjectTools;
 
 /// One result a part: Git, supervisor, routers, state.
 pub async fn check(world: &World) -> Vec<CheckResult> {
@@ -26,6 +27,7 @@ pub async fn check(world: &World) -> Vec<CheckResult> {
         result("secrets", secrets.map(|found| (found, Vec::new()))),
     ];
     results.extend(clusters(&world.platforms).await);
+    results.extend(tools(&world.platforms, world.tools.as_ref()).await);
     results
 }
 
@@ -41,6 +43,12 @@ pub async fn clusters(platforms: &Platforms) -> Vec<CheckResult> {
 /// What is wrong with the room for the state.
 fn room(world: &World) -> Vec<String> {
     world.journal.short_of_room().into_iter().collect()
+}
+
+/// Whether the tools that make objects are there; nothing where there is no cluster that objects could go to.
+pub async fn tools(platforms: &Platforms, tools: &dyn ObjectTools) -> Option<CheckResult> {
+    platforms.clusters().next()?;
+    Some(result("tools", tools.check().await.map(|found| (found, Vec::new()))))
 }
 
 /// A part's result from what it answered.

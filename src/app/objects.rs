@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::domain::id::Revision;
-use crate::domain::manifest::Layer;
+use crate::domain::manifest::{Layer, Location, Problem, SourceFile};
+use crate::domain::objects::kustomize::{Gathering, is_kustomization};
 use crate::domain::objects::native::{MAX_FILE_BYTES, Reading, is_object_path};
-use crate::domain::objects::{Found, MAX_BYTES, MAX_FILES, ObjectSource, Objects, Origins};
+use crate::domain::objects::{Files, Found, HelmSource, MAX_BYTES, MAX_FILES, ObjectSource, Objects, Origins};
+use crate::ports::objects::{Make, ObjectTools, Order, ToolError};
 use crate::ports::source::{EntryKind, Source, SourceError, TreeEntry};
 
 /// What was read, by source.
@@ -70,39 +72,161 @@ pub async fn entry(source: &dyn Source, revision: &Revision, path: &str) -> Resu
 /// Those of the source; what is wrong with the files is in what is found.
 pub async fn read(
     source: &dyn Source,
+    tools: &dyn ObjectTools,
     revision: &Revision,
-    entries: &Origins,
     wanted: BTreeSet<ObjectSource>,
 ) -> Result<Read, SourceError> {
     let mut all = Read::new();
     for asked in wanted {
-        let path = asked.path();
-        let oid = match entries.get(path) {
-            Some(oid) => oid.clone(),
-            None => entry(source, revision, path).await?,
-        };
-        let found = match oid {
-            None => Found::Nothing,
-            Some(oid) => {
-                let origins = Origins::from([(path.to_owned(), Some(oid))]);
-                plain(files(source, revision, path).await?, origins).await
-            }
-        };
+        let mut steps = Steps::new(asked.clone());
+        while let Some(path) = steps.wants() {
+            let files = files(source, revision, &path).await?;
+            steps.give(files);
+        }
+        let mut origins = Origins::new();
+        for path in steps.paths() {
+            origins.insert(path.clone(), entry(source, revision, &path).await?);
+        }
+        let found = steps.finish(tools, origins).await;
         all.insert(asked, found);
     }
     Ok(all)
 }
 
-/// Files as they were read, and what is wrong with others.
-#[derive(Debug, Default)]
-pub struct Files {
-    /// Path and content.
-    pub files: Vec<(String, Vec<u8>)>,
-    /// Path, what is wrong, a remedy.
-    pub refused: Vec<(String, String, &'static str)>,
+/// Gathers the files of a source, whoever reads them, and makes objects of them.
+pub struct Steps {
+    asked: ObjectSource,
+    /// What was given, path by path.
+    given: Vec<(String, Files)>,
+    /// What is wanted next, of a chart or of plain files.
+    open: Vec<String>,
+    /// Where it turned out to be a kustomization.
+    kustomization: Option<Gathering>,
 }
 
-/// The files of a folder that objects are looked for in.
+impl Steps {
+    /// Begins with nothing.
+    pub fn new(asked: ObjectSource) -> Self {
+        let open = asked.paths().cloned().collect();
+        Steps { asked, given: Vec::new(), open, kustomization: None }
+    }
+
+    /// The next path whose files are wanted.
+    pub fn wants(&mut self) -> Option<String> {
+        match &mut self.kustomization {
+            Some(gathering) => gathering.wants(),
+            None => self.open.last().cloned(),
+        }
+    }
+
+    /// Takes the files at the path that was asked for.
+    pub fn give(&mut self, files: Files) {
+        if let Some(gathering) = &mut self.kustomization {
+            return gathering.give(files);
+        }
+        let Some(path) = self.open.pop() else { return };
+        let plain = matches!(self.asked, ObjectSource::Path(_));
+        if plain && is_kustomization(&path, files.files.iter().map(|(file, _)| file.as_str())) {
+            let mut gathering = Gathering::new(&path);
+            // What it asks for first is what is here.
+            if gathering.wants().is_some() {
+                gathering.give(files);
+            }
+            self.kustomization = Some(gathering);
+            return;
+        }
+        self.given.push((path, files));
+    }
+
+    /// The paths that files were found at.
+    pub fn paths(&self) -> Vec<String> {
+        match &self.kustomization {
+            Some(gathering) => gathering.given().cloned().collect(),
+            None => self.given.iter().map(|(path, _)| path.clone()).collect(),
+        }
+    }
+
+    /// The objects.
+    pub async fn finish(self, tools: &dyn ObjectTools, origins: Origins) -> Found {
+        match (self.asked, self.kustomization) {
+            (ObjectSource::Path(path), None) => plain(path, self.given, origins).await,
+            (ObjectSource::Path(folder), Some(gathering)) => match gathering.finish() {
+                Err(problems) => Found::Unusable(problems),
+                Ok((files, _)) => {
+                    let name = format!("{folder}/kustomization.yaml");
+                    made(tools, Order { files, make: Make::Kustomize { folder } }, name, origins).await
+                }
+            },
+            (ObjectSource::Helm(helm), _) => chart(tools, helm, self.given, origins).await,
+        }
+    }
+}
+
+async fn plain(path: String, given: Vec<(String, Files)>, origins: Origins) -> Found {
+    let mut all = Files::default();
+    for (_, files) in given {
+        all.files.extend(files.files.into_iter().filter(|(file, _)| is_looked_at(file, &path)));
+        all.refused.extend(files.refused);
+    }
+    if all.files.is_empty() && all.refused.is_empty() && origins.values().all(Option::is_none) {
+        return Found::Nothing;
+    }
+    blocking(move || read_plain(all, origins)).await
+}
+
+async fn chart(tools: &dyn ObjectTools, helm: HelmSource, given: Vec<(String, Files)>, origins: Origins) -> Found {
+    let name = format!("{}/Chart.yaml", helm.chart);
+    let mut all = BTreeMap::new();
+    let mut refused = Vec::new();
+    for (path, files) in given {
+        if files.files.is_empty() && files.refused.is_empty() {
+            let message = format!("there is no file or folder `{path}` in the repository");
+            refused.push(problem(&name, &message, "commit it, or name another"));
+        }
+        all.extend(files.files);
+        refused.extend(files.refused.iter().map(|(path, message, remedy)| problem(path, message, remedy)));
+    }
+    if refused.is_empty() && !all.contains_key(&name) {
+        refused.push(problem(&name, "there is no chart here: it has no Chart.yaml", "name the folder that has it"));
+    }
+    if !refused.is_empty() {
+        return Found::Unusable(refused);
+    }
+    let HelmSource { chart, release, namespace, values, files, skip_hooks } = helm;
+    let make = Make::Helm { chart, release, namespace, values, files, skip_hooks };
+    made(tools, Order { files: all.into_iter().collect(), make }, name, origins).await
+}
+
+/// What a tool makes.
+async fn made(tools: &dyn ObjectTools, order: Order, name: String, origins: Origins) -> Found {
+    let text = match tools.make(order).await {
+        Ok(text) => text,
+        Err(error) => {
+            let remedy = match &error {
+                ToolError::Missing { .. } => {
+                    "install it where the daemon runs; `trimtab check` tells which tools are there"
+                }
+                ToolError::Refused { .. } => "mend what it complains of; run it in the repository to see the same",
+                ToolError::Stopped { .. } => "make less of it, or split it into several Apps",
+                ToolError::Broken { .. } => "look at the machine; it is tried again with the next commit",
+            };
+            return Found::Unusable(vec![problem(&name, &error.to_string(), remedy)]);
+        }
+    };
+    blocking(move || {
+        let mut reading = Reading::default();
+        reading.text(&name, &text);
+        read_to_the_end(reading, origins)
+    })
+    .await
+}
+
+fn problem(path: &str, message: &str, remedy: &str) -> Problem {
+    let at = Location::start_of(Arc::new(SourceFile::new(path, "")));
+    Problem::new(Layer::Dependency, &at, message, remedy)
+}
+
+/// The files at a path.
 async fn files(source: &dyn Source, revision: &Revision, path: &str) -> Result<Files, SourceError> {
     let listing = source.list_below(revision, path).await?;
     let mut found = Files::default();
@@ -111,7 +235,7 @@ async fn files(source: &dyn Source, revision: &Revision, path: &str) -> Result<F
     }
     let mut wanted: Vec<TreeEntry> = Vec::new();
     let mut bytes = 0_u64;
-    for entry in listing.entries.into_iter().filter(|entry| is_looked_at(&entry.path, path)) {
+    for entry in listing.entries {
         if let EntryKind::Symlink { .. } = entry.kind {
             found.refused.push((entry.path, LINK.to_owned(), "put the file itself here"));
             continue;
@@ -143,13 +267,13 @@ async fn files(source: &dyn Source, revision: &Revision, path: &str) -> Result<F
 pub const LINK: &str = "this is a symbolic link, and objects are read from files only";
 
 /// Whether a file below a path is one that objects are looked for in: by its ending, and not hidden below that path.
-pub fn is_looked_at(file: &str, path: &str) -> bool {
+fn is_looked_at(file: &str, path: &str) -> bool {
     let below = file.strip_prefix(path).unwrap_or(file);
     is_object_path(file) && !below.split('/').any(|part| part.starts_with('.'))
 }
 
-async fn plain(files: Files, origins: Origins) -> Found {
-    tokio::task::spawn_blocking(move || read_plain(files, origins))
+async fn blocking(work: impl FnOnce() -> Found + Send + 'static) -> Found {
+    tokio::task::spawn_blocking(work)
         .await
         .expect("reading objects never panics: that is its contract, proven over arbitrary bytes")
 }
@@ -163,6 +287,10 @@ pub fn read_plain(files: Files, origins: Origins) -> Found {
     for (path, bytes) in files.files {
         reading.file(&path, &bytes);
     }
+    read_to_the_end(reading, origins)
+}
+
+fn read_to_the_end(reading: Reading, origins: Origins) -> Found {
     match reading.finish() {
         Ok(objects) => Found::Objects(Arc::new(objects), origins),
         Err(problems) => Found::Unusable(problems),

@@ -81,7 +81,7 @@ const LONGEST_PASS: Duration = Duration::from_secs(1_800);
 impl Reconciler {
     /// A reconciler that has not looked yet.
     pub fn new(world: Arc<World>, shared: Arc<Shared>) -> Self {
-        let catalog = Arc::new(Catalog::new(world.source.clone(), world.secrets.clone()));
+        let catalog = Arc::new(Catalog::new(world.source.clone(), world.secrets.clone(), world.tools.clone()));
         let poll = AtomicU64::new(shared.settings.source.poll.as_millis());
         Reconciler { world, shared, catalog, due: Notify::new(), pass: Mutex::default(), view: RwLock::default(), poll }
     }

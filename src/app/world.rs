@@ -14,6 +14,7 @@ use crate::ports::audit::Audit;
 use crate::ports::clock::Clock;
 use crate::ports::journal::Journal;
 use crate::ports::metrics::Metrics;
+use crate::ports::objects::ObjectTools;
 use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
@@ -40,6 +41,8 @@ pub struct World {
     pub artifacts: Arc<dyn Artifacts>,
     /// What reads secrets.
     pub secrets: Arc<dyn Secrets>,
+    /// What makes objects of kustomizations and charts.
+    pub tools: Arc<dyn ObjectTools>,
     /// What analyses measure.
     pub metrics: Arc<dyn Metrics>,
     /// The time.

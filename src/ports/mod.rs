@@ -10,6 +10,7 @@ pub mod audit;
 pub mod clock;
 pub mod journal;
 pub mod metrics;
+pub mod objects;
 pub mod platform;
 pub mod scripts;
 pub mod secrets;

@@ -118,7 +118,10 @@ async fn fault_23_of_100_mb_in_the_repository_only_the_size_is_read() {
     let nowhere = std::env::temp_dir().join("no-ciphertexts-are-kept-here");
     let secrets = trimtab::adapters::secrets::AgeSecrets::new(Default::default(), Vec::new(), nowhere);
     let secrets = std::sync::Arc::new(secrets);
-    let snapshot = trimtab::app::catalog::Catalog::new(source, secrets).load(&head, None).await.unwrap();
+    let snapshot = trimtab::app::catalog::Catalog::new(source, secrets, trimtab::wiring::object_tools())
+        .load(&head, None)
+        .await
+        .unwrap();
     assert!(!snapshot.complete, "nothing may be concluded to be deleted");
     let errors = snapshot.errors().join("\n");
     assert!(errors.contains("large.yaml") && !errors.contains("small.yaml"), "{errors}");

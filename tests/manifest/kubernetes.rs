@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use trimtab::app::objects::{Files, read_plain};
+use trimtab::app::objects::read_plain;
 use trimtab::domain::desired::DesiredUnit;
 use trimtab::domain::difference::differences;
 use trimtab::domain::manifest::Problem;
 use trimtab::domain::objects::native::Reading;
-use trimtab::domain::objects::{Found, ObjectSource, Objects, Origins};
+use trimtab::domain::objects::{Files, Found, ObjectSource, Objects, Origins};
 use trimtab::domain::render::{Lookups, RenderCache, render_again};
 use trimtab::domain::secret::SecretValue;
 use trimtab::domain::workload::kubernetes::KubernetesSpec;
@@ -444,4 +444,24 @@ fn secrets_and_objects_name_each_other() {
     out += &wrong("path: deploy", url, "{}");
     out += &wrong("path: deploy", "", "{ a: { trimtab.dev/secret: URL } }");
     insta::assert_snapshot!(out);
+}
+
+#[test]
+fn orders_of_other_tools_and_encrypted_files_are_refused() {
+    let annotated = |name: &str, value: &str| {
+        let text =
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: a, annotations: {{ {name}: '{value}' }} }}\n");
+        let mut reading = Reading::default();
+        reading.file("a.yaml", text.as_bytes());
+        reading.finish().map(|objects| objects.len()).map_err(|problems| problems[0].message.clone())
+    };
+    assert_eq!(annotated("argocd.argoproj.io/sync-wave", "0"), Ok(1));
+    for name in ["argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook", "helm.sh/hook"] {
+        assert!(annotated(name, "5").is_err_and(|message| message.contains(name)), "{name}");
+    }
+    let mut reading = Reading::default();
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: { name: a }\ndata: { a: 'ENC[AES256_GCM,data:x]' }\nsops: { mac: x }\n";
+    reading.file("a.yaml", text.as_bytes());
+    let problems = reading.finish().unwrap_err();
+    assert!(problems[0].message.contains("SOPS") && problems[0].snippet.is_empty(), "{problems:?}");
 }

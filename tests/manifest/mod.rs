@@ -13,6 +13,7 @@ mod properties;
 mod references;
 mod schema;
 mod sketch;
+mod tools;
 
 use trimtab::domain::desired::DesiredUnit;
 use trimtab::domain::manifest::{DocumentSet, ParsedFile, Problem, parse_file};

@@ -9,7 +9,7 @@
 
 mod fetch;
 mod layout;
-mod scratch;
+pub(super) mod scratch;
 mod unpack;
 
 use std::collections::{BTreeSet, HashMap};

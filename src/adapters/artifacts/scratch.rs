@@ -9,7 +9,7 @@ const PREFIX: &str = ".scratch-";
 
 /// A folder that goes with its owner.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(in crate::adapters) struct Scratch(PathBuf);
 
 impl Scratch {
     /// A new folder below the store's.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::decode::{Context, list_of};
-use super::kubernetes::{kind, pointer, rules};
+use super::kubernetes::{kind_of_group, pointer, rules};
 use super::node::{Node, Value};
 use super::problem::{Layer, Problems};
 use super::source::Location;
@@ -151,7 +151,7 @@ fn patch(cx: &Context, node: &Node) -> Option<Patch> {
     let fields = cx.fields(node, "a patch")?;
     let target = fields.required("target", "{ kind: Deployment, name: web }", |node| {
         let fields = cx.fields(node, "a patch's target")?;
-        let kind = fields.optional("kind", |node| kind(cx, node));
+        let kind = fields.optional("kind", |node| kind_of_group(cx, node));
         let name = fields.optional("name", |node| cx.text(node).map(str::to_owned));
         fields.finish();
         Some((kind?, name?))
@@ -192,7 +192,7 @@ fn step(cx: &Context, node: &Node) -> Option<Step> {
         ("replace", Some(value)) => Some(Step::Replace(path, value)),
         ("test", Some(value)) => Some(Step::Test(path, value)),
         (operation, _) => {
-            let message = format!("`{operation}` {} a value", if operation == "remove" { "takes no" } else { "needs" });
+            let message = format!("`{operation}` {} value", if operation == "remove" { "takes no" } else { "needs a" });
             cx.schema(&node.at, message, "write `{ op: replace, path: /spec/replicas, value: 3 }`");
             None
         }
@@ -200,7 +200,7 @@ fn step(cx: &Context, node: &Node) -> Option<Step> {
 }
 
 /// A part of an object, as it would be read from a file. A text that was filled in stays a text.
-fn value(cx: &Context, node: &Node) -> Option<serde_json::Value> {
+pub fn value(cx: &Context, node: &Node) -> Option<serde_json::Value> {
     let mut problems = Problems::default();
     let found = native::json(node, &mut problems);
     cx.extend(problems.into_vec());

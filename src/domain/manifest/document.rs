@@ -120,13 +120,19 @@ impl NamedPaths {
 
     fn of_objects(body: &Body) -> Self {
         let mut named = NamedPaths::default();
-        let path = |spec: &Node| spec.get("workload")?.get("kubernetes")?.get("path").cloned();
-        let path = match body {
-            Body::App(spec) => path(spec),
-            Body::Release(release) => release.as_ref().and_then(|release| path(release.set.as_ref()?)),
+        let spec = match body {
+            Body::App(spec) => Some(spec),
+            Body::Release(release) => release.as_ref().and_then(|release| release.set.as_ref()),
             Body::Environment(_) | Body::Script(_) => None,
         };
-        named.add(path.as_ref(), values::tree_path);
+        let Some(objects) = spec.and_then(|spec| spec.get("workload")?.get("kubernetes")) else { return named };
+        named.add(objects.get("path"), values::tree_path);
+        if let Some(helm) = objects.get("helm") {
+            named.add(helm.get("chart"), values::tree_path);
+            for file in helm.get("valuesFiles").map(Node::items).unwrap_or_default() {
+                named.add(Some(file), values::file_path);
+            }
+        }
         named
     }
 

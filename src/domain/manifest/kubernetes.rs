@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::changes::{self, Made, SecretName};
 use super::decode::Context;
-use super::node::{Located, Node};
+use super::node::{Located, Node, Value};
 use super::problem::Layer;
+use super::source::Location;
 use super::values;
 use crate::domain::id::Name;
 use crate::domain::objects::images::ImageOverride;
@@ -31,8 +32,8 @@ pub struct Cluster {
 /// Objects of a cluster, before they are looked up.
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
-    /// Where they stand: a file or a folder, by its path from the root.
-    pub path: Located<String>,
+    /// Where they come from.
+    pub source: Written,
     /// The namespace of all objects that belong to one, whatever they name themselves.
     pub namespace: Option<Located<String>>,
     /// Changes to single objects.
@@ -57,6 +58,40 @@ pub struct Kubernetes {
     pub recreate: Vec<String>,
 }
 
+/// Where objects come from.
+#[derive(Clone, Debug)]
+pub enum Written {
+    /// A file or a folder, by its path from the root.
+    Path(Located<String>),
+    /// A chart.
+    Helm(Helm),
+}
+
+/// A chart of the repository.
+#[derive(Clone, Debug)]
+pub struct Helm {
+    /// Its folder, by its path from the root.
+    pub chart: Located<String>,
+    /// The name of the release; the App's where there is none.
+    pub release: Option<String>,
+    /// The values, as JSON.
+    pub values: String,
+    /// Files of values, which those above go over, by their paths from the root.
+    pub files: Vec<String>,
+    /// Whether hooks are left out.
+    pub skip_hooks: bool,
+}
+
+impl Written {
+    /// Where it is written.
+    pub fn at(&self) -> &Location {
+        match self {
+            Written::Path(path) => &path.at,
+            Written::Helm(helm) => &helm.chart.at,
+        }
+    }
+}
+
 /// Decodes the settings of `platform: { kubernetes: ... }`.
 pub fn cluster(cx: &Context, node: &Node) -> Option<Cluster> {
     let fields = cx.fields(node, "the kubernetes platform")?;
@@ -71,7 +106,8 @@ pub fn cluster(cx: &Context, node: &Node) -> Option<Cluster> {
 /// Decodes `workload: { kubernetes: ... }`.
 pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
     let fields = cx.fields(node, "a kubernetes workload")?;
-    let path = fields.required("path", "deploy", |node| Some(Located::new(&node.at, values::tree_path(cx, node)?)));
+    let path = fields.optional("path", |node| Some(Located::new(&node.at, values::tree_path(cx, node)?)));
+    let helm = fields.optional("helm", |node| helm(cx, node));
     let namespace = fields.optional("namespace", |node| Some(Located::new(&node.at, namespace(cx, node)?)));
     let patches = fields.or_else("patches", Vec::new, |node| changes::patches(cx, node));
     let labels = fields.or_else("labels", BTreeMap::new, |node| changes::labels(cx, node));
@@ -84,8 +120,17 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
     let adopt = fields.or("adopt", false, |node| cx.boolean(node));
     let recreate = fields.or_else("recreate", Vec::new, |node| rules(cx, node, |node| kind(cx, node)));
     fields.finish();
+    let source = match (path?, helm?) {
+        (Some(path), None) => Written::Path(path),
+        (None, Some(helm)) => Written::Helm(helm),
+        _ => {
+            let message = "objects come from one of `path` and `helm`";
+            cx.schema(&node.at, message, "write `path: deploy`, or `helm: { chart: charts/web }`");
+            return None;
+        }
+    };
     Some(Kubernetes {
-        path: path?,
+        source,
         namespace: namespace?,
         patches: patches?,
         labels: labels?,
@@ -98,6 +143,37 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
         adopt: adopt?,
         recreate: recreate?,
     })
+}
+
+/// `{ chart: charts/web, release: web, values: { replicas: 2 }, valuesFiles: [production.yaml], hooks: skip }`
+fn helm(cx: &Context, node: &Node) -> Option<Helm> {
+    let fields = cx.fields(node, "a chart")?;
+    let chart =
+        fields.required("chart", "charts/web", |node| Some(Located::new(&node.at, values::tree_path(cx, node)?)));
+    let release = fields.optional("release", |node| namespace(cx, node));
+    let values = fields.or_else("values", || "{}".to_owned(), |node| chart_values(cx, node));
+    let files = fields.or_else("valuesFiles", Vec::new, |node| rules(cx, node, |node| values::file_path(cx, node)));
+    let skip_hooks = fields.or_else(
+        "hooks",
+        || false,
+        |node| match cx.text(node)? {
+            "skip" => Some(true),
+            text => {
+                cx.schema(&node.at, format!("`{text}` is nothing that is done with hooks"), "write skip, or nothing");
+                None
+            }
+        },
+    );
+    fields.finish();
+    Some(Helm { chart: chart?, release: release?, values: values?, files: files?, skip_hooks: skip_hooks? })
+}
+
+fn chart_values(cx: &Context, node: &Node) -> Option<String> {
+    if !matches!(node.value, Value::Map(_)) {
+        cx.wrong_kind(node, "a mapping of values");
+        return None;
+    }
+    changes::value(cx, node).map(|value| value.to_string())
 }
 
 /// A list of rules, not too long.
@@ -156,8 +232,18 @@ pub fn pointer(cx: &Context, node: &Node) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// `Deployment`
+fn kind(cx: &Context, node: &Node) -> Option<String> {
+    let text = kind_of_group(cx, node)?;
+    if let Some((kind, _)) = text.split_once('.') {
+        cx.schema(&node.at, "a kind stands here without its group", format!("write {kind}"));
+        return None;
+    }
+    Some(text)
+}
+
 /// `Deployment` or `Deployment.apps`
-pub fn kind(cx: &Context, node: &Node) -> Option<String> {
+pub fn kind_of_group(cx: &Context, node: &Node) -> Option<String> {
     let text = cx.text(node)?;
     let (kind, group) = text.split_once('.').unwrap_or((text, "apps"));
     let fine = kind.starts_with(|c: char| c.is_ascii_uppercase())

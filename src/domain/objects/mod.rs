@@ -7,6 +7,7 @@
 pub mod finish;
 pub mod generate;
 pub mod images;
+pub mod kustomize;
 pub mod labels;
 pub mod mask;
 pub mod native;
@@ -31,8 +32,27 @@ pub const MAX_BYTES: u64 = 32 << 20;
 /// Where objects come from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectSource {
-    /// A file or a folder of the repository, by its path from the root.
+    /// A file or a folder of the repository, by its path from the root: plain, or a kustomization.
     Path(String),
+    /// A chart of the repository.
+    Helm(HelmSource),
+}
+
+/// A chart, and what it is filled in with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HelmSource {
+    /// The chart's folder, by its path from the root.
+    pub chart: String,
+    /// The name of the release.
+    pub release: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The values, as JSON.
+    pub values: String,
+    /// Files of values, which those above go over, by their paths from the root.
+    pub files: Vec<String>,
+    /// Whether hooks are left out.
+    pub skip_hooks: bool,
 }
 
 impl ObjectSource {
@@ -40,7 +60,17 @@ impl ObjectSource {
     pub fn path(&self) -> &str {
         match self {
             ObjectSource::Path(path) => path,
+            ObjectSource::Helm(helm) => &helm.chart,
         }
+    }
+
+    /// All paths that it names.
+    pub fn paths(&self) -> impl Iterator<Item = &String> {
+        let (path, files) = match self {
+            ObjectSource::Path(path) => (path, &[][..]),
+            ObjectSource::Helm(helm) => (&helm.chart, helm.files.as_slice()),
+        };
+        std::iter::once(path).chain(files)
     }
 }
 
@@ -66,6 +96,15 @@ impl Written {
     pub fn place(&self) -> String {
         format!("{}:{}", self.file, self.line)
     }
+}
+
+/// Files as they were read, and what is refused of others.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Path and content.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Path, what is wrong, a remedy.
+    pub refused: Vec<(String, String, &'static str)>,
 }
 
 /// The files and folders that objects were read from, by path from the root, each with its object name; `None` where there was

@@ -59,6 +59,11 @@ impl Reading {
             let message = format!("this file has {} bytes, and at most {MAX_FILE_BYTES} are read", bytes.len());
             return self.refuse(path, Layer::Security, &message, "write it smaller, or in several files");
         }
+        self.text(path, bytes);
+    }
+
+    /// Reads what a tool told, under a name for it.
+    pub fn text(&mut self, path: &str, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else {
             let remedy = "save it as UTF-8, or give it another ending than .yaml, .yml and .json";
             return self.refuse(path, Layer::Schema, "this file is not UTF-8 text", remedy);
@@ -118,6 +123,7 @@ impl Reading {
             fields.insert("kind".into(), kind.into());
         }
         check(node, &fields, problems);
+        refuse_orders(node, &fields, problems);
         if problems.len() > before {
             return;
         }
@@ -242,6 +248,42 @@ fn is_segment(text: &str) -> bool {
         && text != ".."
         && !text.chars().any(|c| c.is_whitespace() || is_hidden(c) || matches!(c, '/' | '%' | '?' | '#' | '\\'))
 }
+
+/// Reports what asks other tools for an order or a deed that is not done here.
+fn refuse_orders(node: &Node, fields: &Map<String, Value>, problems: &mut Problems) {
+    let annotations = fields.get("metadata").and_then(|metadata| metadata.get("annotations"));
+    for (name, what, remedy) in ORDERS {
+        let Some(value) = annotations.and_then(|all| all.get(name)?.as_str()).filter(|value| *value != "0") else {
+            continue;
+        };
+        let message = format!("`{name}: {}` {what}", shortened(value));
+        problems.push(Layer::Compatibility, &node.at, message, remedy);
+    }
+    if fields.get("sops").is_some_and(Value::is_object) {
+        let message = "this file is encrypted by SOPS, and objects are read in clear";
+        let remedy = "name its values under the App's `secrets`, and the Secret under `workload.kubernetes.secrets`";
+        problems.push(Layer::Compatibility, &node.at, message, remedy);
+    }
+}
+
+/// Annotations of other tools, what they ask for, and what to do about it.
+const ORDERS: [(&str, &str, &str); 3] = [
+    (
+        "helm.sh/hook",
+        "is a hook of Helm, which is not run",
+        "write `hooks: skip` beside `chart` to leave hooks out, or let a hook of the App run it",
+    ),
+    (
+        "argocd.argoproj.io/hook",
+        "is a hook of Argo CD, which is not run",
+        "delete the object, or let a hook of the App run it",
+    ),
+    (
+        "argocd.argoproj.io/sync-wave",
+        "is a wave of Argo CD, and objects go out by their kind",
+        "delete the annotation, or make Apps of the waves and join them with `dependsOn`",
+    ),
+];
 
 /// Takes out what belongs to the API server: a saved answer of it can be committed as it is.
 fn leave_to_the_server(fields: &mut Map<String, Value>) {

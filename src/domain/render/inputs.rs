@@ -154,7 +154,7 @@ impl Objects for Asked {
     }
 
     fn find(&self, source: &ObjectSource) -> Found {
-        self.objects.borrow_mut().insert(source.path().to_owned());
+        self.objects.borrow_mut().extend(source.paths().cloned());
         Found::NotYet
     }
 }

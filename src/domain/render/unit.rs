@@ -15,7 +15,7 @@ use crate::domain::manifest::decode::{Context, list_of, name_or_add};
 use crate::domain::manifest::document::{Body, Identity};
 use crate::domain::manifest::environment::{Config, Platform, Target};
 use crate::domain::manifest::hooks;
-use crate::domain::manifest::kubernetes::{Cluster, Kubernetes};
+use crate::domain::manifest::kubernetes::{Cluster, Kubernetes, Written as ObjectsWritten};
 use crate::domain::manifest::merge::merge;
 use crate::domain::manifest::node::{Located, Node};
 use crate::domain::manifest::process::{Artifact, Process};
@@ -25,7 +25,7 @@ use crate::domain::manifest::workload::Workload as Written;
 use crate::domain::manifest::{DocumentSet, Layer, Location, Problem, script};
 use crate::domain::objects::finish::{Finish, finish};
 use crate::domain::objects::generate::{self, Content, Generated};
-use crate::domain::objects::{self as object, Found, ObjectSource};
+use crate::domain::objects::{self as object, Found, HelmSource, ObjectSource};
 use crate::domain::secret::{SecretRef, SecretSource, SecretValue};
 use crate::domain::workload::kubernetes::ClusterPlace;
 use crate::domain::workload::{ArtifactRef, KubernetesSpec, ProcessSpec, Workload};
@@ -235,9 +235,10 @@ impl Lookup<'_> {
             true => account.clone(),
             false => format!("{default}/{account}"),
         });
-        let found = self.objects(&ObjectSource::Path(written.path.value.clone()), &written.path.at)?;
         let one_namespace = own.is_some();
         let namespace = own.unwrap_or(default);
+        let at = written.source.at();
+        let found = self.objects(&self.object_source(&written.source, &namespace), at)?;
         let mut secrets = self.secrets(&spec.secrets, &format!("App `{}`", self.values.unit.app))?;
         let generated = self.generated(written, &secrets)?;
         let ask = Finish {
@@ -252,14 +253,14 @@ impl Lookup<'_> {
             Ok(objects) => objects,
             Err(refused) => {
                 for one in refused {
-                    let at = one.at.as_ref().unwrap_or(&written.path.at);
+                    let at = one.at.as_ref().unwrap_or(at);
                     self.cx.report(Layer::Dependency, at, one.message, one.remedy);
                 }
                 return None;
             }
         };
         let named = generate::secrets_named(&objects);
-        self.all_known(&spec.secrets, &named, &written.path.at)?;
+        self.all_known(&spec.secrets, &named, at)?;
         secrets.retain(|name, _| named.contains(name));
         Some(KubernetesSpec {
             place: ClusterPlace { cluster: cluster.cluster.clone(), namespace, service_account },
@@ -271,6 +272,20 @@ impl Lookup<'_> {
             adopt: written.adopt,
             recreate: written.recreate.clone(),
         })
+    }
+
+    fn object_source(&self, written: &ObjectsWritten, namespace: &str) -> ObjectSource {
+        match written {
+            ObjectsWritten::Path(path) => ObjectSource::Path(path.value.clone()),
+            ObjectsWritten::Helm(helm) => ObjectSource::Helm(HelmSource {
+                chart: helm.chart.value.clone(),
+                release: helm.release.clone().unwrap_or_else(|| self.values.unit.app.to_string()),
+                namespace: namespace.to_owned(),
+                values: helm.values.clone(),
+                files: helm.files.clone(),
+                skip_hooks: helm.skip_hooks,
+            }),
+        }
     }
 
     /// The ConfigMaps and Secrets that are made for a workload.

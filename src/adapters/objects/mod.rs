@@ -1,0 +1,135 @@
+//! kustomize and helm, each run in a folder of its own, apart from the machine and the network.
+
+mod sandbox;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+use self::sandbox::Sandbox;
+use crate::adapters::artifacts::scratch::Scratch;
+use crate::ports::objects::{Make, ObjectTools, Order, ToolError};
+
+/// How many tools run at a time.
+const AT_A_TIME: usize = 2;
+/// How many answers are kept.
+const KEPT: usize = 256;
+/// Where the repository's files are, within a tool's folder.
+const FILES: &str = "files";
+/// Where a chart's values are.
+const VALUES: &str = "values.json";
+
+type Answer = Result<Arc<Vec<u8>>, ToolError>;
+
+/// See the module.
+pub struct Tools {
+    sandbox: Sandbox,
+    turns: Semaphore,
+    known: Mutex<HashMap<[u8; 32], Answer>>,
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Tools { sandbox: Sandbox::default(), turns: Semaphore::new(AT_A_TIME), known: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl ObjectTools for Tools {
+    async fn make(&self, order: Order) -> Result<Vec<u8>, ToolError> {
+        let id = identity(&order);
+        let known = |tools: &Self| tools.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(answer) = known(self) {
+            return answer.map(|text| text.as_ref().clone());
+        }
+        let tool = tool(&order.make);
+        let broken = |reason: String| ToolError::Broken { tool, reason };
+        let _turn = self.turns.acquire().await.map_err(|error| broken(error.to_string()))?;
+        if let Some(answer) = known(self) {
+            return answer.map(|text| text.as_ref().clone());
+        }
+        let make = order.make.clone();
+        let folder = tokio::task::spawn_blocking(move || lay_out(&order))
+            .await
+            .map_err(|error| broken(error.to_string()))?
+            .map_err(|error| broken(error.to_string()))?;
+        let answer = self.sandbox.run(tool, &arguments(&make), folder.path()).await.map(Arc::new);
+        // What the machine could not do it may be able to do next time.
+        if matches!(answer, Ok(_) | Err(ToolError::Refused { .. })) {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= KEPT {
+                known.clear();
+            }
+            known.insert(id, answer.clone());
+        }
+        answer.map(|text| text.as_ref().clone())
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        self.sandbox.check()
+    }
+}
+
+fn tool(make: &Make) -> &'static str {
+    match make {
+        Make::Kustomize { .. } => "kustomize",
+        Make::Helm { .. } => "helm",
+    }
+}
+
+/// What an order is told by: all that goes into the answer.
+fn identity(order: &Order) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut sized = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    sized(format!("{:?}", order.make).as_bytes());
+    for (path, bytes) in &order.files {
+        sized(path.as_bytes());
+        sized(bytes);
+    }
+    hash.finalize().into()
+}
+
+fn arguments(make: &Make) -> Vec<String> {
+    let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    match make {
+        Make::Kustomize { folder } => {
+            let folder = format!("{FILES}/{folder}");
+            own(&["build", "--load-restrictor", "LoadRestrictionsRootOnly", &folder])
+        }
+        Make::Helm { chart, release, namespace, files, skip_hooks, .. } => {
+            let chart = format!("{FILES}/{chart}");
+            let mut words =
+                own(&["template", release, &chart, "--namespace", namespace, "--include-crds", "--skip-tests"]);
+            for file in files {
+                words.extend(["--values".to_owned(), format!("{FILES}/{file}")]);
+            }
+            words.extend(own(&["--values", VALUES]));
+            words.extend(skip_hooks.then(|| "--no-hooks".to_owned()));
+            words
+        }
+    }
+}
+
+/// A folder with the files of an order. It goes when the tool has ended.
+fn lay_out(order: &Order) -> io::Result<Scratch> {
+    let folder = Scratch::new(&std::env::temp_dir())?;
+    for (path, bytes) in &order.files {
+        let place = folder.path().join(FILES).join(path);
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(place, bytes)?;
+    }
+    if let Make::Helm { values, .. } = &order.make {
+        fs::write(folder.path().join(VALUES), values)?;
+    }
+    Ok(folder)
+}

@@ -1,0 +1,86 @@
+//! Tools that make objects from something else than plain files.
+
+use async_trait::async_trait;
+
+/// Why a tool made nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ToolError {
+    /// It is not there.
+    #[error("there is no `{tool}` in PATH")]
+    Missing {
+        /// Its name.
+        tool: &'static str,
+    },
+    /// It said no.
+    #[error("{tool}: {message}")]
+    Refused {
+        /// Its name.
+        tool: &'static str,
+        /// The beginning of what it said.
+        message: String,
+    },
+    /// It took too long, or told too much.
+    #[error("{tool} was stopped: {reason}")]
+    Stopped {
+        /// Its name.
+        tool: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// It could not be run here.
+    #[error("{tool} can't be run: {reason}")]
+    Broken {
+        /// Its name.
+        tool: &'static str,
+        /// The system's word.
+        reason: String,
+    },
+}
+
+/// What is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The files that the tool sees, by path from the root of the repository; it sees nothing else of it.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Which tool, and what of it.
+    pub make: Make,
+}
+
+/// Which tool, and what of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Make {
+    /// `kustomize build` of a folder.
+    Kustomize {
+        /// The folder.
+        folder: String,
+    },
+    /// `helm template` of a chart.
+    Helm {
+        /// The chart's folder.
+        chart: String,
+        /// The name of the release.
+        release: String,
+        /// The namespace.
+        namespace: String,
+        /// The values, as JSON.
+        values: String,
+        /// Files of values, which those above go over.
+        files: Vec<String>,
+        /// Whether hooks are left out.
+        skip_hooks: bool,
+    },
+}
+
+/// Runs tools.
+///
+/// **Guarantees.** A tool sees the files of its order and nothing else of the machine or the network, as far as the machine can keep it
+/// apart; it gets no credentials and no environment, and is stopped when it takes too long, too much memory or tells too much. The same
+/// order gives the same answer, and is run once.
+#[async_trait]
+pub trait ObjectTools: Send + Sync {
+    /// The objects, as YAML.
+    async fn make(&self, order: Order) -> Result<Vec<u8>, ToolError>;
+
+    /// What tools there are, in words; the error names one that is missing.
+    async fn check(&self) -> Result<String, String>;
+}
