@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+use trimtab::cli::output::yaml;
 use trimtab::domain::digest::Digest;
 use trimtab::domain::documents;
 use trimtab::domain::id::{Revision, RollbackId};
 use trimtab::domain::installation::{InstallationEvent, InstallationState};
 use trimtab::domain::manifest::{self, DocumentSet};
+use trimtab::domain::objects::finish::{Finish, finish};
+use trimtab::domain::objects::kustomize;
+use trimtab::domain::objects::native::Reading;
 use trimtab::domain::render::render;
 use trimtab::domain::revert::{ROLLBACK_ID, RevertMessage, Reverted, trailer, trailers};
 use trimtab::domain::unit::event::upcast;
@@ -43,6 +48,36 @@ pub fn manifest(input: &[u8]) {
     }
     if let Ok(text) = std::str::from_utf8(input) {
         edits(text);
+    }
+}
+
+/// A file of objects: read, finished as a unit's are, and shown as YAML that says the same.
+pub fn objects(input: &[u8]) {
+    if let Err(problems) = kustomize::references("a/kustomization.yaml", input) {
+        printable(problems.iter().map(ToString::to_string));
+    }
+    let mut reading = Reading::default();
+    reading.file("fuzzed.yaml", input);
+    let written = match reading.finish() {
+        Ok(written) => written,
+        Err(problems) => return printable(problems.iter().map(ToString::to_string)),
+    };
+    let labels = BTreeMap::from([("team".to_owned(), "shop".to_owned())]);
+    let (namespace, patches, images, generated) = ("shop", &[], &[], &[]);
+    let ask = Finish { namespace, one_namespace: false, patches, labels: &labels, images, generated };
+    for object in finish(&written, ask).unwrap_or_default() {
+        let value = Value::from(object);
+        let text = yaml::text(&value);
+        let odd = |c: char| {
+            (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')
+        };
+        if text.contains(odd) {
+            continue;
+        }
+        let mut again = Reading::default();
+        again.file("again.yaml", text.as_bytes());
+        let read = again.finish().unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"));
+        assert_eq!(read.into_iter().map(|one| Value::from(one.object)).collect::<Vec<_>>(), [value], "{text}");
     }
 }
 

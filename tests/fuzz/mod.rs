@@ -61,6 +61,11 @@ fn manifests() {
 }
 
 #[test]
+fn objects() {
+    fuzz("objects", bodies::objects);
+}
+
+#[test]
 fn events() {
     fuzz("event", bodies::event);
 }
