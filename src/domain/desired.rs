@@ -12,6 +12,7 @@ use super::analysis::{Analysis, Measure};
 use super::digest::Digest;
 use super::hook::{Hooks, OnRollback};
 use super::id::{GroupId, Name, UnitId};
+use super::objects::generate;
 use super::route::{Tester, Upstream};
 use super::secret::SecretRef;
 use super::span::Span;
@@ -102,7 +103,11 @@ impl DesiredUnit {
                 secret.digest = known.get(&(name, &secret.from)).copied().cloned();
             }
         };
+        let before = self.workload.secrets().clone();
         assume(self.workload.secrets_mut());
+        if let Workload::Kubernetes(spec) = &mut self.workload {
+            generate::follow(&mut spec.objects, &before, &spec.secrets);
+        }
         for hook in self.hooks.before.iter_mut().chain(&mut self.hooks.after) {
             assume(&mut hook.script.secrets);
             if let OnRollback::Script(script) = &mut hook.on_rollback {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::finish::Refused;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::source::Location;
+use crate::domain::secret::SecretRef;
 use crate::domain::workload::kubernetes::{Object, SECRET_KEY};
 
 /// How many hexadecimal digits of its content's digest a name ends with.
@@ -43,16 +44,11 @@ impl Generated {
 
     /// Its name with the beginning of its content's digest.
     fn full_name(&self) -> String {
-        let content = match &self.content {
-            Content::Config(data) => json!({ "config": data }),
-            Content::Secret(data) => {
-                let digests: BTreeMap<_, _> =
-                    data.iter().map(|(key, (_, digest))| (key, digest.as_ref().map(Digest::as_str))).collect();
-                json!({ "secret": digests })
-            }
+        let ending = match &self.content {
+            Content::Config(data) => ending(&json!({ "config": data })),
+            Content::Secret(data) => ending_of_secret(data.iter().map(|(key, (_, digest))| (key, digest.as_ref()))),
         };
-        let digest = Digest::of("g1", &content);
-        format!("{}-{}", self.name, digest.short().get(..DIGITS).unwrap_or_default())
+        format!("{}{ending}", self.name)
     }
 
     fn object(&self, name: &str, namespace: &str) -> Value {
@@ -65,6 +61,47 @@ impl Generated {
         let metadata = json!({ "name": name, "namespace": namespace });
         json!({ "apiVersion": "v1", "kind": self.kind(), "metadata": metadata, "data": data })
     }
+}
+
+/// What a name ends with for its content.
+fn ending(content: &Value) -> String {
+    format!("-{}", Digest::of("g1", content).short().get(..DIGITS).unwrap_or_default())
+}
+
+fn ending_of_secret<'d>(digests: impl Iterator<Item = (&'d String, Option<&'d Digest>)>) -> String {
+    let digests: BTreeMap<_, _> = digests.map(|(key, digest)| (key, digest.map(Digest::as_str))).collect();
+    ending(&json!({ "secret": digests }))
+}
+
+/// Names generated Secrets anew where digests of their values have become known that were not `before`.
+pub fn follow(objects: &mut [Object], before: &BTreeMap<String, SecretRef>, now: &BTreeMap<String, SecretRef>) {
+    let mut names = Names::new();
+    for object in objects.iter().filter(|object| object.group().is_empty() && object.kind() == "Secret") {
+        let Some(Value::Object(data)) = object.fields().get("data") else { continue };
+        let of = |known: &BTreeMap<String, SecretRef>| {
+            let digest = |value: &Value| known.get(value.get(SECRET_KEY)?.as_str()?)?.digest.clone();
+            let digests: Vec<_> = data.iter().map(|(key, value)| (key, digest(value))).collect();
+            ending_of_secret(digests.iter().map(|(key, digest)| (*key, digest.as_ref())))
+        };
+        if let Some(name) = object.name().strip_suffix(&of(before)) {
+            names.insert(("Secret", object.name().to_owned()), format!("{name}{}", of(now)));
+        }
+    }
+    names.retain(|(_, old), new| old != new);
+    if names.is_empty() {
+        return;
+    }
+    for object in objects.iter_mut() {
+        let mut value = Value::from(object.clone());
+        let own = names.get(&("Secret", object.name().to_owned())).filter(|_| object.kind() == "Secret");
+        if let Some(name) = own {
+            value["metadata"]["name"] = name.as_str().into();
+        }
+        refer(&mut value, "", &names);
+        // Only names were replaced, so it is an object as before.
+        *object = Object::try_from(value).unwrap_or_else(|_| object.clone());
+    }
+    objects.sort_by_cached_key(Object::id);
 }
 
 /// Adds the generated objects and lets all others refer to them by their full names.
