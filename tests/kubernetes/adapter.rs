@@ -193,6 +193,22 @@ async fn objects_are_applied_healed_replaced_and_removed() {
     bed.ensure(2, &first).await.unwrap();
     bed.until_right(&first).await;
 
+    // An edit that nobody saw, since no adapter ran then, is found by the next one.
+    drop(another);
+    bed.must(&["patch", "-n", "shop", "configmap/a", "--type=merge", "-p", r#"{"data":{"key":"unseen"}}"#]);
+    let another = connect(&bed.control_plane);
+    another.expects(&[Arc::new(first.desired.clone())]);
+    eventually_async(PATIENCE, "the edit that nobody saw is found", || async {
+        match another.observe(&unit("web")).await {
+            Seen::Known(groups) if groups.first().is_some_and(|group| group.replicas == 3) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    another.ensure_group(Epoch(2), &first).await.unwrap();
+    bed.until_right(&first).await;
+    assert_eq!(bed.must(&["get", "-n", "shop", "configmap/a", "-o", "jsonpath={.data.key}"]), "1");
+
     // Another tool's fields are not taken, and it is named.
     let theirs = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "namespace": "shop" }, "data": { "key": "helm" } });
     bed.kubectl(&["apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-"], &theirs).unwrap();

@@ -54,6 +54,12 @@ impl Cluster {
         let Workload::Kubernetes(spec) = &request.desired.workload else {
             return Err(Fault::Refused(format!("{} asks for something else than objects", request.desired.unit)));
         };
+        if let Some(rule) = spec.health.first() {
+            let kind = &rule.kind;
+            return Err(Fault::Refused(format!(
+                "it has a rule of health for {kind}, and this build of trimtab has the built-in rules alone: remove it"
+            )));
+        }
         self.parents_read().await?;
         let before = self.cache.lock().parent(&request.desired.unit).cloned();
         fence(before.as_ref(), epoch)?;
@@ -213,11 +219,7 @@ impl Cluster {
     }
 
     async fn established(&self, id: &ObjectId) -> Result<(), Fault> {
-        let settled = |health: Option<&Health>| match health {
-            Some(Health::Healthy) => true,
-            Some(Health::Degraded { .. }) => true,
-            _ => false,
-        };
+        let settled = |health: Option<&Health>| matches!(health, Some(Health::Healthy | Health::Degraded { .. }));
         let waited = self.cache_until(SETTLED, |state| settled(state.live(id).map(|live| &live.health))).await;
         let health = self.cache.lock().live(id).map(|live| live.health.clone());
         match (waited, health) {

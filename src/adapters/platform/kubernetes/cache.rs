@@ -296,6 +296,30 @@ impl Cache {
         self.tell(unit);
     }
 
+    /// Compares a unit's objects with what was applied, where that was before this process started. `applied` answers an object
+    /// of the group in force. Answers whether all of them could be seen.
+    pub fn audit(&self, unit: &UnitId, applied: &dyn Fn(&ObjectId, &str) -> Option<serde_json::Value>) -> bool {
+        let mut state = self.lock();
+        let Some(parent) = state.parent(unit).cloned() else { return false };
+        if parent.wanted().any(|(id, _)| state.known(&KindName::of(id)).is_err()) {
+            return false;
+        }
+        let mut found = false;
+        for (id, entry) in parent.wanted() {
+            let live = state.kinds.get_mut(&KindName::of(id)).and_then(|objects| objects.all.get_mut(id));
+            let live = live.filter(|live| live.unit.as_deref() == Some(parent.key()) && live.applied == entry.applied);
+            if let (Some(live), Some(applied)) = (live, applied(id, parent.key())) {
+                live.audit(&applied);
+                found |= live.drift(id, &parent.settings).is_some();
+            }
+        }
+        drop(state);
+        if found {
+            self.tell([unit.clone()]);
+        }
+        true
+    }
+
     /// The kinds that units have objects of, with a version of each.
     pub fn kinds_in_use(&self) -> BTreeMap<KindName, String> {
         let state = self.lock();

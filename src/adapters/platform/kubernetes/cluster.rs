@@ -11,14 +11,16 @@ use tokio::task::JoinHandle;
 use super::apply::{Heals, fence, metadata_only};
 use super::cache::{Cache, KindName, State};
 use super::client::{ApiError, Call, JSON, Server};
+use super::compose::Frame;
 use super::connect::{self, Connection};
 use super::discovery::{Discovery, Kind};
 use super::inventory::{self, Parent};
 use super::watch::{Follower, Subject};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, UnitId};
+use crate::domain::observed::Seen;
 use crate::domain::workload::Workload;
-use crate::domain::workload::kubernetes::ObjectId;
+use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
 use crate::ports::platform::PlatformError;
 
 /// How long a cluster may take until its units are known.
@@ -130,6 +132,11 @@ impl Claims {
         *self.by_unit.lock().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
+    /// What a unit asks for.
+    pub fn of(&self, unit: &UnitId) -> Option<Arc<DesiredUnit>> {
+        self.by_unit.lock().unwrap_or_else(PoisonError::into_inner).get(unit).cloned()
+    }
+
     /// Whether a unit asks for an object; `None`: it is not known what is asked for.
     pub fn wanted(&self, unit: &UnitId, id: &ObjectId) -> Option<bool> {
         let all = self.by_unit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,13 +152,15 @@ impl Claims {
 
 fn asks(desired: &DesiredUnit, id: &ObjectId) -> bool {
     let Workload::Kubernetes(spec) = &desired.workload else { return false };
-    spec.objects.iter().any(|object| {
-        let namespace = object.namespace().unwrap_or(&spec.place.namespace);
-        object.name() == id.name
-            && object.kind() == id.kind
-            && object.group() == id.group
-            && id.namespace.as_deref().is_none_or(|there| there == namespace)
-    })
+    spec.objects.iter().any(|object| is_same(spec, object, id))
+}
+
+fn is_same(spec: &KubernetesSpec, object: &Object, id: &ObjectId) -> bool {
+    let namespace = object.namespace().unwrap_or(&spec.place.namespace);
+    object.name() == id.name
+        && object.kind() == id.kind
+        && object.group() == id.group
+        && id.namespace.as_deref().is_none_or(|there| there == namespace)
 }
 
 impl Cluster {
@@ -289,14 +298,40 @@ impl Cluster {
         }
     }
 
-    /// Follows the kinds that are in use, and no others.
+    /// Looks once at what each unit had when this process started: what somebody changed before that is seen by nobody else.
+    fn audit(&self, audited: &mut BTreeSet<UnitId>) {
+        let units = match self.cache.units() {
+            Seen::Known(units) => units,
+            Seen::Unknown(_) => return,
+        };
+        for unit in units.into_iter().filter(|unit| !audited.contains(unit)).collect::<Vec<_>>() {
+            let Some(desired) = self.claims.of(&unit) else { continue };
+            let rendered = self.cache.lock().parent(&unit).map(|parent| parent.rendered.clone());
+            let Workload::Kubernetes(spec) = &desired.workload else { continue };
+            if rendered != Some(desired.digest()) {
+                continue;
+            }
+            let applied = |id: &ObjectId, key: &str| {
+                let object = spec.objects.iter().find(|object| is_same(spec, object, id))?;
+                let frame = Frame { spec, installation: &self.installation, unit: key, restarts: 0 };
+                Some(frame.compose(object, id.namespace.as_deref()).body().clone())
+            };
+            if self.cache.audit(&unit, &applied) {
+                audited.insert(unit);
+            }
+        }
+    }
+
+    /// Follows the kinds that are in use.
     pub async fn follow_kinds(self: Arc<Self>) {
         let mut changes = self.cache.changes();
+        let mut audited = BTreeSet::new();
         loop {
             changes.borrow_and_update();
             let used = self.cache.kinds_in_use();
             if !used.is_empty() {
                 self.follow_used(&used).await;
+                self.audit(&mut audited);
             }
             // Changes come in bursts.
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -107,6 +107,11 @@ impl Composed {
         self.id.group.is_empty() && self.id.kind == "Secret"
     }
 
+    /// What is applied, secret values apart.
+    pub fn body(&self) -> &Value {
+        &self.body
+    }
+
     /// Leaves a field to whoever has it.
     pub fn leave(&mut self, field: &str) {
         fields::leave_out(&mut self.body, field);

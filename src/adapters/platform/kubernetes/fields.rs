@@ -78,6 +78,88 @@ fn walk(before: &Value, now: Option<&Value>, path: &mut Vec<String>, out: &mut V
     }
 }
 
+/// A field that was applied and that the server no longer keeps as applied; `None`: all are there. `owned` is what it keeps.
+///
+/// It knows no schema, so it is lenient where a server may drop what is empty or write it elsewhere.
+pub fn missing(applied: &Value, owned: &Value) -> Option<String> {
+    let Value::Object(members) = applied else { return None };
+    let mut path = Vec::new();
+    members
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "stringData" | "status"))
+        .find_map(|(name, value)| {
+            path.clear();
+            path.push(format!("f:{name}"));
+            let below = owned.get(format!("f:{name}"));
+            if name != "metadata" {
+                return uncovered(value, below, &mut path);
+            }
+            let marks = value.as_object()?.iter().filter(|(name, _)| matches!(name.as_str(), "labels" | "annotations"));
+            let mut marks = marks.map(|(name, value)| (format!("f:{name}"), value));
+            marks.find_map(|(step, value)| {
+                let below = below.and_then(|below| below.get(&step));
+                uncovered(value, below, &mut vec!["f:metadata".to_owned(), step])
+            })
+        })
+}
+
+fn uncovered(applied: &Value, owned: Option<&Value>, path: &mut Vec<String>) -> Option<String> {
+    if is_empty(applied) {
+        return None;
+    }
+    let Some(owned) = owned else { return Some(readable(path)) };
+    let steps: Vec<&String> =
+        owned.as_object().into_iter().flatten().map(|(step, _)| step).filter(|step| *step != ".").collect();
+    // It is owned as a whole.
+    if steps.is_empty() {
+        return None;
+    }
+    match applied {
+        Value::Object(members) => members.iter().find_map(|(name, value)| {
+            let step = format!("f:{name}");
+            path.push(step.clone());
+            let found = uncovered(value, owned.get(&step), path);
+            path.pop();
+            found
+        }),
+        Value::Array(items) => items.iter().find_map(|item| {
+            let step = steps.iter().find(|step| is_step_of(step, item));
+            path.push(step.map_or_else(|| format!("v:{item}"), |step| (*step).clone()));
+            let found = match step {
+                None => Some(readable(path)),
+                Some(step) if step.starts_with("k:") => uncovered(item, owned.get(*step), path),
+                Some(_) => None,
+            };
+            path.pop();
+            found
+        }),
+        _ => None,
+    }
+}
+
+fn is_step_of(step: &str, item: &Value) -> bool {
+    match step.split_once(':') {
+        Some(("v", value)) => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *item),
+        Some(("k", key)) => serde_json::from_str::<Value>(key).is_ok_and(|key| {
+            key.as_object()
+                .is_some_and(|key| key.iter().all(|(name, value)| item.get(name).is_none_or(|own| own == value)))
+        }),
+        Some(("i", _)) => true,
+        _ => false,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(true) => false,
+    }
+}
+
 /// Who has one of these fields now, and which; without those whom `ignored` names.
 pub fn takers(
     lost: &[Vec<String>],
@@ -276,6 +358,34 @@ mod tests {
         let applies = conflict("conflict with \"helm\"", ".data.a").expect("it is one");
         assert!(applies.owner.applies);
         assert_eq!(conflict("something else", ".data"), None);
+    }
+
+    #[test]
+    fn a_field_that_is_no_longer_kept_is_found_without_a_schema() {
+        let applied = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "web", "labels": { "a": "b" } },
+            "spec": { "replicas": 2, "paused": false, "template": { "spec": {
+                "containers": [{ "name": "web", "image": "x", "ports": [{ "containerPort": 80 }], "args": ["1", "2"] }],
+                "volumes": [{ "name": "v", "emptyDir": {} }] } } } });
+        let owned = json!({ "f:metadata": { "f:labels": { "f:a": {} } }, "f:spec": { "f:replicas": {}, "f:template": { "f:spec": {
+            "f:containers": { "k:{\"name\":\"web\"}": { ".": {}, "f:name": {}, "f:image": {}, "f:args": {},
+                "f:ports": { "k:{\"containerPort\":80,\"protocol\":\"TCP\"}": { ".": {}, "f:containerPort": {} } } } },
+            "f:volumes": { "k:{\"name\":\"v\"}": { ".": {}, "f:name": {}, "f:emptyDir": {} } } } } } });
+        assert_eq!(missing(&applied, &owned), None);
+        for (pointer, field) in [("/f:spec", ".spec.replicas"), ("/f:metadata/f:labels", ".metadata.labels.a")] {
+            let mut taken = owned.clone();
+            let last = field.rsplit('.').next().expect("it has steps");
+            let map = taken.pointer_mut(pointer).and_then(Value::as_object_mut).expect("a map");
+            map.remove(&format!("f:{last}"));
+            map.insert("f:other".into(), json!({}));
+            assert_eq!(missing(&applied, &taken).as_deref(), Some(field));
+        }
+        let mut image = owned.clone();
+        let containers = &mut image["f:spec"]["f:template"]["f:spec"]["f:containers"];
+        containers["k:{\"name\":\"web\"}"].as_object_mut().expect("a map").remove("f:image");
+        assert_eq!(missing(&applied, &image).as_deref(), Some(".spec.template.spec.containers[name=\"web\"].image"));
+        assert!(missing(&applied, &json!({})).is_some());
+        assert_eq!(missing(&json!("odd"), &owned), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Live {
     baseline: Option<String>,
     /// Who else has fields, where some were lost.
     others: Vec<Value>,
+    /// What somebody changed while nobody looked.
+    changed: Option<String>,
 }
 
 /// How much of an object there is to read.
@@ -81,6 +83,7 @@ impl Live {
             fields: fields::applied(managed).map(Value::to_string).unwrap_or_default(),
             baseline: None,
             others: fields::others(managed),
+            changed: None,
         };
         Some((id, live))
     }
@@ -100,13 +103,24 @@ impl Live {
                 let same = applied && self.version == before.version;
                 let health = if same { before.health } else { self.health };
                 let pods = if applied { before.pods } else { self.pods };
-                Live { baseline: if applied { Some(self.fields.clone()) } else { kept }, health, pods, ..self }
+                let changed = before.changed.filter(|_| !applied);
+                Live { baseline: if applied { Some(self.fields.clone()) } else { kept }, health, pods, changed, ..self }
             }
         };
         if next.baseline.as_ref().is_none_or(|baseline| *baseline == next.fields) {
             next.others = Vec::new();
         }
         next
+    }
+
+    /// Compares it with what was applied, where nobody saw the answer to that: this process has started since. `applied` is without
+    /// values of secrets.
+    pub fn audit(&mut self, applied: &Value) {
+        if self.baseline.is_none() && self.deleting.is_none() {
+            let owned = serde_json::from_str::<Value>(&self.fields).unwrap_or_default();
+            self.changed = fields::missing(applied, &owned);
+            self.baseline = self.changed.is_none().then(|| self.fields.clone());
+        }
     }
 
     /// Whether a rule of the manifest leaves a manager's fields to it.
@@ -120,6 +134,9 @@ impl Live {
 
     /// What somebody else changed of what was applied, for people.
     pub fn drift(&self, id: &ObjectId, settings: &Settings) -> Option<String> {
+        if let Some(field) = &self.changed {
+            return Some(format!("somebody changed {field} while trimtab did not look"));
+        }
         let baseline = self.baseline.as_ref().filter(|baseline| **baseline != self.fields)?;
         let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
         let lost = fields::lost(&parse(baseline), &parse(&self.fields));
