@@ -111,8 +111,13 @@ async fn fault_23_of_100_mb_in_the_repository_only_the_size_is_read() {
     let mut content = HEAD.as_bytes().to_vec();
     content.resize(100 << 20, b'#');
     let large = bed.blob(&content);
+    let foreign = bed.blob(&vec![b'#'; 2 << 20]);
     let small = bed.blob(b"apiVersion: trimtab/v1\nkind: Script\nmetadata: { name: a }\nspec: { run: x }\n");
-    let head = bed.publish(&bed.raw_tree(&[("100644", b"large.yaml", &large), ("100644", b"small.yaml", &small)]));
+    let head = bed.publish(&bed.raw_tree(&[
+        ("100644", b"foreign.yaml", &foreign),
+        ("100644", b"large.yaml", &large),
+        ("100644", b"small.yaml", &small),
+    ]));
     let source = std::sync::Arc::new(bed.source().await);
     trimtab::ports::source::Source::fetch(source.as_ref()).await.unwrap();
     let nowhere = std::env::temp_dir().join("no-ciphertexts-are-kept-here");
@@ -124,5 +129,8 @@ async fn fault_23_of_100_mb_in_the_repository_only_the_size_is_read() {
         .unwrap();
     assert!(!snapshot.complete, "nothing may be concluded to be deleted");
     let errors = snapshot.errors().join("\n");
-    assert!(errors.contains("large.yaml") && !errors.contains("small.yaml"), "{errors}");
+    assert!(
+        errors.contains("large.yaml") && !errors.contains("small.yaml") && !errors.contains("foreign.yaml"),
+        "{errors}"
+    );
 }

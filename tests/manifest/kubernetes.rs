@@ -261,16 +261,12 @@ fn what_does_not_fit_a_cluster_is_refused() {
 #[test]
 fn rules_are_read() {
     let desired = unit(
-        "path: deploy\nignore:\n- { kind: Deployment, paths: [/spec/replicas] }\n- managers: [vpa]\n\
-         health: [{ group: cert-manager.io, kind: Certificate, healthy: 'object.status.ready' }]\ndrift: report\nadopt: true\nrecreate: [Job]",
+        "path: deploy\nignore:\n- { kind: Deployment, paths: [/spec/replicas] }\n- managers: [vpa]\ndrift: report\nadopt: true\nrecreate: [Job]",
         &[("apps/web/deploy/a.yaml", DEPLOYMENT)],
     );
     let spec = spec(&desired);
     assert_eq!(spec.ignore[0].paths, ["/spec/replicas"]);
-    assert_eq!(
-        (spec.ignore.len(), spec.health.len(), spec.adopt, spec.recreate.as_slice()),
-        (2, 1, true, &["Job".to_owned()][..])
-    );
+    assert_eq!((spec.ignore.len(), spec.adopt, spec.recreate.as_slice()), (2, true, &["Job".to_owned()][..]));
 }
 
 #[test]

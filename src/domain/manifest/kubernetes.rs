@@ -11,12 +11,10 @@ use super::values;
 use crate::domain::id::Name;
 use crate::domain::objects::images::ImageOverride;
 use crate::domain::objects::patch::Patch;
-use crate::domain::workload::kubernetes::{Drift, HealthRule, Ignore};
+use crate::domain::workload::kubernetes::{Drift, Ignore};
 
 /// The most rules of one kind.
 const MAX_RULES: usize = 200;
-/// The longest expression, in bytes.
-const MAX_EXPRESSION: usize = 4_096;
 
 /// A cluster that apps run on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +46,6 @@ pub struct Kubernetes {
     pub secrets: BTreeMap<String, Made<SecretName>>,
     /// Fields that belong to others.
     pub ignore: Vec<Ignore>,
-    /// Rules of health beyond the built-in ones.
-    pub health: Vec<HealthRule>,
     /// What is done about objects that somebody else changed.
     pub drift: Drift,
     /// Objects that exist and belong to nobody are taken over.
@@ -115,7 +111,6 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
     let config = fields.or_else("config", BTreeMap::new, |node| changes::config(cx, node));
     let secrets = fields.or_else("secrets", BTreeMap::new, |node| changes::secrets(cx, node));
     let ignore = fields.or_else("ignore", Vec::new, |node| rules(cx, node, |node| ignore(cx, node)));
-    let health = fields.or_else("health", Vec::new, |node| rules(cx, node, |node| health(cx, node)));
     let drift = fields.or_else("drift", Drift::default, |node| drift(cx, node));
     let adopt = fields.or("adopt", false, |node| cx.boolean(node));
     let recreate = fields.or_else("recreate", Vec::new, |node| rules(cx, node, |node| kind(cx, node)));
@@ -138,7 +133,6 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
         config: config?,
         secrets: secrets?,
         ignore: ignore?,
-        health: health?,
         drift: drift?,
         adopt: adopt?,
         recreate: recreate?,
@@ -257,29 +251,6 @@ pub fn kind_of_group(cx: &Context, node: &Node) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// `{ group: cert-manager.io, kind: Certificate, healthy: "...", degraded: "...", suspended: "..." }`
-fn health(cx: &Context, node: &Node) -> Option<HealthRule> {
-    let fields = cx.fields(node, "a rule of health")?;
-    let group = fields.or("group", String::new(), |node| cx.text(node).map(str::to_owned));
-    let kind = fields.required("kind", "Certificate", |node| kind(cx, node));
-    let example = "object.status.ready == true";
-    let healthy = fields.required("healthy", example, |node| expression(cx, node));
-    let degraded = fields.optional("degraded", |node| expression(cx, node));
-    let suspended = fields.optional("suspended", |node| expression(cx, node));
-    fields.finish();
-    Some(HealthRule { group: group?, kind: kind?, healthy: healthy?, degraded: degraded?, suspended: suspended? })
-}
-
-fn expression(cx: &Context, node: &Node) -> Option<String> {
-    let text = cx.text(node)?;
-    if text.trim().is_empty() || text.len() > MAX_EXPRESSION {
-        let message = format!("an expression has 1 to {MAX_EXPRESSION} bytes");
-        cx.schema(&node.at, message, "write one of CEL over `object`, such as `object.status.ready == true`");
-        return None;
-    }
-    Some(text.to_owned())
-}
-
 fn drift(cx: &Context, node: &Node) -> Option<Drift> {
     match cx.text(node)? {
         "heal" => Some(Drift::Heal),
@@ -314,8 +285,7 @@ pub fn refuse(cx: &Context, spec: &Node) {
                 let own = ["within", "minReady"];
                 for inner in entry.value.entries().iter().filter(|inner| !own.contains(&inner.key.as_str())) {
                     if HEALTH_OF_PROCESSES.contains(&inner.key.as_str()) {
-                        let remedy =
-                            "delete it; probes stand in the pods, and further rules in `workload.kubernetes.health`";
+                        let remedy = "delete it; probes stand in the pods";
                         report(&inner.key_at, "the cluster tells the health of its objects", remedy);
                     }
                 }

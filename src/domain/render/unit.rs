@@ -267,7 +267,7 @@ impl Lookup<'_> {
             objects,
             secrets,
             ignore: written.ignore.clone(),
-            health: written.health.clone(),
+            health: Vec::new(),
             drift: written.drift,
             adopt: written.adopt,
             recreate: written.recreate.clone(),
