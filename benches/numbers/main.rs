@@ -2,12 +2,20 @@
 //! supervisor and router. `tests/bench` runs it.
 
 mod api;
+#[cfg(feature = "kubernetes")]
+#[path = "../../tests/kubernetes/control_plane.rs"]
+#[allow(dead_code, clippy::unwrap_used)]
+mod control_plane;
 mod figure;
 mod idle;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod pass;
 mod plan;
 mod relay;
 mod router;
+#[cfg(feature = "kubernetes")]
+mod server;
 mod start;
 mod step;
 mod usage;
@@ -30,12 +38,18 @@ const SCALE: [usize; 3] = [100, 1_000, 10_000];
 const IN_A_WORLD: [&str; 5] = ["idle", "pass", "start", "plan", "api"];
 /// What has a world of its own.
 const ALONE: [&str; 3] = ["step", "validate", "router"];
+/// What needs a control plane of Kubernetes, and is measured only where it is asked for.
+const ON_REQUEST: [&str; 1] = ["kubernetes"];
 
 #[derive(Default)]
 struct Options {
     json: bool,
     scale: bool,
     names: Vec<String>,
+}
+
+fn parts() -> impl Iterator<Item = &'static str> {
+    [&IN_A_WORLD[..], &ALONE, &ON_REQUEST].into_iter().flatten().copied()
 }
 
 fn options() -> anyhow::Result<Options> {
@@ -46,8 +60,8 @@ fn options() -> anyhow::Result<Options> {
             "--scale" => options.scale = true,
             // Cargo adds it to every benchmark.
             "--bench" => {}
-            name if IN_A_WORLD.contains(&name) || ALONE.contains(&name) => options.names.push(argument),
-            other => bail!("unknown part {other}; there are: {}", [&IN_A_WORLD[..], &ALONE[..]].concat().join(", ")),
+            name if parts().any(|part| part == name) => options.names.push(argument),
+            other => bail!("unknown part {other}; there are: {}", parts().collect::<Vec<_>>().join(", ")),
         }
     }
     Ok(options)
@@ -83,6 +97,12 @@ fn run() -> anyhow::Result<bool> {
     }
     if wanted("router") {
         figures.extend(runtime.block_on(router::measure())?);
+    }
+    if options.names.iter().any(|name| name == "kubernetes") {
+        #[cfg(feature = "kubernetes")]
+        figures.extend(runtime.block_on(kubernetes::measure())?);
+        #[cfg(not(feature = "kubernetes"))]
+        bail!("this build has no `kubernetes` platform: build with `--features full`");
     }
     if options.json {
         figures.iter().for_each(|figure| println!("{}", figure.json()));

@@ -70,6 +70,11 @@ impl World {
 
     /// A world of these files, with all three processes started.
     pub async fn of_files(apps: usize, files: &[(String, String)]) -> anyhow::Result<World> {
+        World::with(apps, files, "").await
+    }
+
+    /// A world of these files, whose daemon has more in its configuration.
+    pub async fn with(apps: usize, files: &[(String, String)], config: &str) -> anyhow::Result<World> {
         let dir = tempfile::Builder::new().prefix("trimtab-bench-").tempdir()?;
         let mut world = World { dir, apps, daemon: None, others: Vec::new(), requests: Count::default() };
         let root = world.path("");
@@ -78,11 +83,9 @@ impl World {
         git(&world.path("clone"), &["config", "user.name", "Bench"])?;
         git(&world.path("clone"), &["config", "user.email", "bench@example.org"])?;
         world.push(files)?;
-        fs::write(
-            world.path("trimtab.toml"),
-            "installation = 'bench'\nstate_dir = 'state/daemon'\n[source]\nurl = './repo.git'\n[api]\nsocket = 'daemon.sock'\n\
-             [supervisor]\nsocket = 'supervisor.sock'\n[router]\nsockets = ['router.sock']\n",
-        )?;
+        let basic = "installation = 'bench'\nstate_dir = 'state/daemon'\n[source]\nurl = './repo.git'\n[api]\nsocket = 'daemon.sock'\n\
+             [supervisor]\nsocket = 'supervisor.sock'\n[router]\nsockets = ['router.sock']\n";
+        fs::write(world.path("trimtab.toml"), format!("{basic}{config}"))?;
         for program in ["supervisor", "router"] {
             let socket = world.path(&format!("{program}-behind.sock"));
             relay::start(&world.path(&format!("{program}.sock")), socket.clone(), world.requests.clone())?;
