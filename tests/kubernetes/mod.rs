@@ -2,6 +2,7 @@
 //! the API and the command line.
 
 mod adapter;
+mod chart;
 pub mod cluster;
 pub mod control_plane;
 mod documents;
