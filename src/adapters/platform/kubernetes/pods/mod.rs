@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cache::Diagnosis;
-use super::client::{ApiError, Call};
+use super::client::Call;
 use super::cluster::{Cluster, Fault};
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::net::client::segment;
@@ -23,6 +23,8 @@ const PODS: u32 = 100;
 const AT_ONCE: usize = 50;
 /// How many of the last lines of a container that crashed are told.
 const LINES: u32 = 5;
+/// What a kubelet says where the lines of a container are gone.
+const LINES_GONE: &str = "unable to retrieve container logs";
 
 /// The last lines of containers that crashed, by pod, container and how often it was started again.
 type Crashes = HashMap<(String, String, u32), String>;
@@ -63,7 +65,7 @@ impl Cluster {
         if let Some(crash) = verdict.crash {
             let key = (crash.pod.clone(), crash.container.clone(), crash.restarts);
             if !crashes.contains_key(&key) {
-                let lines = self.last_lines(id, &crash.pod, &crash.container).await.unwrap_or_default();
+                let lines = self.last_lines(id, &crash.pod, &crash.container).await;
                 crashes.insert(key.clone(), lines);
             }
             let lines = crashes.get(&key).map(String::as_str).unwrap_or_default();
@@ -88,16 +90,24 @@ impl Cluster {
         }
     }
 
-    /// The last lines of the container's run before the present one, in one line.
-    async fn last_lines(&self, id: &ObjectId, pod: &str, container: &str) -> Result<String, ApiError> {
+    /// The last lines of the container's last run that ended, in one line.
+    async fn last_lines(&self, id: &ObjectId, pod: &str, container: &str) -> String {
         let namespace = id.namespace.as_deref().unwrap_or_default();
-        let path = format!(
-            "/api/v1/namespaces/{namespace}/pods/{pod}/log?container={}&previous=true&tailLines={LINES}&limitBytes=4096",
-            segment(container)
-        );
-        let Ok(server) = self.server().await else { return Ok(String::new()) };
-        let text = server.text(&Call::get(path)).await?;
-        Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | "))
+        let Ok(server) = self.server().await else { return String::new() };
+        // Until it is started again, what has ended is the present run, and the one before it is gone: the kubelet keeps one.
+        for run in ["&previous=true", ""] {
+            let path = format!(
+                "/api/v1/namespaces/{namespace}/pods/{pod}/log?container={}{run}&tailLines={LINES}&limitBytes=4096",
+                segment(container)
+            );
+            let Ok(text) = server.text(&Call::get(path)).await else { continue };
+            let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            // A run whose lines are gone is told of in their place.
+            if !lines.iter().any(|line| line.starts_with(LINES_GONE)) {
+                return lines.join(" | ");
+            }
+        }
+        String::new()
     }
 
     /// What the cluster warned of last about a pod.
