@@ -1,7 +1,7 @@
 //! Kustomizations and charts, by the real tools where they are there.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::support::trimtab;
 
