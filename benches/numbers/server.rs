@@ -118,9 +118,10 @@ impl Server {
         Ok(begun.elapsed())
     }
 
-    /// Follows the benchmark's own ConfigMaps of a namespace from now on.
+    /// Follows the benchmark's own ConfigMaps of a namespace from now on. Without a version, a server that has just begun may refuse.
     pub async fn watch(&self, namespace: &str) -> anyhow::Result<mpsc::UnboundedReceiver<Event>> {
-        let path = format!("/api/v1/namespaces/{namespace}/configmaps?watch=true&labelSelector=bench%3Dyes");
+        let path =
+            format!("/api/v1/namespaces/{namespace}/configmaps?watch=true&resourceVersion=0&labelSelector=bench%3Dyes");
         let mut response = self.admin(Method::GET, &path, None).await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         tokio::spawn(async move {
