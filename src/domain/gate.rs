@@ -194,9 +194,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::domain::desired::Trigger;
     use crate::domain::digest::Digest;
-    use crate::domain::plan::PlanKind;
-    use crate::domain::rollout::event::{Outcome, RolloutEvent};
+    use crate::domain::plan::{PhaseId, PlanKind};
+    use crate::domain::rollout::event::{Failure, Outcome, RolloutEvent};
     use crate::domain::unit::event::UnitEvent;
 
     fn digest(text: &str) -> Digest {
@@ -272,6 +273,33 @@ mod tests {
         assert!(held(&[UnitEvent::Retried { by: "me".into() }]).is_empty());
         assert!(held(&[seen("c")]).is_empty());
         assert!(held(&[seen("c"), effective("c"), started("c", PlanKind::Rollout), seen("b")]).is_empty());
+    }
+
+    #[test]
+    fn a_restart_that_turned_back_does_not_begin_again() {
+        let verified =
+            UnitEvent::Verified { revision: "a".into(), rendered: digest("a"), restarts: 2, undo: Vec::new() };
+        let effective = UnitEvent::EffectiveSet { revision: "a".into(), rendered: Some(digest("a")) };
+        let begun = UnitEvent::RolloutStarted {
+            id: "restart".into(),
+            plan: Digest::from_text("p1:restart"),
+            kind: PlanKind::Rollout,
+            to: Some(digest("a")),
+            fallback: None,
+        };
+        let restart = || UnitEvent::RestartRequested { by: "me".into() };
+        let failure =
+            Failure { trigger: Trigger::Unhealthy, phase: PhaseId(0), reason: "it crashed".into(), analysis: None };
+        let aborted = Outcome::Aborted { by: "me".into(), reason: String::new() };
+        let adopted = UnitEvent::Adopted { rendered: digest("a"), restarts: 2 };
+        for outcome in [aborted, Outcome::RolledBack(failure)] {
+            let ended = UnitEvent::Rollout(RolloutEvent::Ended { outcome });
+            let before = [seen("a"), adopted.clone(), effective.clone(), verified.clone(), restart(), begun.clone()];
+            assert_eq!(state(&before).restarts, 3);
+            let after = state(&[&before[..], &[ended]].concat());
+            assert_eq!((after.restarts, &after.aborted), (2, &None));
+            assert!(gate(&after, &Surroundings::default()).is_empty());
+        }
     }
 
     #[test]

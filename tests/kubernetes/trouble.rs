@@ -37,7 +37,7 @@ async fn what_somebody_else_made_is_taken_over_only_with_consent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_that_the_api_server_refuses_shows_nowhere() {
+async fn fault_30_a_secret_that_the_api_server_refuses_shows_nowhere() {
     let (one, value) = (config("one", "a"), "hunter2-31337");
     let Some(installation) = Installation::start(&[("deploy/one.yaml", &one)]) else { return };
     installation.verified(UNIT, "1").await;

@@ -406,8 +406,13 @@ impl UnitState {
         let Some(rollout) = &self.rollout else { return };
         let Some(outcome) = rollout.outcome().cloned() else { return };
         let target = self.target.take().or_else(|| Some((self.effective.clone()?, self.restarts)));
-        if matches!(outcome, Outcome::Aborted { .. }) {
-            self.aborted = target.as_ref().and_then(|(target, _)| target.rendered.clone());
+        let asked = target.as_ref().and_then(|(target, _)| target.rendered.clone());
+        let restart = self.serving.as_ref().filter(|serving| asked.as_ref() == Some(&serving.rendered));
+        match (&outcome, restart) {
+            // The same version anew: what turned back is over, and does not begin again by itself.
+            (Outcome::Aborted { .. } | Outcome::RolledBack(_), Some(serving)) => self.restarts = serving.restarts,
+            (Outcome::Aborted { .. }, None) => self.aborted = asked,
+            _ => {}
         }
         let took_over = outcome == Outcome::Superseded && rollout.took_over;
         if let (true, Some((Effective { revision, rendered: Some(rendered) }, restarts))) = (took_over, target) {
