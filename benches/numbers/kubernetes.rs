@@ -177,7 +177,7 @@ fn config_map(app: usize, object: usize, word: &str) -> Value {
 fn app(number: usize, word: &str) -> Vec<(String, String)> {
     let name = name(number);
     let app = format!(
-        "apiVersion: trimtab/v1\nkind: App\nmetadata: {{ name: {name} }}\nspec:\n  workload: {{ kubernetes: {{ path: apps/{name}/objects }} }}\n  \
+        "apiVersion: trimtab/v1\nkind: App\nmetadata: {{ name: {name} }}\nspec:\n  workload: {{ kubernetes: {{ path: objects }} }}\n  \
          rollback: {{ window: 0s }}\n"
     );
     let release = format!(
