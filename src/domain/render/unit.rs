@@ -267,7 +267,6 @@ impl Lookup<'_> {
             objects,
             secrets,
             ignore: written.ignore.clone(),
-            health: Vec::new(),
             drift: written.drift,
             adopt: written.adopt,
             recreate: written.recreate.clone(),

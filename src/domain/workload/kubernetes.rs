@@ -27,9 +27,6 @@ pub struct KubernetesSpec {
     /// Fields that belong to others, for difference and apply alike.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Ignore>,
-    /// Rules of health beyond the built-in ones.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub health: Vec<HealthRule>,
     /// What is done about objects that somebody else changed.
     #[serde(default, skip_serializing_if = "Drift::is_heal")]
     pub drift: Drift,
@@ -70,24 +67,6 @@ pub struct Ignore {
     /// Field managers whose fields are left to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub managers: Vec<String>,
-}
-
-/// Health of a kind, by expressions of CEL over `object`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HealthRule {
-    /// The API group, empty for the core one.
-    pub group: String,
-    /// The kind.
-    pub kind: String,
-    /// True: it is healthy.
-    pub healthy: String,
-    /// True: it has failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub degraded: Option<String>,
-    /// True: it rests on purpose.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suspended: Option<String>,
 }
 
 /// What is done about objects that somebody else changed.

@@ -54,12 +54,6 @@ impl Cluster {
         let Workload::Kubernetes(spec) = &request.desired.workload else {
             return Err(Fault::Refused(format!("{} asks for something else than objects", request.desired.unit)));
         };
-        if let Some(rule) = spec.health.first() {
-            let kind = &rule.kind;
-            return Err(Fault::Refused(format!(
-                "it has a rule of health for {kind}, and this build of trimtab has the built-in rules alone: remove it"
-            )));
-        }
         self.parents_read().await?;
         let before = self.cache.lock().parent(&request.desired.unit).cloned();
         fence(before.as_ref(), epoch)?;
@@ -113,7 +107,7 @@ impl Cluster {
             retiring: false,
             account: spec.place.service_account.clone(),
             objects: entries,
-            settings: Settings { drift: spec.drift, ignore: spec.ignore.clone(), health: spec.health.clone() },
+            settings: Settings { drift: spec.drift, ignore: spec.ignore.clone() },
         };
         Ok(Work { spec, secrets: &request.secrets, parent, objects })
     }
