@@ -20,10 +20,10 @@ fn deployment(version: &str) -> String {
         mounts += &format!("            - {{ name: {name}, mountPath: {to}, readOnly: true }}\n");
         volumes += &format!("        - {{ name: {name}, hostPath: {{ path: {from} }} }}\n");
     }
-    // A pod serves on until no one is sent to it any more.
+    // A pod serves on until no one is sent to it any more: on a machine that is kept busy the node hears of it late.
     let container = "          command: [/program/trimtab, demo-app, --address, 0.0.0.0, --port, \"8080\"]\n          \
-                     lifecycle: { preStop: { sleep: { seconds: 4 } } }\n";
-    documents::deployment(version).replace("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 15")
+                     lifecycle: { preStop: { sleep: { seconds: 15 } } }\n";
+    documents::deployment(version).replace("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 30")
         + container
         + &mounts
         + &volumes
