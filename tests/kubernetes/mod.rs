@@ -11,5 +11,4 @@ mod installation;
 mod prune;
 mod recovery;
 mod rollout;
-mod traffic;
 mod trouble;
