@@ -22,6 +22,7 @@ use crate::app::sealed::SealedFiles;
 use crate::domain::manifest::{DocumentSet, MAX_FILE_BYTES, ParsedFile, is_manifest_path, parse_file};
 use crate::domain::render::Lookups;
 use crate::domain::secret::SecretSource;
+use crate::ports::objects::ObjectTools;
 
 /// The largest file that is hashed as part of an artifact, in bytes.
 const MAX_ARTIFACT_FILE: u64 = 1 << 30;
@@ -73,6 +74,8 @@ pub struct Folder {
     repository: Option<Repository>,
     /// The trees that were hashed, by path.
     trees: RefCell<BTreeMap<String, Option<String>>>,
+    /// What makes objects of kustomizations and charts, and remembers what it made.
+    tools: Arc<dyn ObjectTools>,
 }
 
 impl Folder {
@@ -85,7 +88,7 @@ impl Folder {
                 .remedy("name the folder that holds the documents"));
         }
         let repository = Repository::discover(&root).ok().filter(|repository| !repository.is_bare());
-        Ok(Folder { root, repository, trees: RefCell::default() })
+        Ok(Folder { root, repository, trees: RefCell::default(), tools: crate::wiring::object_tools() })
     }
 
     /// The folder itself.

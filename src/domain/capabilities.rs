@@ -27,6 +27,24 @@ pub struct Capabilities {
     pub runs: bool,
 }
 
+impl Capabilities {
+    /// Those of surroundings that nothing is known of.
+    pub const NONE: Capabilities = Capabilities {
+        versioned_groups: false,
+        in_place: false,
+        surge: false,
+        split: Split::None,
+        hold: false,
+        preview: false,
+        drain: false,
+        measures: false,
+        runs: false,
+    };
+
+    /// Those where the platform replaces what runs by itself, within bounds of its own, and carries the requests too.
+    pub const IN_PLACE: Capabilities = Capabilities { in_place: true, runs: true, ..Capabilities::NONE };
+}
+
 /// How finely traffic can be split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,7 +1,5 @@
 //! The adapter alone against a real API server: what it applies, what it refuses, what it sees and what it leaves alone.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -13,6 +11,7 @@ use trimtab::ports::platform::{EnsureGroup, Platform, PlatformError};
 use trimtab::secrets::value::{SecretBytes, SecretValues};
 
 use super::control_plane::ControlPlane;
+use super::kubectl::kubectl;
 use crate::support::{PATIENCE, eventually_async};
 
 /// A control plane, an adapter that speaks to it, and kubectl beside it.
@@ -35,21 +34,7 @@ impl Bed {
     }
 
     fn kubectl(&self, arguments: &[&str], input: &Value) -> Result<String, String> {
-        let mut child = Command::new("kubectl")
-            .arg("--kubeconfig")
-            .arg(self.control_plane.kubeconfig())
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("kubectl: {error}"))?;
-        child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
+        kubectl(self.control_plane.kubeconfig(), arguments, &input.to_string())
     }
 
     #[track_caller]

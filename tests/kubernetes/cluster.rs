@@ -1,12 +1,11 @@
 //! The cluster whose kubeconfig is in `TRIMTAB_BED_KUBERNETES`, and namespaces in it that end with their test.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
+use super::kubectl::kubectl;
 use crate::support::{PATIENCE, eventually};
 
 /// A namespace of a test's own.
@@ -84,21 +83,7 @@ impl Namespace {
     }
 
     fn run(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let mut child = Command::new("kubectl")
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("kubectl: {error}"))?;
-        child.stdin.take().unwrap().write_all(input.as_bytes()).map_err(|error| error.to_string())?;
-        let output = child.wait_with_output().map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            false => Err(format!("kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr))),
-        }
+        kubectl(&self.kubeconfig, arguments, input)
     }
 }
 

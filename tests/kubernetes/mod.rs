@@ -8,6 +8,7 @@ pub mod control_plane;
 mod documents;
 mod drift;
 mod installation;
+mod kubectl;
 mod prune;
 mod recovery;
 mod rollout;

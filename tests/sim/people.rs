@@ -5,11 +5,10 @@ use trimtab::domain::digest::Digest;
 use trimtab::domain::unit::held::HeldReason;
 use trimtab::domain::unit::state::UnitState;
 
-use super::dice::Dice;
-use super::documents::{App, CANARY, ROLLING, common};
+use super::documents::{App, CANARY, ROLLING};
 use super::judge::unsettled;
 use super::machine::Machine;
-use super::positions::pushed;
+use super::positions::{first, pushed};
 
 fn state<'a>(machine: &'a Machine, app: &App) -> &'a UnitState {
     &machine.judge.told[&app.unit()].state
@@ -91,17 +90,7 @@ fn what_was_called_off_stays_so_while_what_was_before_is_healed() {
 #[test]
 fn a_first_rollout_that_is_called_off_does_not_begin_anew() {
     let app = App::new("a", ROLLING, 2);
-    let mut machine = Machine::new(Dice::new(1));
-    let at = machine.now();
-    machine.outside().git.push(
-        |files| {
-            common(files);
-            app.write(files);
-            app.release("g1", files);
-        },
-        "first",
-        at,
-    );
+    let mut machine = first(&app);
     let begun =
         |machine: &Machine| machine.judge.told.get(&app.unit()).is_some_and(|told| told.state.running().is_some());
     assert!(machine.run_to(60, begun));

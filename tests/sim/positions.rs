@@ -10,10 +10,9 @@ use super::judge::unsettled;
 use super::machine::Machine;
 use super::world::Moment;
 
-/// An app that runs `g1`, with `next` just pushed.
-pub fn pushed(app: &App, next: &str) -> Machine {
-    let mut machine = Machine::new(Dice::new(1));
-    machine.outside().confirm = trimtab::domain::span::Span::from_millis(300);
+/// An app whose release of `g1` is the first that was ever pushed.
+pub fn first(app: &App) -> Machine {
+    let machine = Machine::new(Dice::new(1));
     let at = machine.now();
     machine.outside().git.push(
         |files| {
@@ -24,6 +23,13 @@ pub fn pushed(app: &App, next: &str) -> Machine {
         "first",
         at,
     );
+    machine
+}
+
+/// An app that runs `g1`, with `next` just pushed.
+pub fn pushed(app: &App, next: &str) -> Machine {
+    let mut machine = first(app);
+    machine.outside().confirm = trimtab::domain::span::Span::from_millis(300);
     machine.run_for(120);
     assert_eq!(settled(&machine, app, "g1"), None);
     let at = machine.now();

@@ -1,7 +1,6 @@
 //! One tool, once: apart, bounded, without an environment.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -144,7 +143,7 @@ fn command(apart: Apart, program: &Path, arguments: &[String], folder: &Path) ->
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).current_dir(folder).env_clear().envs(ENVIRONMENT);
     if let Some(path) = std::env::var_os("PATH") {
-        command.env("PATH", OsString::from(std::ffi::OsStr::from_bytes(path.as_bytes())));
+        command.env("PATH", path);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     command

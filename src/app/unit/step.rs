@@ -12,7 +12,7 @@ use crate::app::blobs::BlobError;
 use crate::app::log::LogError;
 use crate::app::observe::observe;
 use crate::app::perform::{PerformError, prefetch};
-use crate::domain::capabilities::{Capabilities, Split};
+use crate::domain::capabilities::Capabilities;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
 use crate::domain::gate::{self, gate};
@@ -345,7 +345,7 @@ impl Unit {
         let known = desired.as_deref().or(verified.as_ref().map(|(desired, _)| desired.as_ref()));
         // What was never verified is removed by looking alone: it needs no capability but to stop.
         let capabilities = match known.map(|known| (known, self.world.platforms.at(&known.workload.place()))) {
-            None => NOTHING,
+            None => Capabilities::NONE,
             Some((known, Ok(platform))) => platform.capabilities(known),
             Some((_, Err(error))) => return Ok(Err(Blocked::Unsupported(error.to_string()))),
         };
@@ -394,19 +394,6 @@ fn hook_runs(state: &UnitState) -> Vec<RunId> {
     let hooks = state.running().map(|rollout| rollout.hooks.values()).into_iter().flatten();
     hooks.map(|hook| hook.run.clone()).collect()
 }
-
-/// The capabilities of surroundings that nothing is known of.
-const NOTHING: Capabilities = Capabilities {
-    versioned_groups: false,
-    in_place: false,
-    surge: false,
-    split: Split::None,
-    hold: false,
-    preview: false,
-    drain: false,
-    measures: false,
-    runs: false,
-};
 
 /// A rollback goes straight back; everything else goes by the strategy.
 fn intent(state: &UnitState, desired: Option<&DesiredUnit>) -> Intent {

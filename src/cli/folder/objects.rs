@@ -22,7 +22,7 @@ impl Objects for Folder {
         // That there is something is all that is asked of an origin here.
         let known = |path: String| (path.clone(), self.place(&path).is_some().then_some(String::new()));
         let origins = steps.paths().into_iter().map(known).collect();
-        finish(steps, crate::wiring::object_tools().as_ref(), origins)
+        finish(steps, self.tools.as_ref(), origins)
     }
 }
 

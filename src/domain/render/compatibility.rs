@@ -23,17 +23,7 @@ pub fn capabilities(platform: &Platform, routed: bool) -> Capabilities {
             measures: routed,
             runs: true,
         },
-        Platform::Kubernetes(_) => Capabilities {
-            versioned_groups: false,
-            in_place: true,
-            surge: false,
-            split: Split::None,
-            hold: false,
-            preview: false,
-            drain: false,
-            measures: false,
-            runs: true,
-        },
+        Platform::Kubernetes(_) => Capabilities::IN_PLACE,
     }
 }
 

@@ -34,7 +34,7 @@ use serde_json::Value;
 use tokio::sync::watch as ticks;
 use tokio::task::JoinHandle;
 
-use crate::domain::capabilities::{Capabilities, Split};
+use crate::domain::capabilities::Capabilities;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, GroupId, RunId, UnitId};
 use crate::domain::observed::{ObservedGroup, ObservedRun, Seen};
@@ -86,17 +86,7 @@ impl Drop for KubernetesPlatform {
 #[async_trait]
 impl Platform for KubernetesPlatform {
     fn capabilities(&self, _desired: &DesiredUnit) -> Capabilities {
-        Capabilities {
-            versioned_groups: false,
-            in_place: true,
-            surge: true,
-            split: Split::None,
-            hold: false,
-            preview: false,
-            drain: false,
-            measures: false,
-            runs: true,
-        }
+        Capabilities::IN_PLACE
     }
 
     fn expects(&self, all: &[Arc<DesiredUnit>]) {
