@@ -13,8 +13,8 @@ use trimtab::net::client::Client;
 use crate::figure::{Figure, median};
 
 /// How often each is measured, and for how long.
-const ROUNDS: usize = 5;
-const SECONDS: u32 = 5;
+const ROUNDS: usize = 15;
+const SECONDS: u32 = 3;
 /// What must be there, and the package that brings it.
 const NEEDED: [(&str, &str); 3] =
     [("/usr/sbin/haproxy", "haproxy"), ("/usr/sbin/nginx", "nginx"), ("/usr/bin/wrk", "wrk")];

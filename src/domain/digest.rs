@@ -17,7 +17,7 @@ impl Digest {
     pub fn of<T: Serialize + ?Sized>(prefix: &str, value: &T) -> Self {
         let value = serde_json::to_value(value)
             .expect("domain types serialise to JSON: their maps have text keys and they hold no foreign serialisers");
-        Self::of_bytes(prefix, canonical(&value).as_bytes())
+        Self::of_bytes(prefix, &canonical(&value))
     }
 
     /// The digest of bytes under a prefix.
@@ -57,40 +57,44 @@ impl fmt::Debug for Digest {
 /// The canonical JSON text of a value: keys sorted, no white space, and members left out whose value is null or an
 /// empty list, so that a field added later with an empty default changes no digest. An empty map stays: it is what
 /// a choice without settings (`recreate: {}`) looks like.
-pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
+pub fn canonical(value: &Value) -> Vec<u8> {
+    let mut text = Vec::new();
     write_canonical(value, &mut text);
     text
 }
 
-fn write_canonical(value: &Value, out: &mut String) {
+fn write_canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             let mut members: Vec<_> = map.iter().filter(|(_, value)| !is_empty(value)).collect();
             members.sort_by_key(|(key, _)| key.as_str());
-            out.push('{');
+            out.push(b'{');
             for (index, (key, value)) in members.into_iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                out.push_str(&Value::String(key.clone()).to_string());
-                out.push(':');
+                write_json(key, out);
+                out.push(b':');
                 write_canonical(value, out);
             }
-            out.push('}');
+            out.push(b'}');
         }
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write_canonical(item, out);
             }
-            out.push(']');
+            out.push(b']');
         }
-        scalar => out.push_str(&scalar.to_string()),
+        scalar => write_json(scalar, out),
     }
+}
+
+fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("texts and scalars serialise to JSON, and memory takes what is written");
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_method_is_pinned() {
-        assert_eq!(canonical(&json!({"b": "x\n", "a": [true, {}, null]})), r#"{"a":[true,{},null],"b":"x\n"}"#);
+        assert_eq!(canonical(&json!({"b": "x\n", "a": [true, {}, null]})), br#"{"a":[true,{},null],"b":"x\n"}"#);
         assert_eq!(
             Digest::of("r1", &json!({"a": 1})).as_str(),
             "r1:015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use super::body::RequestBody;
 use super::endpoint::Endpoint;
 use super::signal::{Fired, lock};
+use super::wire::Wire;
 use crate::domain::route::Upstream;
 
 /// How long a connection may take to be made.
@@ -209,7 +210,10 @@ pub async fn connection(
     let cut = endpoint.cut.wait();
     let sender = match upstream {
         Upstream::Http1 => {
-            let handshake = http1::Builder::new().max_header_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
+            let handshake = http1::Builder::new()
+                .max_header_size(MAX_HEAD)
+                .handshake(TokioIo::new(Wire::to_instance(stream)))
+                .await;
             let (sender, connection) = handshake.map_err(failed)?;
             drive(connection.with_upgrades(), cut);
             Sender::Http1(sender)
@@ -221,7 +225,8 @@ pub async fn connection(
                 .max_header_list_size(MAX_HEAD as u32)
                 .keep_alive_interval(PING.0)
                 .keep_alive_timeout(PING.1);
-            let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+            let (sender, connection) =
+                builder.handshake(TokioIo::new(Wire::to_instance(stream))).await.map_err(failed)?;
             drive(connection, cut);
             // Others may send over it from now on.
             endpoint.pool.put(worker, Sender::Http2(sender.clone()));

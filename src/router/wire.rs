@@ -17,6 +17,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How soon it is looked again for the rest of a preface that came in parts.
 const AGAIN: Duration = Duration::from_millis(5);
 
+/// Parts that together are no longer than this are copied into one.
+const SMALL: usize = 2_048;
+
 /// What a client and the router agreed to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoken {
@@ -64,12 +67,39 @@ impl Wire {
         Ok((Wire { stream, reset }, spoken))
     }
 
+    /// A connection that the router made itself.
+    pub fn to_instance(stream: TcpStream) -> Self {
+        Wire { stream: Stream::Plain(stream), reset: Arc::default() }
+    }
+
     fn tcp(&self) -> &TcpStream {
         match &self.stream {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => stream.get_ref().0,
         }
     }
+}
+
+/// Writes parts. One that is alone, and small ones copied together, go out by `send`, which costs the kernel less than a list of
+/// parts does.
+fn write_parts(
+    stream: Pin<&mut TcpStream>,
+    context: &mut Context<'_>,
+    parts: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    if let [only] = parts {
+        return stream.poll_write(context, only);
+    }
+    let mut together = [0; SMALL];
+    let mut length = 0;
+    for part in parts {
+        match together.get_mut(length..length + part.len()) {
+            Some(room) => room.copy_from_slice(part),
+            None => return stream.poll_write_vectored(context, parts),
+        }
+        length += part.len();
+    }
+    stream.poll_write(context, &together[..length])
 }
 
 /// Looks, without taking anything, whether the client begins as one of HTTP/2 does.
@@ -138,7 +168,7 @@ impl AsyncWrite for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Stream::Plain(stream) => write_parts(Pin::new(stream), context, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }

@@ -1,5 +1,6 @@
 //! Making a unit's objects so: what is right already is not sent again, and nothing of others is touched without consent.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -63,6 +64,9 @@ impl Cluster {
         }
         for rank in [Rank::Definitions, Rank::Namespaces, Rank::Config, Rank::Access, Rank::Workloads, Rank::Rest] {
             self.apply_rank(&work, rank).await?;
+        }
+        if before.is_none() {
+            self.saw(&request.desired.unit);
         }
         self.prune(epoch, &work.parent).await
     }
@@ -227,7 +231,7 @@ impl Cluster {
 
     /// Sends one object, and settles what stands in its way.
     async fn send(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<(), Fault> {
-        let mut composed = composed.clone();
+        let mut composed = Cow::Borrowed(composed);
         let live = self.cache.lock().live(&composed.id).cloned();
         let mut claim = self.claim(work, &composed, live.as_ref())?;
         for _ in 0..ROUNDS {
@@ -246,7 +250,7 @@ impl Cluster {
                     match fields::settle(&conflicts, heals, work.spec.adopt, &ignored) {
                         Settlement::Take if work.spec.adopt || self.heals.allow(id) => claim = Claim::Take,
                         Settlement::Take => return Err(Fault::Failed(fights(&conflicts))),
-                        Settlement::Leave(fields) => fields.iter().for_each(|field| composed.leave(field)),
+                        Settlement::Leave(fields) => fields.iter().for_each(|field| composed.to_mut().leave(field)),
                         Settlement::Refuse(why) => {
                             return Err(Fault::Refused(format!("it has fields of others: {why}")));
                         }

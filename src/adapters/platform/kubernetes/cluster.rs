@@ -45,6 +45,8 @@ pub struct Cluster {
     connection: Connection,
     server: tokio::sync::OnceCell<Arc<Server>>,
     watches: Mutex<HashMap<KindName, JoinHandle<()>>>,
+    /// The units of [`Cluster::saw`].
+    seen: Mutex<BTreeSet<UnitId>>,
 }
 
 /// Why something was not done.
@@ -176,6 +178,7 @@ impl Cluster {
             connection,
             server: tokio::sync::OnceCell::new(),
             watches: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -299,12 +302,16 @@ impl Cluster {
     }
 
     /// Looks once at what each unit had when this process started: what somebody changed before that is seen by nobody else.
-    fn audit(&self, audited: &mut BTreeSet<UnitId>) {
+    fn audit(&self) {
         let units = match self.cache.units() {
             Seen::Known(units) => units,
             Seen::Unknown(_) => return,
         };
-        for unit in units.into_iter().filter(|unit| !audited.contains(unit)).collect::<Vec<_>>() {
+        let due: Vec<UnitId> = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            units.into_iter().filter(|unit| !seen.contains(unit)).collect()
+        };
+        for unit in due {
             let Some(desired) = self.claims.of(&unit) else { continue };
             let rendered = self.cache.lock().parent(&unit).map(|parent| parent.rendered.clone());
             let Workload::Kubernetes(spec) = &desired.workload else { continue };
@@ -317,21 +324,37 @@ impl Cluster {
                 Some(frame.compose(object, id.namespace.as_deref()).body().clone())
             };
             if self.cache.audit(&unit, &applied) {
-                audited.insert(unit);
+                self.saw(&unit);
             }
+        }
+    }
+
+    /// What a unit has was compared with what was applied, by this process: from here on the watches tell.
+    pub(super) fn saw(&self, unit: &UnitId) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone());
+    }
+
+    /// Reads which kinds there are, and follows the one that nearly every unit has, so that no rollout waits for that.
+    async fn warm(&self) {
+        let settings = KindName { group: String::new(), kind: "ConfigMap".into() };
+        let kind = Kind { api_version: "v1".into(), plural: "configmaps".into(), namespaced: true };
+        // Where it fails now, it is done when it is needed.
+        let _ = self.watch_kind(&settings, &kind).await;
+        if let Ok(server) = self.server().await {
+            let _ = self.discovery.refresh(&server).await;
         }
     }
 
     /// Follows the kinds that are in use.
     pub async fn follow_kinds(self: Arc<Self>) {
         let mut changes = self.cache.changes();
-        let mut audited = BTreeSet::new();
+        self.warm().await;
         loop {
             changes.borrow_and_update();
             let used = self.cache.kinds_in_use();
             if !used.is_empty() {
                 self.follow_used(&used).await;
-                self.audit(&mut audited);
+                self.audit();
             }
             // Changes come in bursts.
             tokio::time::sleep(Duration::from_millis(100)).await;
