@@ -142,6 +142,7 @@ fn clusters(config: &Config) -> BTreeMap<Name, Arc<dyn Platform>> {
             context: settings.context.clone(),
             allow_exec: settings.allow_exec,
             at_once: settings.connections,
+            namespaces: settings.namespaces.iter().map(Name::to_string).collect(),
         };
         let platform: Arc<dyn Platform> =
             Arc::new(KubernetesPlatform::new(connection, config.installation.to_string()));

@@ -71,15 +71,19 @@ impl Bed {
     }
 }
 
-fn connect(control_plane: &ControlPlane) -> KubernetesPlatform {
-    let connection = Connection {
+fn connection(control_plane: &ControlPlane) -> Connection {
+    Connection {
         name: "test".into(),
         kubeconfig: Some(control_plane.kubeconfig().to_owned()),
         context: None,
         allow_exec: false,
         at_once: 16,
-    };
-    KubernetesPlatform::new(connection, "test")
+        namespaces: Vec::new(),
+    }
+}
+
+fn connect(control_plane: &ControlPlane) -> KubernetesPlatform {
+    KubernetesPlatform::new(connection(control_plane), "test")
 }
 
 fn unit(app: &str) -> UnitId {
@@ -355,4 +359,32 @@ impl DesiredObject for EnsureGroup {
         let trimtab::domain::workload::Workload::Kubernetes(spec) = &self.desired.workload else { unreachable!() };
         spec.objects.iter().find(|object| object.kind() == kind).cloned().unwrap().into()
     }
+}
+
+/// Nothing but a Role in one namespace: no list of the whole cluster is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_confined_to_a_namespace_needs_rights_there_alone() {
+    let Some(bed) = Bed::start() else { return };
+    bed.must(&["create", "namespace", "shop"]);
+    bed.must(&["create", "namespace", "other"]);
+    bed.must(&["create", "role", "all", "-n", "shop", "--verb=*", "--resource=*.*", "--resource=*"]);
+    bed.must(&["create", "rolebinding", "all", "-n", "shop", "--role=all", "--user=user"]);
+    let confined =
+        Connection { context: Some("user".into()), namespaces: vec!["shop".into()], ..connection(&bed.control_plane) };
+    let bed = Bed { platform: KubernetesPlatform::new(confined, "test"), ..bed };
+
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "worker" } });
+    let first = request("web", "1", "shop", json!([config("a", "1"), account]));
+    bed.ensure(1, &first).await.unwrap();
+    bed.until_right(&first).await;
+    bed.must(&["delete", "-n", "shop", "configmap/a"]);
+    bed.until(&first, "its loss is seen", |group| group.replicas == 1).await;
+    bed.ensure(1, &first).await.unwrap();
+    bed.until_right(&first).await;
+
+    let outside = refused(bed.ensure(1, &request("far", "1", "other", json!([config("a", "1")]))).await);
+    assert!(outside.contains("add other to `namespaces`"), "{outside}");
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "more" } });
+    let wide = refused(bed.ensure(1, &request("wide", "1", "shop", json!([namespace]))).await);
+    assert!(wide.contains("belongs to no namespace"), "{wide}");
 }

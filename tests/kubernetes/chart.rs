@@ -112,7 +112,8 @@ fn the_chart_has_no_fault_and_refuses_what_it_does_not_know() {
     assert!(!unknown.status.success(), "{}", String::from_utf8_lossy(&unknown.stdout));
     let cut =
         run(Command::new(&helm).args(["template", "trimtab", &chart, "--set", "rbac.namespaces={shop}"]).args(set));
-    assert!(cut.contains("kind: Role\n") && !cut.contains("impersonate"), "{cut}");
+    assert!(cut.contains("kind: Role\n") && cut.contains("namespaces = [\"shop\"]"), "{cut}");
+    assert!(!cut.contains("ClusterRole") && !cut.contains("impersonate"), "{cut}");
 }
 
 /// Where a program is; that it is nowhere is said.

@@ -35,6 +35,9 @@ pub struct ClusterSettings {
     /// How many requests go to its API server at once.
     #[serde(default = "default_connections")]
     pub connections: usize,
+    /// The namespaces that the daemon is confined to: it looks at nothing else and writes nowhere else. None: the whole cluster.
+    #[serde(default)]
+    pub namespaces: Vec<Name>,
 }
 
 fn default_connections() -> usize {
@@ -83,6 +86,7 @@ mod tests {
             ("clusters.a.kubeconfig = 'k'", None),
             ("clusters.a.in_cluster = true", None),
             ("clusters.a.kubeconfig = 'k'\nclusters.a.context = 'prod'\nclusters.a.allow_exec = true", None),
+            ("clusters.a.in_cluster = true\nclusters.a.namespaces = ['shop', 'x-1']", None),
             ("clusters.a.context = 'prod'", Some("needs `kubeconfig")),
             ("clusters.a.kubeconfig = 'k'\nclusters.a.in_cluster = true", Some("keep one")),
             ("clusters.a.in_cluster = true\nclusters.a.allow_exec = true", Some("belong to a kubeconfig")),

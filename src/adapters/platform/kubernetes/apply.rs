@@ -86,7 +86,9 @@ impl Cluster {
         for object in &spec.objects {
             let kind = self.kind_of(spec, object).await?;
             let namespace = kind.namespaced.then(|| object.namespace().unwrap_or(&spec.place.namespace));
-            objects.push((frame.compose(object, namespace), kind));
+            let composed = frame.compose(object, namespace);
+            self.scope.admits(&composed.id, &kind)?;
+            objects.push((composed, kind));
         }
         let mut entries: BTreeMap<ObjectId, Entry> = BTreeMap::new();
         for (id, entry) in before.into_iter().flat_map(|parent| &parent.objects) {
@@ -113,6 +115,7 @@ impl Cluster {
             objects: entries,
             settings: Settings { drift: spec.drift, ignore: spec.ignore.clone() },
         };
+        self.scope.admits_parent(&parent)?;
         Ok(Work { spec, secrets: &request.secrets, parent, objects })
     }
 

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::inventory::Parent;
 use super::live::Live;
+use super::scope::{Known, Part, Scope};
 use super::view;
 use crate::domain::id::{Epoch, UnitId};
 use crate::domain::observed::{ObservedGroup, Seen};
@@ -48,8 +49,8 @@ pub struct Cache {
 }
 
 pub(super) struct State {
-    /// Whether all parents are known; else why not.
-    pub parents_known: Result<(), String>,
+    /// Of which parts all parents are known.
+    parents_known: Known,
     /// The parents by their keys.
     pub parents: HashMap<String, Parent>,
     by_unit: HashMap<UnitId, String>,
@@ -57,13 +58,19 @@ pub(super) struct State {
     diagnoses: HashMap<ObjectId, Diagnosis>,
 }
 
+#[derive(Default)]
 struct Objects {
-    /// Whether all of them are known; else why not.
-    known: Result<(), String>,
+    /// Of which parts all of them are known.
+    known: Known,
     all: HashMap<ObjectId, Live>,
 }
 
 impl State {
+    /// Whether all parents are known; else why not.
+    pub fn parents_known(&self) -> Result<(), String> {
+        self.parents_known.all()
+    }
+
     /// The parent of a unit.
     pub fn parent(&self, unit: &UnitId) -> Option<&Parent> {
         self.parents.get(self.by_unit.get(unit)?)
@@ -72,7 +79,7 @@ impl State {
     /// Whether all objects of a kind are known.
     pub fn known(&self, kind: &KindName) -> Result<(), String> {
         match self.kinds.get(kind) {
-            Some(objects) => objects.known.clone(),
+            Some(objects) => objects.known.all(),
             None => Err(format!("the {} objects have not been read yet", kind.kind)),
         }
     }
@@ -94,9 +101,9 @@ impl State {
 
 impl Cache {
     /// Nothing is known yet.
-    pub fn new() -> Self {
+    pub fn new(scope: &Scope) -> Self {
         let state = State {
-            parents_known: Err("it has not been read yet".into()),
+            parents_known: Known::nothing(scope.parts(true), "it has not been read yet"),
             parents: HashMap::new(),
             by_unit: HashMap::new(),
             kinds: HashMap::new(),
@@ -129,8 +136,8 @@ impl Cache {
     /// What a unit looks like.
     pub fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>> {
         let state = self.lock();
-        if let Err(reason) = &state.parents_known {
-            return Seen::Unknown(reason.clone());
+        if let Err(reason) = state.parents_known() {
+            return Seen::Unknown(reason);
         }
         match state.parent(unit) {
             None => Seen::Known(Vec::new()),
@@ -141,8 +148,8 @@ impl Cache {
     /// All units.
     pub fn units(&self) -> Seen<Vec<UnitId>> {
         let state = self.lock();
-        match &state.parents_known {
-            Err(reason) => Seen::Unknown(reason.clone()),
+        match state.parents_known() {
+            Err(reason) => Seen::Unknown(reason),
             Ok(()) => Seen::Known(state.by_unit.keys().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
         }
     }
@@ -152,14 +159,17 @@ impl Cache {
         self.lock().parents.values().map(|parent| parent.epoch).max().unwrap_or_default()
     }
 
-    /// All parents, complete.
-    pub fn replace_parents(&self, all: Vec<Parent>) {
+    /// All parents of a part, complete.
+    pub fn replace_parents(&self, part: &Part, all: Vec<Parent>) {
         let mut state = self.lock();
-        let before: Vec<UnitId> = state.by_unit.keys().cloned().collect();
-        state.by_unit = all.iter().map(|parent| (parent.unit.clone(), parent.key().to_owned())).collect();
-        state.parents = all.into_iter().map(|parent| (parent.key().to_owned(), parent)).collect();
-        state.parents_known = Ok(());
-        let units: Vec<UnitId> = before.into_iter().chain(state.by_unit.keys().cloned()).collect();
+        let here = |parent: &Parent| part.as_ref().is_none_or(|namespace| *namespace == parent.namespace);
+        let mut units: Vec<UnitId> =
+            state.parents.values().filter(|one| here(one)).map(|one| one.unit.clone()).collect();
+        state.parents.retain(|_, parent| !here(parent));
+        state.parents.extend(all.into_iter().map(|parent| (parent.key().to_owned(), parent)));
+        state.by_unit = state.parents.values().map(|one| (one.unit.clone(), one.key().to_owned())).collect();
+        state.parents_known.set(part, Ok(()));
+        units.extend(state.by_unit.keys().cloned());
         drop(state);
         self.tell(units);
     }
@@ -196,41 +206,36 @@ impl Cache {
         self.tell([parent.unit]);
     }
 
-    /// The parents can't be seen; why.
-    pub fn parents_lost(&self, reason: &str) {
+    /// The parents of a part can't be seen; why. `None`: their watch goes on where it broke off.
+    pub fn parents_lost(&self, part: &Part, reason: Option<&str>) {
         let mut state = self.lock();
-        if state.parents_known.as_ref().is_err_and(|known| known == reason) {
+        if !state.parents_known.set(part, told(reason)) {
             return;
         }
-        state.parents_known = Err(reason.to_owned());
         let units: Vec<UnitId> = state.by_unit.keys().cloned().collect();
         drop(state);
         self.tell(units);
     }
 
-    /// The watch of the parents goes on where it broke off.
-    pub fn parents_found(&self) {
+    /// A kind is followed in these parts: all of it is known when each of them is.
+    pub fn expect(&self, kind: &KindName, parts: &[Part]) {
         let mut state = self.lock();
-        if state.parents_known.is_err() {
-            state.parents_known = Ok(());
-            let units: Vec<UnitId> = state.by_unit.keys().cloned().collect();
-            drop(state);
-            self.tell(units);
-        }
+        state.kinds.entry(kind.clone()).or_default().known.expect(parts);
     }
 
-    /// All objects of a kind, complete.
-    pub fn replace(&self, kind: &KindName, all: Vec<(ObjectId, Live)>) {
+    /// All objects of a kind in a part, complete.
+    pub fn replace(&self, kind: &KindName, part: &Part, all: Vec<(ObjectId, Live)>) {
         let mut state = self.lock();
-        let mut before = state.kinds.remove(kind).map(|objects| objects.all).unwrap_or_default();
-        let all: HashMap<ObjectId, Live> = all
-            .into_iter()
-            .map(|(id, live)| {
-                let live = live.after(before.remove(&id), false);
-                (id, live)
-            })
-            .collect();
-        state.kinds.insert(kind.clone(), Objects { known: Ok(()), all });
+        let objects = state.kinds.entry(kind.clone()).or_default();
+        let here = |id: &ObjectId| part.is_none() || *part == id.namespace;
+        let (mut before, others): (HashMap<_, _>, HashMap<_, _>) =
+            std::mem::take(&mut objects.all).into_iter().partition(|(id, _)| here(id));
+        objects.all = others;
+        objects.all.extend(all.into_iter().map(|(id, live)| {
+            let live = live.after(before.remove(&id), false);
+            (id, live)
+        }));
+        objects.known.set(part, Ok(()));
         let units = users(&state, kind);
         drop(state);
         self.tell(units);
@@ -239,10 +244,7 @@ impl Cache {
     /// An object as it was seen, or as an apply left it. `applied`: the latter.
     pub fn put(&self, id: ObjectId, live: Live, applied: bool) {
         let mut state = self.lock();
-        let objects = state
-            .kinds
-            .entry(KindName::of(&id))
-            .or_insert_with(|| Objects { known: Err("they have not been read yet".into()), all: HashMap::new() });
+        let objects = state.kinds.entry(KindName::of(&id)).or_default();
         let before = objects.all.get(&id).cloned();
         let live = live.after(before.clone(), applied);
         if before.as_ref() == Some(&live) {
@@ -264,18 +266,12 @@ impl Cache {
         self.tell(unit);
     }
 
-    /// The objects of a kind can't be seen; why. `None`: the watch goes on where it broke off.
-    pub fn lost(&self, kind: &KindName, reason: Option<&str>) {
+    /// The objects of a kind in a part can't be seen; why. `None`: the watch goes on where it broke off.
+    pub fn lost(&self, kind: &KindName, part: &Part, reason: Option<&str>) {
         let mut state = self.lock();
-        let objects = state
-            .kinds
-            .entry(kind.clone())
-            .or_insert_with(|| Objects { known: Err(String::new()), all: HashMap::new() });
-        let known = reason.map_or(Ok(()), |reason| Err(reason.to_owned()));
-        if objects.known == known {
+        if !state.kinds.entry(kind.clone()).or_default().known.set(part, told(reason)) {
             return;
         }
-        objects.known = known;
         let units = users(&state, kind);
         drop(state);
         self.tell(units);
@@ -341,6 +337,10 @@ impl Cache {
     pub fn diagnosed(&self) -> Vec<ObjectId> {
         self.lock().diagnoses.keys().cloned().collect()
     }
+}
+
+fn told(reason: Option<&str>) -> Result<(), String> {
+    reason.map_or(Ok(()), |reason| Err(reason.to_owned()))
 }
 
 /// The units with objects of a kind.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -15,6 +16,7 @@ use super::compose::Frame;
 use super::connect::{self, Connection};
 use super::discovery::{Discovery, Kind};
 use super::inventory::{self, Parent};
+use super::scope::{Part, Scope};
 use super::watch::{Follower, Subject};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, UnitId};
@@ -42,9 +44,11 @@ pub struct Cluster {
     pub claims: Claims,
     /// Who edits what is ours again and again.
     pub heals: Heals,
+    /// What of it is followed.
+    pub scope: Scope,
     connection: Connection,
     server: tokio::sync::OnceCell<Arc<Server>>,
-    watches: Mutex<HashMap<KindName, JoinHandle<()>>>,
+    watches: Mutex<HashMap<(KindName, Part), JoinHandle<()>>>,
     /// The units of [`Cluster::saw`].
     seen: Mutex<BTreeSet<UnitId>>,
 }
@@ -168,10 +172,12 @@ fn is_same(spec: &KubernetesSpec, object: &Object, id: &ObjectId) -> bool {
 impl Cluster {
     /// A cluster that nothing is known of yet.
     pub fn new(connection: Connection, installation: String) -> Self {
+        let scope = Scope::new(&connection.namespaces);
         Cluster {
             name: format!("cluster {}", connection.name),
             installation,
-            cache: Arc::new(Cache::new()),
+            cache: Arc::new(Cache::new(&scope)),
+            scope,
             discovery: Discovery::default(),
             claims: Claims::default(),
             heals: Heals::default(),
@@ -210,8 +216,8 @@ impl Cluster {
 
     /// Waits until all units are known.
     pub async fn parents_read(&self) -> Result<(), Fault> {
-        self.cache_until(READ, |state| state.parents_known.is_ok()).await.map_err(|()| {
-            let known = self.cache.lock().parents_known.clone();
+        self.cache_until(READ, |state| state.parents_known().is_ok()).await.map_err(|()| {
+            let known = self.cache.lock().parents_known();
             Fault::Unreachable(known.err().unwrap_or_else(|| "its units were not read in time".into()))
         })
     }
@@ -268,21 +274,27 @@ impl Cluster {
     /// Follows a kind from now on.
     pub async fn watch_kind(&self, name: &KindName, kind: &Kind) -> Result<(), Fault> {
         let server = self.server().await?;
+        let parts = self.scope.parts(kind.namespaced);
+        self.cache.expect(name, &parts);
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        if watches.get(name).is_some_and(|task| !task.is_finished()) {
-            return Ok(());
+        for part in parts {
+            let watch = (name.clone(), part.clone());
+            if watches.get(&watch).is_none_or(JoinHandle::is_finished) {
+                let subject =
+                    Subject::Objects { name: name.clone(), kind: kind.clone(), metadata: metadata_only(name) };
+                watches.insert(watch, tokio::spawn(self.follower(&server, subject, part).run()));
+            }
         }
-        let subject = Subject::Objects { name: name.clone(), kind: kind.clone(), metadata: metadata_only(name) };
-        watches.insert(name.clone(), tokio::spawn(self.follower(&server, subject).run()));
         Ok(())
     }
 
-    fn follower(&self, server: &Arc<Server>, subject: Subject) -> Follower {
+    fn follower(&self, server: &Arc<Server>, subject: Subject, part: Part) -> Follower {
         Follower {
             server: server.as_ref().clone(),
             cache: self.cache.clone(),
             installation: self.installation.clone(),
             subject,
+            part,
             cluster: self.name.clone(),
         }
     }
@@ -291,10 +303,16 @@ impl Cluster {
     pub async fn follow_parents(self: Arc<Self>) {
         loop {
             match self.server().await {
-                Ok(server) => return self.follower(&server, Subject::Parents).run().await,
+                Ok(server) => {
+                    let parts = self.scope.parts(true).into_iter();
+                    let all = parts.map(|part| self.follower(&server, Subject::Parents, part).run());
+                    drop(join_all(all).await);
+                }
                 Err(fault) => {
                     let reason = fault.told(&self.name, Epoch(0)).to_string();
-                    self.cache.parents_lost(&reason);
+                    for part in self.scope.parts(true) {
+                        self.cache.parents_lost(&part, Some(&reason));
+                    }
                     tokio::time::sleep(READ).await;
                 }
             }
@@ -367,15 +385,15 @@ impl Cluster {
     async fn follow_used(&self, used: &BTreeMap<KindName, String>) {
         let followed: BTreeSet<KindName> = {
             let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-            watches.keys().cloned().collect()
+            watches.keys().map(|(name, _)| name.clone()).collect()
         };
         for (name, version) in used.iter().filter(|(name, _)| !followed.contains(name)) {
             let Ok(server) = self.server().await else { return };
             match self.discovery.kind(&server, version, &name.kind).await {
                 Ok(Some(kind)) => drop(self.watch_kind(name, &kind).await),
                 // No such kind: no such objects. It is looked for again with the next change.
-                Ok(None) => self.cache.replace(name, Vec::new()),
-                Err(error) => self.cache.lost(name, Some(&format!("{}: {error}", self.name))),
+                Ok(None) => self.cache.replace(name, &None, Vec::new()),
+                Err(error) => self.cache.lost(name, &None, Some(&format!("{}: {error}", self.name))),
             }
         }
     }

@@ -21,6 +21,8 @@ pub struct Connection {
     pub allow_exec: bool,
     /// How many requests go out at once.
     pub at_once: usize,
+    /// The namespaces that are followed and written to; none: all, and what belongs to no namespace.
+    pub namespaces: Vec<String>,
 }
 
 /// A client for a cluster. Reads files, but connects to nothing yet.

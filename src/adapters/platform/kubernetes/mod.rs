@@ -22,6 +22,7 @@ mod live;
 mod order;
 mod pods;
 mod retire;
+mod scope;
 mod view;
 mod watch;
 

@@ -14,6 +14,7 @@ use super::discovery::Kind;
 use super::inventory::{PARENT, Parent};
 use super::labels;
 use super::live::{Form, Live};
+use super::scope::Part;
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::net::client::segment;
 
@@ -61,6 +62,8 @@ pub struct Follower {
     pub installation: String,
     /// What is followed.
     pub subject: Subject,
+    /// Where.
+    pub part: Part,
     /// The server's name, for people.
     pub cluster: String,
 }
@@ -123,9 +126,11 @@ impl Follower {
             Subject::Parents => format!("{PARENT}=true,{}={}", labels::INSTALLATION, self.installation),
             Subject::Objects { .. } => format!("{}={},!{PARENT}", labels::INSTALLATION, self.installation),
         };
-        let collection = match &self.subject {
-            Subject::Parents => "/api/v1/configmaps".to_owned(),
-            Subject::Objects { kind, .. } => kind.collection(None),
+        let part = self.part.as_deref();
+        let collection = match (&self.subject, part) {
+            (Subject::Parents, None) => "/api/v1/configmaps".to_owned(),
+            (Subject::Parents, Some(namespace)) => format!("/api/v1/namespaces/{namespace}/configmaps"),
+            (Subject::Objects { kind, .. }, part) => kind.collection(part),
         };
         format!("{collection}?labelSelector={}", segment(&selector))
     }
@@ -157,10 +162,10 @@ impl Follower {
 
     fn replace(&self, items: Vec<Value>) {
         match &self.subject {
-            Subject::Parents => self.cache.replace_parents(items.iter().filter_map(Parent::read).collect()),
+            Subject::Parents => self.cache.replace_parents(&self.part, items.iter().filter_map(Parent::read).collect()),
             Subject::Objects { name, .. } => {
                 let all = items.iter().filter_map(|item| self.read(item));
-                self.cache.replace(name, all.collect());
+                self.cache.replace(name, &self.part, all.collect());
             }
         }
     }
@@ -262,10 +267,16 @@ impl Follower {
     fn lost(&self, reason: &str) {
         let cluster = &self.cluster;
         match &self.subject {
-            Subject::Parents => self.cache.parents_lost(&format!("{cluster} can't be seen: {reason}")),
+            Subject::Parents => {
+                self.cache.parents_lost(&self.part, Some(&format!("{cluster} can't be seen: {reason}")));
+            }
             Subject::Objects { name, .. } => {
                 let kind = &name.kind;
-                self.cache.lost(name, Some(&format!("the {kind} objects of {cluster} can't be seen: {reason}")));
+                self.cache.lost(
+                    name,
+                    &self.part,
+                    Some(&format!("the {kind} objects of {cluster} can't be seen: {reason}")),
+                );
             }
         }
     }
@@ -273,8 +284,8 @@ impl Follower {
     /// The watch goes on where it broke off: nothing was missed.
     fn found(&self) {
         match &self.subject {
-            Subject::Parents => self.cache.parents_found(),
-            Subject::Objects { name, .. } => self.cache.lost(name, None),
+            Subject::Parents => self.cache.parents_lost(&self.part, None),
+            Subject::Objects { name, .. } => self.cache.lost(name, &self.part, None),
         }
     }
 }
