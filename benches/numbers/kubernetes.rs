@@ -89,16 +89,18 @@ async fn create<F: Future<Output = anyhow::Result<Duration>>>(
 
 /// One app of all, again and again.
 async fn change(world: &World, server: &Server, events: &mut UnboundedReceiver<Event>) -> anyhow::Result<Vec<Figure>> {
-    let (mut times, mut requests, mut processor) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut times, mut requests, mut processor, mut fetches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for number in 0..CHANGES {
         world.quiet().await?;
         let word = format!("change-{number}");
         let (asked, used) = (server.requests().await?, usage::cpu(world.daemon())?);
+        let fetched = world.fetches().await?;
         let pushed = world.push(&app(number * 10, &word))?;
         times.push(millis(since(pushed, last_of(events, OBJECTS, &word).await?)?));
         in_sync(world).await?;
         world.quiet().await?;
         requests.push(server.requests().await? - asked);
+        fetches.push(world.fetches().await? - fetched);
         processor.push(millis(usage::cpu(world.daemon())? - used));
     }
     let note = "a commit that touches 1 of 100 apps, all its 10 objects: from when the branch moved until the last one is live; median of 7";
@@ -107,6 +109,13 @@ async fn change(world: &World, server: &Server, events: &mut UnboundedReceiver<E
         Figure::at_most("kubernetes/change/time", median(times), "ms", 200.0, note),
         Figure::at_most("kubernetes/change/requests", median(requests), "", 22.0, rest),
         Figure::at_most("kubernetes/change/cpu", median(processor), "ms", 100.0, rest),
+        Figure::at_most(
+            "kubernetes/change/fetches",
+            median(fetches),
+            "",
+            1.0,
+            "fetches of the repository for that commit",
+        ),
     ])
 }
 

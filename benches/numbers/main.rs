@@ -10,6 +10,8 @@ mod figure;
 mod idle;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(feature = "kubernetes")]
+mod kubernetes_scale;
 mod pass;
 mod plan;
 mod relay;
@@ -100,7 +102,12 @@ fn run() -> anyhow::Result<bool> {
     }
     if options.names.iter().any(|name| name == "kubernetes") {
         #[cfg(feature = "kubernetes")]
-        figures.extend(runtime.block_on(kubernetes::measure())?);
+        {
+            figures.extend(runtime.block_on(kubernetes::measure())?);
+            if options.scale {
+                figures.extend(runtime.block_on(kubernetes_scale::measure())?);
+            }
+        }
         #[cfg(not(feature = "kubernetes"))]
         bail!("this build has no `kubernetes` platform: build with `--features full`");
     }

@@ -12,6 +12,7 @@ use trimtab::api::client::Api;
 use trimtab::api::operations::UnitFilter;
 use trimtab::api::types::{UnitHealth, UnitStatus};
 use trimtab::domain::id::UnitId;
+use trimtab::net::client::Client;
 
 use crate::relay::{self, Count};
 
@@ -164,6 +165,15 @@ impl World {
     /// A client of the daemon.
     pub fn api(&self) -> Api {
         Api::new(&self.path("daemon.sock"))
+    }
+
+    /// How often the daemon has fetched its repository.
+    pub async fn fetches(&self) -> anyhow::Result<f64> {
+        let daemon = Client::new(self.path("daemon.sock"));
+        let metrics = daemon.bytes(http::Method::GET, "/metrics", None::<&()>).await?;
+        let text = String::from_utf8_lossy(&metrics).into_owned();
+        let counts = text.lines().filter(|line| line.starts_with("trimtab_source_fetches_total"));
+        Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
     /// Commits files and pushes them; when the branch moved, by the time of its file.

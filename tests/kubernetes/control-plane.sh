@@ -36,6 +36,18 @@ start_controllers() {
         --service-account-private-key-file "$dir/service-account" --root-ca-file "$dir/certificates/apiserver.crt"
 }
 
+# Pretended nodes, and what puts pods on them. Nothing here waits for its turn: what is measured is who asks for the pods.
+start_nodes() {
+    local number unlimited="--kube-api-qps 5000 --kube-api-burst 10000"
+    start_controllers --secure-port 0 $unlimited --concurrent-deployment-syncs 20 --concurrent-replicaset-syncs 20 \
+        --concurrent-service-endpoint-syncs 20
+    start kube-scheduler "$kubernetes/kube-scheduler" --kubeconfig "$dir/kubeconfig" --leader-elect=false --secure-port 0 $unlimited
+    start kwok "$kwok/kwok" --kubeconfig "$dir/kubeconfig" --config "$kwok/stages.yaml" --manage-all-nodes --node-lease-duration-seconds 40
+    for number in {1..10}; do
+        printf 'apiVersion: v1\nkind: Node\nmetadata: { name: node-%s }\nstatus: { allocatable: { cpu: 1000, memory: 1Ti, pods: 10000 } }\n---\n' "$number"
+    done | "$kubernetes/kubectl" --kubeconfig "$dir/kubeconfig" create --filename - >/dev/null
+}
+
 ask() { "$kubernetes/kubectl" --kubeconfig "$dir/kubeconfig" --request-timeout 5s get --raw "$1"; }
 
 listens() { (exec 7<>"/dev/tcp/$address/$1"); }
