@@ -255,6 +255,18 @@ impl Resolve for System {
     }
 }
 
+/// An error with what is behind it: `error sending request` alone helps nobody.
+pub(in crate::adapters) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -199,6 +199,8 @@ async fn chart(tools: &dyn ObjectTools, helm: HelmSource, given: Vec<(String, Fi
 
 /// What a tool makes.
 async fn made(tools: &dyn ObjectTools, order: Order, name: String, origins: Origins) -> Found {
+    let mut reading = Reading::default();
+    order.files.iter().filter(|(path, _)| is_object_path(path)).for_each(|(path, bytes)| reading.note(path, bytes));
     let text = match tools.make(order).await {
         Ok(text) => text,
         Err(error) => {
@@ -214,7 +216,6 @@ async fn made(tools: &dyn ObjectTools, order: Order, name: String, origins: Orig
         }
     };
     blocking(move || {
-        let mut reading = Reading::default();
         reading.text(&name, &text);
         read_to_the_end(reading, origins)
     })

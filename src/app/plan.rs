@@ -15,7 +15,10 @@ use crate::api::types::{Done, HeldView, PlanRequest, Problem, UnitPlan};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Revision, UnitId};
 use crate::domain::objects::mask::masked;
+use crate::domain::prediction::Prediction;
 use crate::domain::unit::state::{UnitState, Wants};
+use crate::domain::workload::Place;
+use crate::ports::platform::Predict;
 
 /// What each unit is asked to be; `None`: nothing any more.
 pub(super) type Asked = BTreeMap<UnitId, Option<Arc<DesiredUnit>>>;
@@ -113,8 +116,12 @@ impl Daemon {
             _ => unit.place(&state).await,
         };
         let observed = observe(&self.world, &id, &place, []).await;
-        let planned =
-            unit.plan_desired(&state, desired.clone(), &observed).await.map_err(|error| unavailable(&error))?;
+        let prediction = match &desired {
+            Some(desired) => self.predict(&place, desired, before.as_deref(), state.restarts).await,
+            None => Prediction::default(),
+        };
+        let planned = unit.plan_desired(&state, desired.clone(), &observed, &prediction).await;
+        let planned = planned.map_err(|error| unavailable(&error))?;
         let held = if is_head { state.held.iter().map(held_view).collect() } else { Vec::new() };
         let (plan, blocked) = match planned {
             Ok(plan) => (Some(plan), None),
@@ -130,6 +137,20 @@ impl Daemon {
             after: desired.map(|desired| masked(&desired, before.as_deref())),
             before: before.map(|before| masked(&before, None)),
         })
+    }
+
+    /// What the platform says would come of it.
+    async fn predict(
+        &self,
+        place: &Place,
+        desired: &DesiredUnit,
+        before: Option<&DesiredUnit>,
+        restarts: u32,
+    ) -> Prediction {
+        match self.world.platforms.at(place) {
+            Ok(platform) => platform.predict(Predict { desired, before, restarts }).await,
+            Err(error) => Prediction::unpredictable(error.to_string()),
+        }
     }
 
     /// What is made true now.

@@ -88,6 +88,10 @@ impl SealedFiles {
                 let bytes = Arc::new(text.clone().into_bytes());
                 (Sealed { path: document.clone(), key: None, bytes }, self.recipients(""))
             }
+            SecretSource::Within { path, key, text } => {
+                let bytes = Arc::new(text.as_bytes().to_vec());
+                (Sealed { path: path.clone(), key: Some(key.clone()), bytes }, self.recipients(path))
+            }
             SecretSource::File { path, key } => match self.files.get(path) {
                 Some((_, File::Read(bytes))) => {
                     let sealed = Sealed { path: path.clone(), key: key.clone(), bytes: bytes.clone() };

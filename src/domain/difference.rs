@@ -9,7 +9,7 @@ use super::desired::DesiredUnit;
 use super::digest::Digest;
 use super::secret::show_digest;
 use super::workload::Workload;
-use super::workload::kubernetes::{Object, SECRET_KEY};
+use super::workload::kubernetes::{Object, SECRET_KEY, SECRET_TEXT_KEY};
 
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,7 @@ pub struct Difference {
 /// What differs between two desired states, in the order of the paths. Both in their canonical form, so that neither the
 /// order of keys nor an empty list that is left out is a difference.
 pub fn differences(before: Option<&DesiredUnit>, after: Option<&DesiredUnit>) -> Vec<Difference> {
+    let objects = [before, after].into_iter().flatten().any(|unit| matches!(unit.workload, Workload::Kubernetes(_)));
     let (before, after) = (leaves(before, after), leaves(after, before));
     let mut paths: Vec<&String> = before.keys().chain(after.keys()).collect();
     paths.sort();
@@ -41,7 +42,29 @@ pub fn differences(before: Option<&DesiredUnit>, after: Option<&DesiredUnit>) ->
             path: path.clone(),
             before: before.get(path).map(|value| shown(path, value, false)),
             after: after.get(path).map(|value| shown(path, value, before.contains_key(path))),
-            effect: effect(path).to_owned(),
+            effect: effect(path, objects).to_owned(),
+        })
+        .collect()
+}
+
+/// The text of every field of an object, by its path: `.spec.template.spec.containers[web].image`.
+pub fn object_leaves(object: &Value) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    walk(object, OBJECTS.to_owned(), &mut all);
+    all.into_iter().map(|(path, value)| (path.strip_prefix(OBJECTS).unwrap_or(&path).to_owned(), value)).collect()
+}
+
+/// The fields that differ between two states of one object, by the same paths; without what comes of it.
+pub fn object_fields(before: &Value, after: &Value) -> Vec<Difference> {
+    let (before, after) = (object_leaves(before), object_leaves(after));
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
+    differing
+        .map(|path| Difference {
+            path: path.clone(),
+            before: before.get(path).cloned(),
+            after: after.get(path).cloned(),
+            effect: String::new(),
         })
         .collect()
 }
@@ -71,6 +94,7 @@ fn is_hidden(path: &str) -> bool {
     path.strip_prefix(OBJECTS).is_some_and(|id| id.starts_with("Secret "))
         && [".data.", ".stringData.", "last-applied-configuration"].iter().any(|part| path.contains(part))
         && !path.ends_with(SECRET_KEY)
+        && !path.ends_with(SECRET_TEXT_KEY)
 }
 
 /// The text of every field that has one. An object that `other` does not have is one line: all of it is new, or goes.
@@ -137,7 +161,7 @@ fn walk(value: &Value, path: String, all: &mut BTreeMap<String, String>) {
 }
 
 /// What comes of a change at a path.
-fn effect(path: &str) -> &'static str {
+fn effect(path: &str, objects: bool) -> &'static str {
     let under = |prefix: &str| {
         path == prefix || path.starts_with(&format!("{prefix}.")) || path.starts_with(&format!("{prefix}["))
     };
@@ -149,6 +173,8 @@ fn effect(path: &str) -> &'static str {
         "applies the objects again"
     } else if path.contains(".secrets.") && path.ends_with(".from") {
         "changes nothing that runs"
+    } else if makes_group && objects {
+        "applies the objects that change"
     } else if makes_group {
         "starts new instances"
     } else if under("replicas") {

@@ -22,6 +22,7 @@ pub mod observed;
 pub mod plan;
 pub mod plan_check;
 pub mod planner;
+pub mod prediction;
 pub mod render;
 pub mod revert;
 pub mod rollback;

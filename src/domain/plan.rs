@@ -10,6 +10,7 @@ use super::difference::Difference;
 use super::digest::Digest;
 use super::hook::Hook;
 use super::id::{GroupId, Name, UnitId};
+use super::prediction::Prediction;
 use super::span::Span;
 
 /// The version of this form. A stored plan of a version that is not known is settled and planned again.
@@ -57,6 +58,9 @@ pub struct Plan {
     /// What the surroundings can't do exactly and what is done instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approximations: Vec<String>,
+    /// What the platform says would come of it, where it was asked.
+    #[serde(default, skip_serializing_if = "Prediction::is_empty")]
+    pub predicted: Prediction,
 }
 
 impl Plan {

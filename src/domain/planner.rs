@@ -12,6 +12,7 @@ use super::hook::OnRollback;
 use super::id::{GroupId, UnitId};
 use super::observed::{ObservedGroup, ObservedUnit, Seen};
 use super::plan::{Condition, HookCall, Phase, Plan, PlanKind, Settle};
+use super::prediction::Prediction;
 use super::strategy::{self, Amount, Recreate, Rolling, Strategy};
 use crate::domain::analysis::Measure;
 
@@ -33,6 +34,8 @@ pub struct PlanInput<'a> {
     pub observed: &'a ObservedUnit,
     /// What the surroundings can do.
     pub capabilities: &'a Capabilities,
+    /// What the platform says would come of it; empty where it was not asked.
+    pub prediction: &'a Prediction,
     /// Which way it goes.
     pub intent: Intent,
 }
@@ -79,7 +82,7 @@ pub enum Blocked {
 /// Why nothing can be planned; nothing was changed.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Blocked> {
     let groups = observable(input.observed)?;
-    let plan = match (input.desired, &input.intent) {
+    let mut plan = match (input.desired, &input.intent) {
         (None, _) => remove(input, groups),
         (Some(desired), Intent::Rollback { undo }) => {
             supported(desired, input.capabilities)?;
@@ -90,6 +93,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Blocked> {
             forward(input, desired, groups)?
         }
     };
+    plan.predicted = input.prediction.clone();
     super::plan_check::check(&plan).map_err(Blocked::Unsound)?;
     Ok(plan)
 }
@@ -303,6 +307,7 @@ fn remove(input: &PlanInput<'_>, groups: &[ObservedGroup]) -> Plan {
         analyses: Default::default(),
         differences: differences(stable.map(|stable| stable.desired), None),
         approximations: Vec::new(),
+        predicted: Prediction::default(),
     };
     let routed = [&input.observed.traffic, &input.observed.preview].iter().any(|seen| seen.known() != Some(&None));
     if groups.is_empty() && !routed {

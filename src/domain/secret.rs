@@ -2,6 +2,7 @@
 //! value. The value itself never enters the domain.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,15 @@ pub enum SecretSource {
         /// The value within it; the whole file where there is none.
         key: Option<String>,
     },
+    /// A value of a file of objects that SOPS encrypted, the file at hand.
+    Within {
+        /// Its path from the root.
+        path: String,
+        /// The value within it.
+        key: String,
+        /// The whole file.
+        text: Arc<str>,
+    },
     /// An age file in the text of the document itself.
     Inline {
         /// The document, for people.
@@ -77,7 +87,9 @@ impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SecretSource::File { path, key: None } => f.write_str(path),
-            SecretSource::File { path, key: Some(key) } => write!(f, "{path}#{key}"),
+            SecretSource::File { path, key: Some(key) } | SecretSource::Within { path, key, .. } => {
+                write!(f, "{path}#{key}")
+            }
             SecretSource::Inline { document, .. } => write!(f, "{document} (written there)"),
         }
     }

@@ -13,6 +13,7 @@ use crate::domain::{
     digest::Digest,
     id::{Epoch, GroupId, RunId, UnitId},
     observed::{ObservedGroup, ObservedRun, Seen},
+    prediction::Prediction,
 };
 use crate::ports::scripts::RunRequest;
 use crate::secrets::value::SecretValues;
@@ -79,6 +80,14 @@ pub trait Platform: Send + Sync {
     /// All units of this installation that have groups here, for adoption and for finding what Git no longer names.
     async fn units(&self) -> Seen<Vec<UnitId>>;
 
+    /// What would come of a desired state here, where the platform changes on its own what it is told, or may refuse it. Changes
+    /// nothing. What can't be told is [`Outcome::Unpredictable`](crate::domain::prediction::Outcome::Unpredictable), never
+    /// left out; no value of a secret is in it. A platform that makes just what it is told has nothing to predict.
+    async fn predict(&self, request: Predict<'_>) -> Prediction {
+        let _ = request;
+        Prediction::default()
+    }
+
     /// Makes a group have so many instances. `artifact` is the complete folder that the workload's artifact names.
     async fn ensure_group(&self, epoch: Epoch, request: &EnsureGroup) -> Result<(), PlatformError>;
 
@@ -136,6 +145,17 @@ pub trait Platform: Send + Sync {
     async fn epoch(&self) -> Result<Epoch, PlatformError> {
         Ok(Epoch(0))
     }
+}
+
+/// What is to be predicted.
+#[derive(Clone, Copy, Debug)]
+pub struct Predict<'a> {
+    /// What shall be.
+    pub desired: &'a DesiredUnit,
+    /// What was made true last, where that is known.
+    pub before: Option<&'a DesiredUnit>,
+    /// The operator's restarts.
+    pub restarts: u32,
 }
 
 /// A group as it shall be.

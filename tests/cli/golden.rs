@@ -11,6 +11,7 @@ use trimtab::domain::difference::Difference;
 use trimtab::domain::digest::Digest;
 use trimtab::domain::id::GroupId;
 use trimtab::domain::plan::{Condition, FORMAT, GroupSource, Phase, Plan, PlanKind};
+use trimtab::domain::prediction::{ASKED, Outcome, Predicted, Prediction};
 use trimtab::domain::span::Span;
 
 use super::canned::{ago, canary, daemon, group, held, noon, rolled_back, unit, version};
@@ -133,6 +134,29 @@ fn checks_and_quarantine() {
     assert_snapshot!("quarantine", quarantine::text(&[entry], &plain()));
 }
 
+fn difference(path: &str, before: &str, after: &str, effect: &str) -> Difference {
+    Difference { path: path.into(), before: Some(before.into()), after: Some(after.into()), effect: effect.into() }
+}
+
+/// What a cluster would say; a unit has either instances or objects, and here it is shown beside the others.
+fn prediction() -> Prediction {
+    let one = |object: &str, outcome| Predicted { object: object.into(), outcome };
+    let fields = vec![
+        difference(".spec.image", "web:1", "web:2", ASKED),
+        Difference { before: None, ..difference(".spec.policy", "", "Always", "by the cluster") },
+    ];
+    let denied = "admission webhook \"policy.example.com\" denied the request: no".to_owned();
+    let objects = vec![
+        one("ConfigMap/new", Outcome::New),
+        one("ConfigMap/old", Outcome::Removed),
+        one("Database.example.com/db", Outcome::Unpredictable { reason: "its kind comes with the same change".into() }),
+        one("Deployment.apps/web", Outcome::Changed { fields }),
+        one("Job.batch/once", Outcome::Recreated { reason: "field is immutable".into() }),
+        one("Service/web", Outcome::Refused { reason: denied }),
+    ];
+    Prediction { objects, unpredictable: Some("the cluster went away".into()) }
+}
+
 fn desired(version: &str, motd: &str) -> DesiredUnit {
     let unit = serde_json::json!({
         "unit": "hello/staging/default",
@@ -173,12 +197,6 @@ pub fn plans() -> Vec<UnitPlan> {
     };
     let source =
         |unit: &DesiredUnit| GroupSource { rendered: unit.digest(), restarts: 0, version: unit.version.clone() };
-    let difference = |path: &str, before: &str, after: &str, effect: &str| Difference {
-        path: path.into(),
-        before: Some(before.into()),
-        after: Some(after.into()),
-        effect: effect.into(),
-    };
     let plan = Plan {
         format: FORMAT,
         unit: before.unit.clone(),
@@ -206,10 +224,17 @@ pub fn plans() -> Vec<UnitPlan> {
             difference("workload.process.env.MOTD", "one\ntwo\nthree\n", "one\n2\nthree\n", "starts new instances"),
         ],
         approximations: vec!["10% of 3 instances is less than one: one is started".into()],
+        predicted: prediction(),
     };
     let same = UnitPlan {
         unit: "same/staging/default".parse().unwrap(),
-        plan: Some(Plan { phases: Vec::new(), differences: Vec::new(), approximations: Vec::new(), ..plan.clone() }),
+        plan: Some(Plan {
+            phases: Vec::new(),
+            differences: Vec::new(),
+            approximations: Vec::new(),
+            predicted: Prediction::default(),
+            ..plan.clone()
+        }),
         digest: None,
         blocked: None,
         held: Vec::new(),

@@ -15,14 +15,14 @@ use super::kubectl::kubectl;
 use crate::support::{PATIENCE, eventually_async};
 
 /// A control plane, an adapter that speaks to it, and kubectl beside it.
-struct Bed {
-    control_plane: ControlPlane,
-    platform: KubernetesPlatform,
+pub(super) struct Bed {
+    pub(super) control_plane: ControlPlane,
+    pub(super) platform: KubernetesPlatform,
 }
 
 impl Bed {
     /// `None` where the cluster's programs are not there, which is said.
-    fn start() -> Option<Bed> {
+    pub(super) fn start() -> Option<Bed> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         if std::env::var_os("TRIMTAB_BED_KUBERNETES").is_none() {
             eprintln!("skipped: no Kubernetes cluster (tests/run brings it up, as root)");
@@ -33,21 +33,26 @@ impl Bed {
         Some(Bed { control_plane, platform })
     }
 
-    fn kubectl(&self, arguments: &[&str], input: &Value) -> Result<String, String> {
+    pub(super) fn kubectl(&self, arguments: &[&str], input: &Value) -> Result<String, String> {
         kubectl(self.control_plane.kubeconfig(), arguments, &input.to_string())
     }
 
     #[track_caller]
-    fn must(&self, arguments: &[&str]) -> String {
+    pub(super) fn must(&self, arguments: &[&str]) -> String {
         self.kubectl(arguments, &Value::Null).unwrap()
     }
 
-    async fn ensure(&self, epoch: u64, request: &EnsureGroup) -> Result<(), PlatformError> {
+    pub(super) async fn ensure(&self, epoch: u64, request: &EnsureGroup) -> Result<(), PlatformError> {
         self.platform.ensure_group(Epoch(epoch), request).await
     }
 
     /// The unit's only group, once it is as asked for.
-    async fn until(&self, request: &EnsureGroup, what: &str, done: impl Fn(&ObservedGroup) -> bool) -> ObservedGroup {
+    pub(super) async fn until(
+        &self,
+        request: &EnsureGroup,
+        what: &str,
+        done: impl Fn(&ObservedGroup) -> bool,
+    ) -> ObservedGroup {
         eventually_async(PATIENCE, what, || async {
             match self.platform.observe(&request.desired.unit).await {
                 Seen::Known(groups) => match groups.first() {
@@ -61,7 +66,7 @@ impl Bed {
     }
 
     /// Everything asked for is there, ready, and nothing is left over.
-    async fn until_right(&self, request: &EnsureGroup) -> ObservedGroup {
+    pub(super) async fn until_right(&self, request: &EnsureGroup) -> ObservedGroup {
         self.until(request, "all objects are as they shall be", |group| {
             group.group == request.group
                 && group.replicas == request.replicas
@@ -90,7 +95,7 @@ fn unit(app: &str) -> UnitId {
     format!("{app}/production/default").parse().unwrap()
 }
 
-fn desired(app: &str, version: &str, namespace: &str, objects: Value, settings: &Value) -> DesiredUnit {
+pub(super) fn desired(app: &str, version: &str, namespace: &str, objects: Value, settings: &Value) -> DesiredUnit {
     let mut kubernetes = json!({ "place": { "cluster": "test", "namespace": namespace }, "objects": objects });
     for (key, value) in settings.as_object().into_iter().flatten() {
         kubernetes[key] = value.clone();
@@ -109,7 +114,7 @@ fn desired(app: &str, version: &str, namespace: &str, objects: Value, settings: 
     .unwrap()
 }
 
-fn group(desired: DesiredUnit) -> EnsureGroup {
+pub(super) fn group(desired: DesiredUnit) -> EnsureGroup {
     EnsureGroup {
         rendered: desired.digest(),
         group: desired.group_id(0),
@@ -121,11 +126,11 @@ fn group(desired: DesiredUnit) -> EnsureGroup {
     }
 }
 
-fn request(app: &str, version: &str, namespace: &str, objects: Value) -> EnsureGroup {
+pub(super) fn request(app: &str, version: &str, namespace: &str, objects: Value) -> EnsureGroup {
     group(desired(app, version, namespace, objects, &Value::Null))
 }
 
-fn config(name: &str, value: &str) -> Value {
+pub(super) fn config(name: &str, value: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "key": value } })
 }
 

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod control_plane;
 mod documents;
 mod drift;
+mod foresight;
 mod installation;
 mod kubectl;
 mod prune;

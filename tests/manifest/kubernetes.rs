@@ -464,7 +464,7 @@ fn orders_of_other_tools_and_encrypted_files_are_refused() {
         assert!(annotated(name, "5").is_err_and(|message| message.contains(name)), "{name}");
     }
     let mut reading = Reading::default();
-    let text = "apiVersion: v1\nkind: Secret\nmetadata: { name: a }\ndata: { a: 'ENC[AES256_GCM,data:x]' }\nsops: { mac: x }\n";
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: { name: a }\ndata: { a: 'ENC[AES256_GCM,data:x]' }\n";
     reading.file("a.yaml", text.as_bytes());
     let problems = reading.finish().unwrap_err();
     assert!(problems[0].message.contains("SOPS") && problems[0].snippet.is_empty(), "{problems:?}");

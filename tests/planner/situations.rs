@@ -179,6 +179,7 @@ fn an_explicit_rollback_goes_at_once() {
         stable: Some(Stable { desired: &new, restarts: 0 }),
         observed: &observed,
         capabilities: &bed.capabilities,
+        prediction: &Default::default(),
         intent: Intent::Rollback { undo },
     };
     let back = plan(&input).unwrap();

@@ -441,6 +441,7 @@ impl Bed {
             stable: stable.map(|one| Stable { desired: &self.blobs[&one.rendered], restarts: one.restarts }),
             observed,
             capabilities: &self.capabilities,
+            prediction: &Default::default(),
             intent: Intent::Forward,
         })
     }

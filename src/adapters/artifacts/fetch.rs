@@ -9,7 +9,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::layout::{Remote, check_url};
-use crate::adapters::outgoing::Destinations;
+use crate::adapters::outgoing::{Destinations, causes};
 use crate::ports::artifacts::ArtifactError;
 
 /// How long a whole download may take.
@@ -130,16 +130,4 @@ impl Sink<'_> {
         let reason = format!("it is larger than the {} bytes that are fetched", self.limit);
         ArtifactError::Unusable { artifact: self.remote.name(), reason }
     }
-}
-
-/// An error with what is behind it: `error sending request` alone helps nobody.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

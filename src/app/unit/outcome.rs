@@ -180,6 +180,7 @@ mod tests {
             analyses: BTreeMap::new(),
             differences: Vec::new(),
             approximations: Vec::new(),
+            predicted: Default::default(),
         }
     }
 

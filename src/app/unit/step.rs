@@ -20,6 +20,7 @@ use crate::domain::id::{RolloutId, RunId};
 use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::plan::{Plan, PlanKind};
 use crate::domain::planner::{self, Blocked, Intent, PlanInput, Stable};
+use crate::domain::prediction::Prediction;
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::state::{Effective, UnitState, Wants};
 use crate::domain::unit::{moving, repeat};
@@ -327,7 +328,8 @@ impl Unit {
             Some(rendered) => Some(self.world.blobs.desired(rendered).await?),
             None => None,
         };
-        self.plan_desired(state, desired, observed).await
+        // What the cache of a connection tells is enough here: nothing is asked of the platform.
+        self.plan_desired(state, desired, observed, &Prediction::default()).await
     }
 
     /// The same for a desired state that need not be stored.
@@ -336,6 +338,7 @@ impl Unit {
         state: &UnitState,
         desired: Option<Arc<DesiredUnit>>,
         observed: &ObservedUnit,
+        prediction: &Prediction,
     ) -> Result<Result<Plan, Blocked>, StepError> {
         // Where a failure leads back to is what had all requests last; that may be newer than what was verified last.
         let verified = match &state.serving {
@@ -356,6 +359,7 @@ impl Unit {
             restarts: state.restarts,
             observed,
             capabilities: &capabilities,
+            prediction,
             intent: intent(state, desired.as_deref()),
         };
         Ok(planner::plan(&input))

@@ -2,6 +2,7 @@
 
 pub mod describe;
 pub mod diff;
+pub mod predicted;
 pub mod text;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use super::validate::all_problems;
 use crate::api::types::{PlanRequest, UnitPlan};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::Name;
+use crate::domain::plan::Plan;
 use crate::domain::render::render_with;
 
 /// Shows what would be done, why, and what waits: per unit the differences explained, the phases, what is approximated.
@@ -110,9 +112,10 @@ fn desired(scope: &Scope, dir: &Path) -> Result<Vec<DesiredUnit>, CliError> {
     Ok(ours.filter_map(|unit| unit.outcome.as_ref().ok()).map(|desired| desired.as_ref().clone()).collect())
 }
 
-/// A plan that can't be made is an error; what would be done, now or once nothing holds it, is a difference.
+/// A plan that can't be made is an error, and so is one that the platform would refuse; what would be done, now or once nothing holds it, is a difference.
 pub fn outcome(plans: &[UnitPlan]) -> Exit {
-    if plans.iter().any(|plan| plan.plan.is_none() && plan.blocked.is_some()) {
+    let refused = |plan: &UnitPlan| plan.plan.as_ref().is_some_and(|plan| plan.predicted.refusals().next().is_some());
+    if plans.iter().any(|plan| (plan.plan.is_none() && plan.blocked.is_some()) || refused(plan)) {
         Exit::Failed
     } else if plans.iter().any(differs) {
         Exit::Difference
@@ -123,5 +126,6 @@ pub fn outcome(plans: &[UnitPlan]) -> Exit {
 
 /// Whether something is asked for that is not so.
 pub fn differs(plan: &UnitPlan) -> bool {
-    plan.plan.as_ref().is_some_and(|plan| !plan.is_empty()) || plan.before != plan.after
+    let says = |plan: &Plan| !plan.is_empty() || !plan.predicted.is_empty();
+    plan.plan.as_ref().is_some_and(says) || plan.before != plan.after
 }

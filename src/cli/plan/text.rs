@@ -2,6 +2,7 @@
 
 use super::describe;
 use super::diff::changed_lines;
+use super::predicted;
 use crate::api::types::UnitPlan;
 use crate::cli::output::View;
 use crate::cli::output::style::Tone;
@@ -51,6 +52,7 @@ fn unit(planned: &UnitPlan, view: &View) -> String {
             let digest = view.paint(Tone::Dim, &format!("plan {digest}"));
             text.push_str(&format!("{name}  {kind} {}  {digest}\n", versions(planned, view)));
             text.push_str(&differences(&plan.differences, view));
+            text.push_str(&predicted::text(&plan.predicted, view));
             text.push_str(&phases(plan, view));
             for approximation in &plan.approximations {
                 let label = view.paint(Tone::Warn, "  approximated:");

@@ -126,6 +126,7 @@ impl NamedPaths {
             Body::Environment(_) | Body::Script(_) => None,
         };
         let Some(objects) = spec.and_then(|spec| spec.get("workload")?.get("kubernetes")) else { return named };
+        named.any = true;
         named.add(objects.get("path"), values::tree_path);
         if let Some(helm) = objects.get("helm") {
             named.add(helm.get("chart"), values::tree_path);

@@ -11,7 +11,7 @@ use super::values;
 use crate::domain::id::Name;
 use crate::domain::objects::images::ImageOverride;
 use crate::domain::objects::patch::Patch;
-use crate::domain::workload::kubernetes::{Drift, Ignore};
+use crate::domain::workload::kubernetes::{Drift, HealthRule, Ignore, has_no_status};
 
 /// The most rules of one kind.
 const MAX_RULES: usize = 200;
@@ -46,6 +46,8 @@ pub struct Kubernetes {
     pub secrets: BTreeMap<String, Made<SecretName>>,
     /// Fields that belong to others.
     pub ignore: Vec<Ignore>,
+    /// How certain objects tell that they are well.
+    pub health: Vec<HealthRule>,
     /// What is done about objects that somebody else changed.
     pub drift: Drift,
     /// Objects that exist and belong to nobody are taken over.
@@ -111,6 +113,7 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
     let config = fields.or_else("config", BTreeMap::new, |node| changes::config(cx, node));
     let secrets = fields.or_else("secrets", BTreeMap::new, |node| changes::secrets(cx, node));
     let ignore = fields.or_else("ignore", Vec::new, |node| rules(cx, node, |node| ignore(cx, node)));
+    let health = fields.or_else("health", Vec::new, |node| rules(cx, node, |node| health_rule(cx, node)));
     let drift = fields.or_else("drift", Drift::default, |node| drift(cx, node));
     let adopt = fields.or("adopt", false, |node| cx.boolean(node));
     let recreate = fields.or_else("recreate", Vec::new, |node| rules(cx, node, |node| kind(cx, node)));
@@ -133,6 +136,7 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
         config: config?,
         secrets: secrets?,
         ignore: ignore?,
+        health: health?,
         drift: drift?,
         adopt: adopt?,
         recreate: recreate?,
@@ -213,6 +217,61 @@ fn ignore(cx: &Context, node: &Node) -> Option<Ignore> {
         return None;
     }
     Some(rule)
+}
+
+/// `{ kind: Certificate, group: cert-manager.io, healthy: "object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')" }`
+fn health_rule(cx: &Context, node: &Node) -> Option<HealthRule> {
+    let fields = cx.fields(node, "a rule of health")?;
+    let kind = fields.required("kind", "Certificate", |node| kind_of_group(cx, node));
+    let group = fields.optional("group", |node| cx.text(node).map(str::to_owned));
+    let name = fields.optional("name", |node| cx.text(node).map(str::to_owned));
+    let suspended = fields.optional("suspended", |node| expression(cx, node));
+    let progressing = fields.optional("progressing", |node| expression(cx, node));
+    let degraded = fields.optional("degraded", |node| expression(cx, node));
+    let healthy = fields.required("healthy", "object.status.phase == 'Ready'", |node| expression(cx, node));
+    fields.finish();
+    let (kind, group) = match (kind?, group?) {
+        (kind, None) => match kind.split_once('.') {
+            Some((kind, group)) => (kind.to_owned(), Some(group.to_owned())),
+            None => (kind, None),
+        },
+        (kind, Some(group)) => (kind, Some(group)),
+    };
+    if has_no_status(group.as_deref().unwrap_or_default(), &kind) {
+        let message = format!("objects of the kind {kind} have no status: they are well as soon as they are there");
+        cx.schema(&node.at, message, "remove this rule");
+        return None;
+    }
+    Some(HealthRule {
+        kind,
+        group,
+        name: name?,
+        suspended: suspended?,
+        progressing: progressing?,
+        degraded: degraded?,
+        healthy: healthy?,
+    })
+}
+
+/// An expression over an object.
+fn expression(cx: &Context, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    if let Err(why) = readable(text) {
+        let remedy = "write it in CEL over `object`: object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')";
+        cx.schema(&node.at, format!("this expression can't be used: {why}"), remedy);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+#[cfg(feature = "kubernetes")]
+fn readable(text: &str) -> Result<(), String> {
+    crate::domain::objects::cel::Expression::read(text).map(drop)
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn readable(_text: &str) -> Result<(), String> {
+    Err("this build of trimtab has no `kubernetes` platform, and so does not read expressions".into())
 }
 
 /// A JSON pointer.

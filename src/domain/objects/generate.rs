@@ -9,7 +9,7 @@ use super::finish::Refused;
 use crate::domain::digest::Digest;
 use crate::domain::manifest::source::Location;
 use crate::domain::secret::SecretRef;
-use crate::domain::workload::kubernetes::{Object, SECRET_KEY};
+use crate::domain::workload::kubernetes::{Object, SECRET_KEY, secret_at};
 
 /// How many hexadecimal digits of its content's digest a name ends with.
 const DIGITS: usize = 10;
@@ -142,9 +142,9 @@ pub fn secrets_named(objects: &[Object]) -> BTreeSet<String> {
 fn named(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| named(item, found)),
-        Value::Object(map) => match map.get(SECRET_KEY).and_then(Value::as_str) {
-            Some(name) if map.len() == 1 => drop(found.insert(name.to_owned())),
-            _ => map.values().for_each(|value| named(value, found)),
+        Value::Object(map) => match secret_at(value) {
+            Some((name, _)) => drop(found.insert(name.to_owned())),
+            None => map.values().for_each(|value| named(value, found)),
         },
         _ => {}
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::domain::desired::DesiredUnit;
 use crate::domain::workload::Workload;
-use crate::domain::workload::kubernetes::{Object, SECRET_KEY};
+use crate::domain::workload::kubernetes::{Object, secret_at};
 
 /// What stands where a value was.
 const HIDDEN: &str = "hidden";
@@ -38,7 +38,7 @@ fn hide(object: &Object, before: Option<&Object>) -> Object {
         let Some(Value::Object(values)) = fields.get_mut(part) else { continue };
         for (key, value) in values {
             // A reference says nothing of the value.
-            if value.get(SECRET_KEY).is_some() {
+            if secret_at(value).is_some() {
                 continue;
             }
             let other = before.and_then(|before| before.fields().get(part)?.get(key));

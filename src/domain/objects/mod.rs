@@ -4,6 +4,8 @@
 //! asks for: in the namespace it belongs to, sorted, nothing twice. All of it is pure; files and tools are behind
 //! [`crate::ports::objects`].
 
+#[cfg(feature = "kubernetes")]
+pub mod cel;
 pub mod finish;
 pub mod generate;
 pub mod images;
@@ -14,12 +16,14 @@ pub mod native;
 pub mod patch;
 pub mod plain;
 pub mod scope;
+pub mod sealed;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::manifest::Problem;
+use super::secret::SecretSource;
 use super::workload::kubernetes::Object;
 
 /// The most objects of a unit.
@@ -89,6 +93,8 @@ pub struct Written {
     pub file: Arc<str>,
     /// The line that it begins in.
     pub line: u32,
+    /// The values of it that are encrypted, by the names that stand in their places.
+    pub secrets: BTreeMap<String, SecretSource>,
 }
 
 impl Written {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::sealed::{self, SopsFiles};
 use super::{MAX_OBJECTS, Written, plain};
 use crate::domain::manifest::document::is_ours;
 use crate::domain::manifest::node::{self, Node};
@@ -34,6 +35,7 @@ pub struct Reading {
     objects: Vec<Written>,
     problems: Problems,
     seen: BTreeMap<ObjectId, usize>,
+    sops: SopsFiles,
 }
 
 impl Reading {
@@ -62,6 +64,11 @@ impl Reading {
         self.text(path, bytes);
     }
 
+    /// Notes a file that a tool reads: what it makes of one that SOPS encrypted is known again.
+    pub fn note(&mut self, path: &str, bytes: &[u8]) {
+        self.sops.note(path, bytes);
+    }
+
     /// Reads what a tool told, under a name for it.
     pub fn text(&mut self, path: &str, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else {
@@ -72,7 +79,9 @@ impl Reading {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let file = Arc::new(SourceFile::new(path, text));
         let name: Arc<str> = path.into();
-        for document in read_within(&file, LIMITS) {
+        let documents = read_within(&file, LIMITS);
+        self.sops.note_documents(path, text, &documents);
+        for document in documents {
             self.document(&name, document);
         }
     }
@@ -122,6 +131,10 @@ impl Reading {
             fields.insert("apiVersion".into(), version.into());
             fields.insert("kind".into(), kind.into());
         }
+        let secrets = match sealed::take(&mut fields, file, &self.sops) {
+            Ok(secrets) => secrets,
+            Err((message, remedy)) => return problems.push(Layer::Security, &node.at, message, remedy),
+        };
         check(node, &fields, problems);
         refuse_orders(node, &fields, problems);
         if problems.len() > before {
@@ -143,7 +156,7 @@ impl Reading {
             return;
         }
         self.seen.insert(id, self.objects.len());
-        self.objects.push(Written { object, file: file.clone(), line: node.at.line });
+        self.objects.push(Written { object, file: file.clone(), line: node.at.line, secrets });
     }
 }
 
@@ -257,11 +270,6 @@ fn refuse_orders(node: &Node, fields: &Map<String, Value>, problems: &mut Proble
             continue;
         };
         let message = format!("`{name}: {}` {what}", shortened(value));
-        problems.push(Layer::Compatibility, &node.at, message, remedy);
-    }
-    if fields.get("sops").is_some_and(Value::is_object) {
-        let message = "this file is encrypted by SOPS, and objects are read in clear";
-        let remedy = "name its values under the App's `secrets`, and the Secret under `workload.kubernetes.secrets`";
         problems.push(Layer::Compatibility, &node.at, message, remedy);
     }
 }

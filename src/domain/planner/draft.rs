@@ -14,6 +14,7 @@ use crate::domain::observed::ObservedGroup;
 use crate::domain::plan::{
     BackendGoal, FORMAT, Gradually, GroupSource, HookCall, Phase, PhaseId, Plan, PlanKind, Settle, TrafficGoal,
 };
+use crate::domain::prediction::Prediction;
 use crate::domain::route::RouteSettings;
 use crate::domain::span::Span;
 use crate::domain::strategy::{Strategy, calls};
@@ -273,6 +274,7 @@ impl<'a> Draft<'a> {
                 .collect(),
             differences,
             approximations: self.approximations,
+            predicted: Prediction::default(),
         }
     }
 }

@@ -95,9 +95,11 @@ impl DocumentSet {
         self.named_paths(|document| &document.objects, |asked| asked.objects.into_inner())
     }
 
-    /// Whether any document has a secret, in a file or written in the document itself.
+    /// Whether any document has a secret, in a file or written in the document itself, or may have one in a file of objects.
     pub fn has_secrets(&self) -> bool {
-        self.identities().filter_map(|identity| self.find(identity)).any(|document| document.secrets.any)
+        self.identities()
+            .filter_map(|identity| self.find(identity))
+            .any(|document| document.secrets.any || document.objects.any)
     }
 
     /// The paths that documents name in one way. `pick` takes what rendering asked for of that kind.

@@ -26,7 +26,7 @@ use crate::domain::manifest::{DocumentSet, Layer, Location, Problem, script};
 use crate::domain::objects::finish::{Finish, finish};
 use crate::domain::objects::generate::{self, Content, Generated};
 use crate::domain::objects::{self as object, Found, HelmSource, ObjectSource};
-use crate::domain::secret::{SecretRef, SecretSource, SecretValue};
+use crate::domain::secret::{Delivery, SecretRef, SecretSource, SecretValue};
 use crate::domain::workload::kubernetes::ClusterPlace;
 use crate::domain::workload::{ArtifactRef, KubernetesSpec, ProcessSpec, Workload};
 
@@ -260,17 +260,36 @@ impl Lookup<'_> {
             }
         };
         let named = generate::secrets_named(&objects);
-        self.all_known(&spec.secrets, &named, at)?;
-        secrets.retain(|name, _| named.contains(name));
+        let sealed: BTreeMap<&String, &SecretSource> = found.iter().flat_map(|one| &one.secrets).collect();
+        let (sealed_named, own) = named.into_iter().partition(|name| sealed.contains_key(name));
+        self.all_known(&spec.secrets, &own, at)?;
+        secrets.retain(|name, _| own.contains(name));
+        secrets.extend(self.sealed(&sealed, sealed_named, at)?);
         Some(KubernetesSpec {
             place: ClusterPlace { cluster: cluster.cluster.clone(), namespace, service_account },
             objects,
             secrets,
             ignore: written.ignore.clone(),
+            health: written.health.clone(),
             drift: written.drift,
             adopt: written.adopt,
             recreate: written.recreate.clone(),
         })
+    }
+
+    /// The values of objects that are encrypted in their own files.
+    fn sealed(
+        &mut self,
+        known: &BTreeMap<&String, &SecretSource>,
+        named: BTreeSet<String>,
+        at: &Location,
+    ) -> Option<BTreeMap<String, SecretRef>> {
+        let found: Vec<_> = named
+            .into_iter()
+            .filter_map(|name| Some(((*known.get(&name)?).clone(), name)))
+            .map(|(source, name)| (name, self.looked_up(source, at, &Delivery::Object {})))
+            .collect();
+        found.into_iter().map(|(name, secret)| Some((name, secret?))).collect()
     }
 
     fn object_source(&self, written: &ObjectsWritten, namespace: &str) -> ObjectSource {
@@ -371,6 +390,10 @@ impl Lookup<'_> {
                 (&text.at, SecretSource::Inline { document: document.to_owned(), text: text.value.clone() })
             }
         };
+        self.looked_up(source, at, &written.deliver)
+    }
+
+    fn looked_up(&mut self, source: SecretSource, at: &Location, deliver: &Delivery) -> Option<SecretRef> {
         let value = (self.lookups.secrets)(&source);
         self.inputs.used_secret(source.clone(), value.clone());
         let digest = match value {
@@ -381,7 +404,7 @@ impl Lookup<'_> {
                 return None;
             }
         };
-        Some(SecretRef { from: source.to_string(), digest, deliver: written.deliver.clone() })
+        Some(SecretRef { from: source.to_string(), digest, deliver: deliver.clone() })
     }
 
     fn artifact(&mut self, artifact: Option<&Artifact>) -> Option<Option<ArtifactRef>> {

@@ -12,6 +12,16 @@ use super::super::secret::SecretRef;
 /// The key of the mapping `{ trimtab.dev/secret: NAME }`, which stands in an object where a secret's value will.
 pub const SECRET_KEY: &str = "trimtab.dev/secret";
 
+/// The same for a value that is put there as it is, also below `data` of a Secret, where any other is encoded.
+pub const SECRET_TEXT_KEY: &str = "trimtab.dev/secret-text";
+
+/// The secret whose value will stand somewhere, and whether it is put there as it is.
+pub fn secret_at(value: &Value) -> Option<(&str, bool)> {
+    let members = value.as_object().filter(|members| members.len() == 1)?;
+    let name = |key: &str| members.get(key).and_then(Value::as_str);
+    name(SECRET_KEY).map(|name| (name, false)).or_else(|| name(SECRET_TEXT_KEY).map(|name| (name, true)))
+}
+
 /// Objects that are applied together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +37,9 @@ pub struct KubernetesSpec {
     /// Fields that belong to others, for difference and apply alike.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Ignore>,
+    /// How certain objects tell that they are well, where the rules of their kind don't know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthRule>,
     /// What is done about objects that somebody else changed.
     #[serde(default, skip_serializing_if = "Drift::is_heal")]
     pub drift: Drift,
@@ -67,6 +80,51 @@ pub struct Ignore {
     /// Field managers whose fields are left to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub managers: Vec<String>,
+}
+
+/// How objects of a kind tell that they are well: expressions in CEL over the object, of which the first that holds decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthRule {
+    /// The kind.
+    pub kind: String,
+    /// The API group; any where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The object's name; any where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// It rests on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
+    /// It is on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressing: Option<String>,
+    /// Something is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<String>,
+    /// It is as it shall be.
+    pub healthy: String,
+}
+
+impl HealthRule {
+    /// Whether it is for this object.
+    pub fn concerns(&self, id: &ObjectId) -> bool {
+        self.kind == id.kind
+            && self.group.as_deref().is_none_or(|group| group == id.group)
+            && self.name.as_deref().is_none_or(|name| name == id.name)
+    }
+}
+
+/// Whether objects of a kind have no status: their metadata tells all that matters.
+pub fn has_no_status(group: &str, kind: &str) -> bool {
+    match (group, kind) {
+        ("", "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange") => true,
+        ("rbac.authorization.k8s.io" | "scheduling.k8s.io" | "storage.k8s.io", _) => true,
+        ("networking.k8s.io", kind) => kind == "NetworkPolicy" || kind == "IngressClass",
+        ("admissionregistration.k8s.io", kind) => kind.ends_with("WebhookConfiguration"),
+        _ => false,
+    }
 }
 
 /// What is done about objects that somebody else changed.

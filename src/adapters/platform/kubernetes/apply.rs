@@ -24,7 +24,7 @@ use super::order::{Rank, rank};
 use super::view;
 use crate::domain::id::Epoch;
 use crate::domain::workload::Workload;
-use crate::domain::workload::kubernetes::{Drift, KubernetesSpec, Object, ObjectId};
+use crate::domain::workload::kubernetes::{Drift, KubernetesSpec, Object, ObjectId, has_no_status};
 use crate::ports::platform::EnsureGroup;
 use crate::secrets::value::SecretValues;
 
@@ -39,14 +39,14 @@ const MOST_HEALS: usize = 6;
 /// See [`MOST_HEALS`].
 const HEALED_WITHIN: Duration = Duration::from_secs(300);
 /// How often an object is sent again after conflicts were settled.
-const ROUNDS: u32 = 4;
+pub(super) const ROUNDS: u32 = 4;
 
 /// One group on its way.
-struct Work<'a> {
-    spec: &'a KubernetesSpec,
-    secrets: &'a SecretValues,
-    parent: Parent,
-    objects: Vec<(Composed, Kind)>,
+pub(super) struct Work<'a> {
+    pub(super) spec: &'a KubernetesSpec,
+    pub(super) secrets: &'a SecretValues,
+    pub(super) parent: Parent,
+    pub(super) objects: Vec<(Composed, Kind)>,
 }
 
 impl Cluster {
@@ -71,7 +71,7 @@ impl Cluster {
         self.prune(epoch, &work.parent).await
     }
 
-    async fn prepare<'a>(
+    pub(super) async fn prepare<'a>(
         &self,
         epoch: Epoch,
         request: &'a EnsureGroup,
@@ -113,7 +113,7 @@ impl Cluster {
             retiring: false,
             account: spec.place.service_account.clone(),
             objects: entries,
-            settings: Settings { drift: spec.drift, ignore: spec.ignore.clone() },
+            settings: Settings { drift: spec.drift, ignore: spec.ignore.clone(), health: spec.health.clone() },
         };
         self.scope.admits_parent(&parent)?;
         Ok(Work { spec, secrets: &request.secrets, parent, objects })
@@ -126,21 +126,27 @@ impl Cluster {
         {
             return Ok(kind);
         }
-        let defined = spec.objects.iter().find_map(|definition| {
-            let fields = definition.fields().get("spec")?;
-            let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str);
-            let same = definition.kind() == "CustomResourceDefinition"
-                && text("/group") == Some(object.group())
-                && text("/names/kind") == Some(object.kind());
-            same.then(|| Kind {
+        let defined = Cluster::defines(spec, object).map(|definition| {
+            let text = |pointer: &str| definition.fields().get("spec")?.pointer(pointer)?.as_str();
+            Kind {
                 api_version: object.api_version().to_owned(),
                 plural: text("/names/plural").unwrap_or_default().to_owned(),
                 namespaced: text("/scope") == Some("Namespaced"),
-            })
+            }
         });
         defined.ok_or_else(|| {
             let (kind, version) = (object.kind(), object.api_version());
             Fault::Failed(format!("{} has no kind {kind} in {version}: is its definition installed?", self.name))
+        })
+    }
+
+    /// The definition of an object's kind that comes with it.
+    pub(super) fn defines<'a>(spec: &'a KubernetesSpec, object: &Object) -> Option<&'a Object> {
+        spec.objects.iter().find(|definition| {
+            let text = |pointer: &str| definition.fields().get("spec")?.pointer(pointer)?.as_str();
+            definition.kind() == "CustomResourceDefinition"
+                && text("/group") == Some(object.group())
+                && text("/names/kind") == Some(object.kind())
         })
     }
 
@@ -265,10 +271,7 @@ impl Cluster {
                     claim = Claim::New;
                 }
                 422 if immutable => {
-                    let kind = &composed.id.kind;
-                    return Err(error.with(&format!(
-                        "; to let {kind} objects be deleted and made again, name the kind under `recreate`"
-                    )));
+                    return Err(error.with(&recreate_advice(&composed.id.kind)));
                 }
                 _ => return Err(error),
             }
@@ -277,7 +280,7 @@ impl Cluster {
     }
 
     /// By what right an object is sent.
-    fn claim(&self, work: &Work<'_>, composed: &Composed, live: Option<&Live>) -> Result<Claim, Fault> {
+    pub(super) fn claim(&self, work: &Work<'_>, composed: &Composed, live: Option<&Live>) -> Result<Claim, Fault> {
         let Some(live) = live else { return Ok(Claim::New) };
         if let Some(finalizers) = &live.deleting {
             let waits = if finalizers.is_empty() { "its end".into() } else { finalizers.join(", ") };
@@ -305,7 +308,7 @@ impl Cluster {
     }
 
     /// An object that was to be new is there: whose is it?
-    async fn met(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<Claim, Fault> {
+    pub(super) async fn met(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<Claim, Fault> {
         let call = Call::get(kind.object(&composed.id)).accept(METADATA).account(work.parent.account.as_deref());
         let found = self.server().await?.call(&call).await?;
         let mark = |field: &str, name: &str| found.pointer(&format!("/metadata/{field}"))?.get(name)?.as_str();
@@ -388,7 +391,7 @@ impl Cluster {
 
 /// By what right an object is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
+pub(super) enum Claim {
     /// It must not be there yet.
     New,
     /// It is this unit's.
@@ -407,16 +410,10 @@ pub(super) fn fence(parent: Option<&Parent>, epoch: Epoch) -> Result<(), Fault> 
 
 /// Whether the metadata of a kind's objects tells all that matters: they have no status.
 pub(super) fn metadata_only(kind: &KindName) -> bool {
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange") => true,
-        ("rbac.authorization.k8s.io" | "scheduling.k8s.io" | "storage.k8s.io", _) => true,
-        ("networking.k8s.io", kind) => kind == "NetworkPolicy" || kind == "IngressClass",
-        ("admissionregistration.k8s.io", kind) => kind.ends_with("WebhookConfiguration"),
-        _ => false,
-    }
+    has_no_status(&kind.group, &kind.kind)
 }
 
-fn conflicts(refusal: &Refusal) -> Vec<fields::Conflict> {
+pub(super) fn conflicts(refusal: &Refusal) -> Vec<fields::Conflict> {
     let causes = refusal.causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
     causes.filter_map(|cause| fields::conflict(&cause.message, &cause.field)).collect()
 }
@@ -451,7 +448,12 @@ impl Heals {
     }
 }
 
-fn is_immutable(refusal: &Refusal) -> bool {
+/// What can be done about a field that can't be changed.
+pub(super) fn recreate_advice(kind: &str) -> String {
+    format!("; to let {kind} objects be deleted and made again, name the kind under `recreate`")
+}
+
+pub(super) fn is_immutable(refusal: &Refusal) -> bool {
     let says = |text: &str| {
         text.contains("immutable") || text.contains("are forbidden") || text.contains("may not be changed")
     };
@@ -459,7 +461,7 @@ fn is_immutable(refusal: &Refusal) -> bool {
 }
 
 /// What a server says of an object with secret values must not repeat them.
-fn hidden(composed: &Composed, secrets: &SecretValues, error: ApiError) -> Fault {
+pub(super) fn hidden(composed: &Composed, secrets: &SecretValues, error: ApiError) -> Fault {
     let conflict = matches!(&error, ApiError::Refused(refusal) if !conflicts(refusal).is_empty());
     if conflict {
         // Fields and managers, no values.

@@ -1,17 +1,18 @@
 //! What is known of a cluster, kept up by the watches: the units' parents and their objects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::health::custom::Rules;
 use super::inventory::Parent;
 use super::live::Live;
 use super::scope::{Known, Part, Scope};
 use super::view;
 use crate::domain::id::{Epoch, UnitId};
 use crate::domain::observed::{ObservedGroup, Seen};
-use crate::domain::workload::kubernetes::ObjectId;
+use crate::domain::workload::kubernetes::{HealthRule, ObjectId};
 
 /// A kind, whatever its version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,10 @@ pub(super) struct State {
     by_unit: HashMap<UnitId, String>,
     kinds: HashMap<KindName, Objects>,
     diagnoses: HashMap<ObjectId, Diagnosis>,
+    /// The rules of health of the units that have some, by their keys.
+    rules: HashMap<String, Arc<Rules>>,
+    /// The kinds of which objects were judged by other rules.
+    judged_otherwise: BTreeSet<KindName>,
 }
 
 #[derive(Default)]
@@ -94,6 +99,29 @@ impl State {
         self.diagnoses.get(id)
     }
 
+    /// The rules of health that are for an object.
+    pub fn rules_for(&self, id: &ObjectId, unit: Option<&str>) -> Option<&Arc<Rules>> {
+        self.rules.get(unit?).filter(|rules| rules.concern(id))
+    }
+
+    /// Takes over the rules of a parent. What was judged by others is to be looked at anew.
+    fn take_rules(&mut self, key: &str, parent: Option<&Parent>) {
+        let rules = parent.map(|parent| parent.settings.health.as_slice()).unwrap_or_default();
+        let known = self.rules.get(key);
+        if known.map(|known| known.written()).unwrap_or_default() == rules {
+            return;
+        }
+        let both = known.map(|known| known.written()).unwrap_or_default().iter().chain(rules);
+        let both: Vec<HealthRule> = both.cloned().collect();
+        let concerned = parent.into_iter().flat_map(|parent| parent.objects.keys());
+        let concerned = concerned.filter(|id| both.iter().any(|rule| rule.concerns(id))).map(KindName::of);
+        self.judged_otherwise.extend(concerned);
+        match rules {
+            [] => drop(self.rules.remove(key)),
+            rules => drop(self.rules.insert(key.to_owned(), Arc::new(Rules::of(rules)))),
+        }
+    }
+
     fn unit_of(&self, live: Option<&Live>) -> Option<UnitId> {
         Some(self.parents.get(live?.unit.as_ref()?)?.unit.clone())
     }
@@ -108,6 +136,8 @@ impl Cache {
             by_unit: HashMap::new(),
             kinds: HashMap::new(),
             diagnoses: HashMap::new(),
+            rules: HashMap::new(),
+            judged_otherwise: BTreeSet::new(),
         };
         Cache { state: Mutex::new(state), changes: watch::Sender::new(0), dirty: Mutex::default() }
     }
@@ -168,6 +198,13 @@ impl Cache {
         state.parents.retain(|_, parent| !here(parent));
         state.parents.extend(all.into_iter().map(|parent| (parent.key().to_owned(), parent)));
         state.by_unit = state.parents.values().map(|one| (one.unit.clone(), one.key().to_owned())).collect();
+        let ruled = |parent: &&Parent| !parent.settings.health.is_empty();
+        let ruled = state.parents.values().filter(ruled).map(|parent| parent.key().to_owned());
+        let ruled: BTreeSet<String> = ruled.chain(state.rules.keys().cloned()).collect();
+        for key in ruled {
+            let parent = state.parents.get(&key).cloned();
+            state.take_rules(&key, parent.as_ref());
+        }
         state.parents_known.set(part, Ok(()));
         units.extend(state.by_unit.keys().cloned());
         drop(state);
@@ -183,6 +220,7 @@ impl Cache {
             return;
         }
         let (unit, key) = (parent.unit.clone(), parent.key().to_owned());
+        state.take_rules(&key, Some(&parent));
         let mut units = vec![unit.clone()];
         if let Some(before) = state.parents.insert(key.clone(), parent)
             && before.unit != unit
@@ -199,6 +237,7 @@ impl Cache {
     pub fn remove_parent(&self, key: &str) {
         let mut state = self.lock();
         let Some(parent) = state.parents.remove(key) else { return };
+        state.take_rules(key, None);
         if state.by_unit.get(&parent.unit).is_some_and(|known| known == key) {
             state.by_unit.remove(&parent.unit);
         }
@@ -314,6 +353,16 @@ impl Cache {
             self.tell([unit.clone()]);
         }
         true
+    }
+
+    /// The rules of health that are for an object of a unit.
+    pub fn rules_for(&self, id: &ObjectId, unit: Option<&str>) -> Option<Arc<Rules>> {
+        self.lock().rules_for(id, unit).cloned()
+    }
+
+    /// The kinds of which objects were judged by other rules since this was asked last: they must be read anew.
+    pub fn take_judged_otherwise(&self) -> BTreeSet<KindName> {
+        std::mem::take(&mut self.lock().judged_otherwise)
     }
 
     /// The kinds that units have objects of, with a version of each.

@@ -369,6 +369,7 @@ impl Cluster {
         self.warm().await;
         loop {
             changes.borrow_and_update();
+            self.read_anew(&self.cache.take_judged_otherwise());
             let used = self.cache.kinds_in_use();
             if !used.is_empty() {
                 self.follow_used(&used).await;
@@ -380,6 +381,18 @@ impl Cluster {
                 return;
             }
         }
+    }
+
+    /// Ends the watches of kinds, so that they begin anew.
+    fn read_anew(&self, kinds: &BTreeSet<KindName>) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(|(name, _), task| {
+            let stays = !kinds.contains(name);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
     }
 
     async fn follow_used(&self, used: &BTreeMap<KindName, String>) {

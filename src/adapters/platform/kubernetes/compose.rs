@@ -11,7 +11,7 @@ use super::health;
 use super::labels;
 use crate::domain::digest::Digest;
 use crate::domain::secret::SecretRef;
-use crate::domain::workload::kubernetes::{Ignore, KubernetesSpec, Object, ObjectId, SECRET_KEY};
+use crate::domain::workload::kubernetes::{Ignore, KubernetesSpec, Object, ObjectId, secret_at};
 use crate::secrets::value::SecretValues;
 
 /// The version of the digest of what was applied: a change of the method is not a change of the object.
@@ -179,18 +179,12 @@ fn leave_out(value: &mut Value, pointer: &str) {
     }
 }
 
-/// The secret that stands at a place.
-fn placeholder(value: &Value) -> Option<&str> {
-    let members = value.as_object().filter(|members| members.len() == 1)?;
-    members.get(SECRET_KEY)?.as_str()
-}
-
 /// The secrets that an object names, with their digests: a new value is a new object.
 fn named(value: &Value, secrets: &BTreeMap<String, SecretRef>) -> BTreeMap<String, Option<Digest>> {
     let mut found = BTreeMap::new();
     let mut left = vec![value];
     while let Some(value) = left.pop() {
-        if let Some(name) = placeholder(value) {
+        if let Some((name, _)) = secret_at(value) {
             found.insert(name.to_owned(), secrets.get(name).and_then(|secret| secret.digest.clone()));
             continue;
         }
@@ -210,9 +204,9 @@ fn fill(value: &mut Value, values: &SecretValues, encoded: &dyn Fn(&[String]) ->
         values: &SecretValues,
         encoded: &dyn Fn(&[String]) -> bool,
     ) -> Result<(), String> {
-        if let Some(name) = placeholder(value) {
+        if let Some((name, as_it_is)) = secret_at(value) {
             let secret = values.get(name).ok_or_else(|| format!("the value of secret {name} is not at hand"))?;
-            *value = match encoded(path) {
+            *value = match encoded(path) && !as_it_is {
                 true => BASE64_STANDARD.encode(secret.expose()).into(),
                 false => std::str::from_utf8(secret.expose())
                     .map_err(|_| {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::labels;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Epoch, GroupId, UnitId};
-use crate::domain::workload::kubernetes::{Drift, Ignore, ObjectId};
+use crate::domain::workload::kubernetes::{Drift, HealthRule, Ignore, ObjectId};
 
 /// Marks a parent: a label.
 pub const PARENT: &str = "trimtab.dev/parent";
@@ -66,6 +66,9 @@ pub struct Settings {
     /// Fields that belong to others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Ignore>,
+    /// How objects tell that they are well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthRule>,
 }
 
 /// The key of a unit: the same for the same name, and short enough for a label.

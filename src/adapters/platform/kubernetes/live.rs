@@ -1,5 +1,7 @@
 //! What is kept of an object on a cluster: enough to tell whether it is as it shall be, and how it is doing.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -26,6 +28,8 @@ pub struct Live {
     pub deleting: Option<Vec<String>>,
     /// How it is doing.
     pub health: Health,
+    /// By which rules of the manifest that was judged, where any are for it.
+    pub judged: Option<Arc<str>>,
     /// Which pods are its own, as a selector in a query.
     pub pods: Option<String>,
     /// The fields that were applied, as the server keeps them now.
@@ -79,6 +83,7 @@ impl Live {
                 Form::Metadata => Health::Healthy,
                 Form::Answer => Health::Progressing("its controller has yet to see it".into()),
             },
+            judged: None,
             pods: (form == Form::Whole).then(|| selector(object)).flatten(),
             fields: fields::applied(managed).map(Value::to_string).unwrap_or_default(),
             baseline: None,
@@ -101,10 +106,17 @@ impl Live {
                 let kept = before.baseline.filter(|_| before.applied == self.applied);
                 // The answer to an apply tells of the metadata alone: what changed nothing changed no health.
                 let same = applied && self.version == before.version;
-                let health = if same { before.health } else { self.health };
+                let (health, judged) = if same { (before.health, before.judged) } else { (self.health, self.judged) };
                 let pods = if applied { before.pods } else { self.pods };
                 let changed = before.changed.filter(|_| !applied);
-                Live { baseline: if applied { Some(self.fields.clone()) } else { kept }, health, pods, changed, ..self }
+                Live {
+                    baseline: if applied { Some(self.fields.clone()) } else { kept },
+                    health,
+                    judged,
+                    pods,
+                    changed,
+                    ..self
+                }
             }
         };
         if next.baseline.as_ref().is_none_or(|baseline| *baseline == next.fields) {

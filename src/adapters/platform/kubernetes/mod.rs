@@ -21,6 +21,7 @@ mod labels;
 mod live;
 mod order;
 mod pods;
+mod predict;
 mod retire;
 mod scope;
 mod view;
@@ -39,7 +40,8 @@ use crate::domain::capabilities::Capabilities;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, GroupId, RunId, UnitId};
 use crate::domain::observed::{ObservedGroup, ObservedRun, Seen};
-use crate::ports::platform::{EnsureGroup, LogStream, Platform, PlatformError};
+use crate::domain::prediction::Prediction;
+use crate::ports::platform::{EnsureGroup, LogStream, Platform, PlatformError, Predict};
 use crate::ports::scripts::RunRequest;
 use client::Call;
 use cluster::{Cluster, Fault};
@@ -100,6 +102,10 @@ impl Platform for KubernetesPlatform {
 
     async fn units(&self) -> Seen<Vec<UnitId>> {
         self.cluster.cache.units()
+    }
+
+    async fn predict(&self, request: Predict<'_>) -> Prediction {
+        self.cluster.predict(request).await
     }
 
     async fn ensure_group(&self, epoch: Epoch, request: &EnsureGroup) -> Result<(), PlatformError> {

@@ -52,6 +52,8 @@ struct Sight<'a> {
     current: bool,
     drift: Option<String>,
     rests: bool,
+    /// How it is doing, by the rules that are in force.
+    health: Option<Health>,
     diagnosis: Option<&'a super::cache::Diagnosis>,
 }
 
@@ -63,6 +65,7 @@ impl<'a> Sight<'a> {
             current: live.is_some_and(|live| live.deleting.is_none() && live.applied == entry.applied),
             drift: live.and_then(|live| live.drift(id, &parent.settings)),
             rests: entry.rests,
+            health: live.map(|live| health(state, parent, id, live)),
             diagnosis: state.diagnosis(id),
         }
     }
@@ -74,11 +77,11 @@ impl<'a> Sight<'a> {
 
     fn is_ready(&self) -> bool {
         self.current
-            && self.live.is_some_and(|live| match live.health {
-                Health::Healthy => true,
-                Health::Suspended(_) => self.rests,
+            && match &self.health {
+                Some(Health::Healthy) => true,
+                Some(Health::Suspended(_)) => self.rests,
                 _ => false,
-            })
+            }
     }
 
     fn message(&self) -> Option<String> {
@@ -89,13 +92,21 @@ impl<'a> Sight<'a> {
         if !self.current {
             return Some("it has yet to be applied".into());
         }
-        let health = live.health.message().map(|health| {
+        let health = self.health.as_ref().and_then(Health::message).map(|health| {
             match self.diagnosis.and_then(|diagnosis| diagnosis.message.as_deref()) {
                 Some(cause) => format!("{health}; {cause}"),
                 None => health.to_owned(),
             }
         });
         self.drift.clone().or(health)
+    }
+}
+
+/// How an object is doing; what other rules said of it is not known to be so by these.
+fn health(state: &State, parent: &Parent, id: &ObjectId, live: &Live) -> Health {
+    match state.rules_for(id, Some(parent.key())).map(|rules| &rules.mark) == live.judged.as_ref() {
+        true => live.health.clone(),
+        false => Health::Progressing("it has yet to be looked at by its rules of health".into()),
     }
 }
 
@@ -110,7 +121,7 @@ pub(super) fn all_ready(state: &State, parent: &Parent) -> bool {
 }
 
 fn instance(parent: &Parent, id: &ObjectId, slot: u32, seen: Sight<'_>) -> ObservedInstance {
-    let health = seen.live.map(|live| &live.health);
+    let health = seen.health.as_ref();
     let hopeless = matches!(health, Some(Health::Degraded { for_good: true, .. }));
     let unwell = health.is_some_and(|health| *health != Health::Healthy);
     let diagnosis = seen.diagnosis.filter(|_| unwell);

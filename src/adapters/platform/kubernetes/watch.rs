@@ -179,7 +179,12 @@ impl Follower {
             whole["apiVersion"] = kind.api_version.as_str().into();
             whole["kind"] = name.kind.as_str().into();
         }
-        Live::read(&object, if *metadata { Form::Metadata } else { Form::Whole })
+        let (id, mut live) = Live::read(&object, if *metadata { Form::Metadata } else { Form::Whole })?;
+        if let Some(rules) = self.cache.rules_for(&id, live.unit.as_deref()) {
+            live.health = rules.health(&id, &object);
+            live.judged = Some(rules.mark.clone());
+        }
+        Some((id, live))
     }
 
     /// Follows changes from a version on, which it moves with them.

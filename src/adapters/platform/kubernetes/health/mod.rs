@@ -3,6 +3,7 @@
 //!
 //! Pure: the same object gives the same answer.
 
+pub mod custom;
 mod kinds;
 
 #[cfg(test)]

@@ -1,0 +1,244 @@
+//! Values of objects that are encrypted: by SOPS, its metadata beside them in the same file; by age, an armored text instead of a value.
+//!
+//! Nothing is decrypted here. Where a value will stand a reference to its ciphertext is put, so that what is rendered and stored holds
+//! no value, and the value is looked at, compared and opened like that of any other secret.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::manifest::node::Node;
+use crate::domain::manifest::source::SourceFile;
+use crate::domain::manifest::yaml::{Limits, RawDocument, read_within};
+use crate::domain::secret::SecretSource;
+use crate::domain::workload::kubernetes::{SECRET_KEY, SECRET_TEXT_KEY};
+
+/// How a value of SOPS begins.
+const ENCRYPTED: &str = "ENC[";
+/// How an armored age file begins.
+const ARMORED: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
+/// The most encrypted values of one object.
+const MAX_VALUES: usize = 500;
+/// What a file of SOPS may hold.
+const LIMITS: Limits = Limits { documents: 2, depth: 100, nodes: 100_000 };
+
+/// What is wrong, and what to do about it.
+pub type Wrong = (String, &'static str);
+
+/// Files that SOPS encrypted, by their MAC, which no two have in common: so the file of an object is found again in what a tool made of
+/// it.
+#[derive(Debug, Default)]
+pub struct SopsFiles(HashMap<String, (String, Arc<str>)>);
+
+impl SopsFiles {
+    /// Notes a file, should SOPS have encrypted it.
+    pub fn note(&mut self, path: &str, bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        if text.contains(ENCRYPTED) && text.contains("sops") {
+            let file = Arc::new(SourceFile::new(path, text));
+            self.note_documents(path, text, &read_within(&file, LIMITS));
+        }
+    }
+
+    /// The same for one that was read already.
+    pub fn note_documents(&mut self, path: &str, text: &str, documents: &[RawDocument]) {
+        // The MAC is one for all documents of a file, and the keys of its values are looked up in one.
+        if let [one] = documents
+            && let Some(mac) = one.root.as_ref().and_then(mac)
+        {
+            self.0.insert(mac.to_owned(), (path.to_owned(), text.into()));
+        }
+    }
+}
+
+fn mac(root: &Node) -> Option<&str> {
+    root.get("sops")?.get("mac")?.as_text()
+}
+
+/// Puts references where encrypted values stand; gives what they refer to, by name.
+///
+/// # Errors
+///
+/// What is wrong with them.
+pub fn take(
+    fields: &mut Map<String, Value>,
+    file: &str,
+    known: &SopsFiles,
+) -> Result<BTreeMap<String, SecretSource>, Wrong> {
+    let mut found = BTreeMap::new();
+    let source = match fields.remove("sops") {
+        None => None,
+        Some(sops) => {
+            let mac = sops.get("mac").and_then(Value::as_str).unwrap_or_default();
+            let source = known.0.get(mac).ok_or_else(|| {
+                let message =
+                    "this object has metadata of SOPS that belong to no file with one object alone".to_owned();
+                (message, "give each object that SOPS encrypts a file of its own")
+            })?;
+            Some(source)
+        }
+    };
+    let named = |fields: &Map<String, Value>, name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    let metadata = fields.get("metadata").and_then(Value::as_object);
+    let identity = [
+        named(fields, "apiVersion"),
+        named(fields, "kind"),
+        metadata.and_then(|metadata| named(metadata, "name")),
+        metadata.and_then(|metadata| named(metadata, "namespace")),
+    ];
+    if identity.into_iter().flatten().any(|text| text.starts_with(ENCRYPTED)) {
+        let message = "SOPS encrypted what this object is called, and not its values alone".to_owned();
+        return Err((message, "encrypt it with `encrypted_regex: ^(data|stringData)$`"));
+    }
+    let is_secret = fields.get("kind").and_then(Value::as_str) == Some("Secret");
+    for (name, value) in fields.iter_mut() {
+        let armored = is_secret && (name == "data" || name == "stringData");
+        let mut walk = Walk { file, source, armored, path: vec![name.clone()], found: &mut found };
+        walk.value(value)?;
+    }
+    if is_secret {
+        refuse_ciphertext(fields)?;
+    }
+    Ok(found)
+}
+
+struct Walk<'a> {
+    file: &'a str,
+    source: Option<&'a (String, Arc<str>)>,
+    armored: bool,
+    path: Vec<String>,
+    found: &'a mut BTreeMap<String, SecretSource>,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, value: &mut Value) -> Result<(), Wrong> {
+        match value {
+            Value::Object(members) => members.iter_mut().try_for_each(|(name, value)| self.below(name.clone(), value)),
+            Value::Array(items) => {
+                items.iter_mut().enumerate().try_for_each(|(index, value)| self.below(index.to_string(), value))
+            }
+            Value::String(text) if text.starts_with(ENCRYPTED) && text.ends_with(']') => match self.source {
+                Some(source) => self.sops(value, source),
+                None => {
+                    let key = self.path.join(".");
+                    let message = format!("`{key}` is encrypted by SOPS, and its metadata are not here");
+                    Err((message, "keep the `sops` part of the file beside its values"))
+                }
+            },
+            Value::String(text) if self.armored && text.trim_start().starts_with(ARMORED) => {
+                let name = format!("{}#{}", self.file, self.path.join("."));
+                let text = std::mem::take(text);
+                *value = json!({ SECRET_KEY: name });
+                self.add(name.clone(), SecretSource::Inline { document: name, text })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn below(&mut self, step: String, value: &mut Value) -> Result<(), Wrong> {
+        self.path.push(step);
+        let done = self.value(value);
+        self.path.pop();
+        done
+    }
+
+    fn sops(&mut self, value: &mut Value, (path, text): &(String, Arc<str>)) -> Result<(), Wrong> {
+        let key = self.path.join(".");
+        if !value.as_str().is_some_and(|text| text.ends_with(",type:str]")) {
+            let message = format!("`{key}` is encrypted and is no text");
+            return Err((message, "put it in quotes before it is encrypted, or leave it in clear"));
+        }
+        let name = format!("{path}#{key}");
+        *value = json!({ SECRET_TEXT_KEY: name });
+        self.add(name, SecretSource::Within { path: path.clone(), key, text: text.clone() })
+    }
+
+    fn add(&mut self, name: String, source: SecretSource) -> Result<(), Wrong> {
+        self.found.insert(name, source);
+        match self.found.len() > MAX_VALUES {
+            true => {
+                Err((format!("more than {MAX_VALUES} values of this object are encrypted"), "divide it into several"))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// A Secret that a tool made of an encrypted file holds its ciphertext, which nobody could use.
+fn refuse_ciphertext(fields: &Map<String, Value>) -> Result<(), Wrong> {
+    use base64::Engine as _;
+    let Some(Value::Object(data)) = fields.get("data") else { return Ok(()) };
+    for (key, value) in data {
+        let decoded = value.as_str().and_then(|text| base64::prelude::BASE64_STANDARD.decode(text).ok());
+        let holds = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains("ENC[AES256_GCM,");
+        if decoded.as_ref().is_some_and(holds) {
+            let message = format!("`data.{key}` is the ciphertext of a file that SOPS encrypted");
+            let remedy =
+                "name its values under the App's `secrets`, and the Secret under `workload.kubernetes.secrets`";
+            return Err((message, remedy));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "apiVersion: v1\nkind: Secret\nmetadata: { name: db }\nstringData:\n  config.yaml: ENC[AES256_GCM,data:aa,type:str]\n  \
+                        empty: ''\nsops: { mac: 'ENC[AES256_GCM,data:bb,type:str]' }\n";
+
+    fn object() -> Map<String, Value> {
+        let sops = json!({ "mac": "ENC[AES256_GCM,data:bb,type:str]" });
+        let data = json!({ "config.yaml": "ENC[AES256_GCM,data:aa,type:str]", "empty": "" });
+        let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "db" }, "stringData": data, "sops": sops });
+        object.as_object().expect("a mapping").clone()
+    }
+
+    fn files() -> SopsFiles {
+        let mut files = SopsFiles::default();
+        files.note("deploy/db.yaml", FILE.as_bytes());
+        files
+    }
+
+    #[test]
+    fn a_reference_stands_where_a_value_was() {
+        let mut fields = object();
+        let found = take(&mut fields, "deploy/kustomization.yaml", &files()).expect("it is whole");
+        let name = "deploy/db.yaml#stringData.config.yaml";
+        assert_eq!(fields["stringData"], json!({ "config.yaml": { SECRET_TEXT_KEY: name }, "empty": "" }));
+        assert!(!fields.contains_key("sops"));
+        let Some(SecretSource::Within { path, key, text }) = found.get(name) else { panic!("{found:?}") };
+        assert_eq!((path.as_str(), key.as_str(), &**text), ("deploy/db.yaml", "stringData.config.yaml", FILE));
+    }
+
+    #[test]
+    fn what_could_not_be_decrypted_later_is_refused() {
+        let refused = |change: &dyn Fn(&mut Map<String, Value>)| {
+            let mut fields = object();
+            change(&mut fields);
+            take(&mut fields, "a.yaml", &files()).expect_err("it is wrong").0
+        };
+        let number = "ENC[AES256_GCM,data:aa,type:int]";
+        assert!(refused(&|fields| drop(fields.remove("sops"))).contains("metadata are not here"));
+        assert!(refused(&|fields| fields["sops"]["mac"] = "x".into()).contains("no file"));
+        assert!(refused(&|fields| fields["stringData"]["config.yaml"] = number.into()).contains("no text"));
+        assert!(refused(&|fields| fields["metadata"]["name"] = "ENC[x]".into()).contains("called"));
+        use base64::Engine as _;
+        let env = base64::prelude::BASE64_STANDARD.encode("A=ENC[AES256_GCM,data:x]\nsops_mac=x\n");
+        assert!(refused(&|fields| drop(fields.insert("data".into(), json!({ ".env": env })))).contains("ciphertext"));
+    }
+
+    #[test]
+    fn a_value_of_age_is_one_of_its_own() {
+        let text = format!("{ARMORED}\nYWdl\n-----END AGE ENCRYPTED FILE-----\n");
+        let object =
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "db" }, "data": { "a": text } });
+        let mut fields = object.as_object().expect("a mapping").clone();
+        let found = take(&mut fields, "a.yaml", &SopsFiles::default()).expect("it is whole");
+        assert_eq!(fields["data"]["a"], json!({ SECRET_KEY: "a.yaml#data.a" }));
+        let source = SecretSource::Inline { document: "a.yaml#data.a".into(), text };
+        assert_eq!(found, BTreeMap::from([("a.yaml#data.a".to_owned(), source)]));
+    }
+}
