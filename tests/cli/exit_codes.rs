@@ -89,6 +89,11 @@ fn an_environments_targets_are_commanded_together() {
 fn a_difference_is_told_apart_from_an_error() {
     let mut canned = Canned::with(Vec::new());
     canned.plans = plans();
+    // What the platform would refuse is an error too.
+    assert_eq!(code(&serve(canned), &["plan", "hello"]), 6);
+    let mut canned = Canned::with(Vec::new());
+    canned.plans = plans();
+    canned.plans.iter_mut().filter_map(|unit| unit.plan.as_mut()).for_each(|plan| plan.predicted = Default::default());
     let served = serve(canned);
     for verb in ["plan", "diff"] {
         assert_eq!(code(&served, &[verb, "same"]), 0);
