@@ -17,8 +17,11 @@ pub async fn observe(
 ) -> ObservedUnit {
     let route = async |which| match place {
         Place::Host => world.traffic.observe(unit, which).await,
-        // A cluster has data planes of its own.
-        Place::Cluster(_) => Seen::Known(None),
+        Place::Cluster(_) => match world.platforms.at(place).map(|platform| platform.traffic()) {
+            Ok(Some(traffic)) => traffic.observe(unit, which).await,
+            Ok(None) => Seen::Known(None),
+            Err(error) => Seen::Unknown(error.to_string()),
+        },
     };
     let (groups, traffic, preview) =
         tokio::join!(groups(world, unit, place), route(Which::Main), route(Which::Preview));

@@ -15,7 +15,7 @@ use crate::domain::workload::{ArtifactRef, Place, Workload};
 use crate::ports::artifacts::ArtifactError;
 use crate::ports::platform::{EnsureGroup, PlatformError};
 use crate::ports::secrets::SecretError;
-use crate::ports::traffic::{SetTraffic, TrafficError};
+use crate::ports::traffic::{SetTraffic, Traffic, TrafficError};
 use crate::secrets::SecretBytes;
 use crate::secrets::value::SecretValues;
 
@@ -74,8 +74,18 @@ pub async fn perform(world: &World, unit: &UnitId, place: &Place, action: &Actio
         }
         Action::RetireGroup { group } => Ok(world.platforms.at(place)?.retire_group(world.epoch, unit, group).await?),
         Action::SetTraffic { which, traffic } => set_traffic(world, *which, traffic).await,
-        Action::RemoveTraffic { which } => Ok(world.traffic.remove(world.epoch, unit, *which).await?),
+        Action::RemoveTraffic { which } => Ok(data_planes(world, place)?.remove(world.epoch, unit, *which).await?),
     }
+}
+
+/// What carries the requests at a place.
+fn data_planes<'w>(world: &'w World, place: &Place) -> Result<&'w dyn Traffic, PerformError> {
+    if *place == Place::Host {
+        return Ok(world.traffic.as_ref());
+    }
+    let own = world.platforms.at(place)?.traffic();
+    let none = || PlatformError::Refused { platform: place.to_string(), reason: "it has no data planes".into() };
+    own.ok_or_else(|| none().into())
 }
 
 /// Fetches what a group is made from before anything of a rollout starts, so that a missing artifact stops nothing half-way.
@@ -132,5 +142,6 @@ async fn set_traffic(world: &World, which: Which, traffic: &TrafficSet) -> Resul
         hold: traffic.hold,
         backends: traffic.backends.clone(),
     };
-    Ok(world.traffic.set(world.epoch, &request).await?)
+    let place = desired.workload.place();
+    Ok(data_planes(world, &place)?.set(world.epoch, &request).await?)
 }

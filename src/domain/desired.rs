@@ -70,6 +70,11 @@ impl DesiredUnit {
         Digest::of(RENDERED, self)
     }
 
+    /// Whether it serves requests that can be led to one group or another.
+    pub fn is_routed(&self) -> bool {
+        self.route.is_some() || self.workload.routing().is_some()
+    }
+
     /// The secrets of everything that it runs: its workload, hooks, analyses.
     pub fn secrets(&self) -> impl Iterator<Item = (&String, &SecretRef)> {
         let hooks = self.hooks.before.iter().chain(&self.hooks.after).flat_map(|hook| {
@@ -127,7 +132,7 @@ impl DesiredUnit {
     pub fn group_id(&self, restarts: u32) -> GroupId {
         let identity = serde_json::json!({
             "version": self.version,
-            "workload": self.workload.without_places(),
+            "workload": self.workload.of_group(),
             "readiness": self.health.readiness,
             "liveness": self.health.liveness,
             "minReady": self.health.min_ready,

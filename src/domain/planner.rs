@@ -205,6 +205,11 @@ fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
     draft.say_testers();
     // What is only seen can be kept or stopped but not made smaller: nobody knows what it is made from.
     let only_seen = draft.base.as_ref().is_some_and(|base| base.rendered.is_none());
+    let base_in_place = draft.base.as_ref().is_some_and(|base| base.in_place);
+    if base_in_place && draft.capabilities.versioned_groups && draft.desired.is_routed() {
+        let told = "what runs was replaced in place until now, so the new version's instances get requests as soon as they are ready";
+        draft.approximations.push(told.into());
+    }
     match &draft.desired.strategy {
         Strategy::Rolling(_) | Strategy::Recreate(_) if draft.capabilities.in_place => {
             strategy::in_place::phases(draft, restart);
@@ -212,6 +217,7 @@ fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
         Strategy::Recreate(settings) => strategy::recreate::phases(draft, settings, restart),
         Strategy::Rolling(_) if only_seen && draft.capabilities.surge => strategy::rolling::at_once(draft),
         Strategy::Canary(_) if only_seen && draft.split() == Split::None => strategy::rolling::at_once(draft),
+        Strategy::Canary(settings) if base_in_place => strategy::canary::beside(draft, settings),
         // The same version anew: nothing is to be found out about it.
         _ if restart => {
             let gentle = Rolling { max_surge: Amount::Percent(25), max_unavailable: Amount::Percent(25) };
@@ -397,7 +403,7 @@ impl Draft<'_> {
 
     /// How traffic is split between the old and the new version.
     pub(crate) fn split(&self) -> Split {
-        let routed = self.desired.route.is_some() && self.base.as_ref().is_some_and(|base| base.traffic.is_some());
+        let routed = self.desired.is_routed() && self.base.as_ref().is_some_and(|base| base.traffic.is_some());
         if routed { self.capabilities.split } else { Split::None }
     }
 }

@@ -43,6 +43,18 @@ pub struct RouteSettings {
     pub testers: Vec<Tester>,
 }
 
+/// The digest of the settings of a route, by which they are compared; `None` where the desired state has no such route.
+pub fn settings(desired: &DesiredUnit, which: Which) -> Option<Digest> {
+    if let Some(settings) = RouteSettings::of(desired, which) {
+        return Some(settings.digest());
+    }
+    if which == Which::Preview && !matches!(desired.strategy, Strategy::BlueGreen(_)) {
+        return None;
+    }
+    let routing = desired.workload.routing()?;
+    Some(Digest::of("s1", &serde_json::json!({ "which": which, "routing": routing })))
+}
+
 /// The most kinds of request that go to a new version.
 pub const MAX_TESTERS: usize = 16;
 

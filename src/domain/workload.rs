@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 pub mod kubernetes;
+pub mod versioned;
 
 pub use self::kubernetes::KubernetesSpec;
 use super::id::Name;
@@ -56,6 +58,29 @@ impl Workload {
         let mut workload = self.clone();
         forget_places(workload.secrets_mut());
         workload
+    }
+
+    /// What decides whether two groups of instances are the same.
+    pub fn of_group(&self) -> Value {
+        let workload = self.without_places();
+        let part = match &workload {
+            Workload::Kubernetes(kubernetes) => kubernetes.of_group(),
+            Workload::Process(_) => None,
+        };
+        part.unwrap_or_else(|| json!(workload))
+    }
+
+    /// What leads requests to its groups, where it brings that along, apart from which group has them.
+    pub fn routing(&self) -> Option<Value> {
+        match self {
+            Workload::Process(_) => None,
+            Workload::Kubernetes(kubernetes) => Some(json!(kubernetes.routing()?)),
+        }
+    }
+
+    /// Whether its platform replaces its instances by itself: it is one group at a time, which can't be made smaller.
+    pub fn is_in_place(&self) -> bool {
+        matches!(self, Workload::Kubernetes(kubernetes) if kubernetes.versioned.is_none())
     }
 
     /// Where it runs.

@@ -16,6 +16,7 @@ use crate::domain::{
     prediction::Prediction,
 };
 use crate::ports::scripts::RunRequest;
+use crate::ports::traffic::Traffic;
 use crate::secrets::value::SecretValues;
 
 /// Why a platform did not do what it was asked to.
@@ -72,6 +73,11 @@ pub trait Platform: Send + Sync {
     /// What Git's head asks for here, all of it: what one unit gives up and another takes is not removed in between. A hint.
     fn expects(&self, all: &[Arc<DesiredUnit>]) {
         let _ = all;
+    }
+
+    /// The data planes that come with it, where it brings its own.
+    fn traffic(&self) -> Option<&dyn Traffic> {
+        None
     }
 
     /// The groups of one unit, retiring ones included, of this installation only.

@@ -19,7 +19,7 @@ use crate::domain::{
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TrafficError {
     /// A data plane can't be reached. Others may have taken the setting already.
-    #[error("the router at {plane} can't be reached: {reason}")]
+    #[error("{plane} can't be reached: {reason}")]
     Unreachable {
         /// Which.
         plane: String,
@@ -27,7 +27,7 @@ pub enum TrafficError {
         reason: String,
     },
     /// A holder with a higher epoch acts; this one must stop.
-    #[error("the router at {plane} refused epoch {epoch}: another daemon has taken over")]
+    #[error("{plane} refused epoch {epoch}: another daemon has taken over")]
     Stale {
         /// Which.
         plane: String,
@@ -35,7 +35,7 @@ pub enum TrafficError {
         epoch: Epoch,
     },
     /// It can't be set as it is; trying again changes nothing.
-    #[error("the router at {plane} refused: {reason}")]
+    #[error("{plane} refused: {reason}")]
     Refused {
         /// Which.
         plane: String,
@@ -43,7 +43,7 @@ pub enum TrafficError {
         reason: String,
     },
     /// A data plane failed; trying again may help.
-    #[error("the router at {plane} failed: {reason}")]
+    #[error("{plane} failed: {reason}")]
     Failed {
         /// Which.
         plane: String,

@@ -14,3 +14,4 @@ mod prune;
 mod recovery;
 mod rollout;
 mod trouble;
+mod versions;

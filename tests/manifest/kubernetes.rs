@@ -246,7 +246,11 @@ fn what_does_not_fit_a_cluster_is_refused() {
     let files = [("apps/web/deploy/a.yaml", DEPLOYMENT)];
     let mut wrong = |docs: &[&str]| out += &told(&outcome(docs, &files).unwrap_err());
     wrong(&[CLUSTER, &(app("path: deploy") + "  strategy: { rolling: { maxSurge: 1 } }\n"), RELEASE]);
-    wrong(&[CLUSTER, &(app("path: deploy") + "  strategy: blueGreen\n"), RELEASE]);
+    wrong(&[
+        CLUSTER,
+        &(app("path: deploy") + "  strategy: { blueGreen: { previewHost: next.example.org } }\n"),
+        RELEASE,
+    ]);
     wrong(&[CLUSTER, &app("path: nowhere"), RELEASE]);
     let host = CLUSTER.replace(
         "platform: { kubernetes: { cluster: eu, namespace: shop, serviceAccount: deployer } }",

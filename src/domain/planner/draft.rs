@@ -15,7 +15,7 @@ use crate::domain::plan::{
     BackendGoal, FORMAT, Gradually, GroupSource, HookCall, Phase, PhaseId, Plan, PlanKind, Settle, TrafficGoal,
 };
 use crate::domain::prediction::Prediction;
-use crate::domain::route::RouteSettings;
+use crate::domain::route;
 use crate::domain::span::Span;
 use crate::domain::strategy::{Strategy, calls};
 use crate::domain::workload::Health;
@@ -36,6 +36,8 @@ pub struct Base {
     pub rendered: Option<Digest>,
     /// All traffic on it; `None`: it has no route.
     pub traffic: Option<TrafficGoal>,
+    /// Its platform replaces it in place: it can be kept or stopped, but not made smaller.
+    pub in_place: bool,
 }
 
 impl Base {
@@ -48,6 +50,7 @@ impl Base {
             source: GroupSource { rendered: rendered.clone(), restarts, version: desired.version.clone() },
             replicas: desired.replicas,
             rendered: Some(rendered),
+            in_place: desired.workload.is_in_place(),
             group,
         }
     }
@@ -60,6 +63,7 @@ impl Base {
             source: source_of(seen),
             rendered: None,
             traffic: traffic(desired, Which::Main, whole(&seen.group, seen.replicas)),
+            in_place: false,
         }
     }
 }
@@ -177,7 +181,7 @@ impl<'a> Draft<'a> {
 
     /// How long requests can be held; none where they can't.
     pub fn hold(&mut self, asked: Span) -> Span {
-        if self.capabilities.hold || self.desired.route.is_none() {
+        if self.capabilities.hold || !self.desired.is_routed() {
             return asked;
         }
         self.approximations.push("requests can't be held here: they are refused until the new version is ready".into());
@@ -316,7 +320,7 @@ pub(crate) fn traffic(
     which: Which,
     backends: impl IntoIterator<Item = (GroupId, BackendGoal)>,
 ) -> Option<TrafficGoal> {
-    let settings = RouteSettings::of(desired, which)?.digest();
+    let settings = route::settings(desired, which)?;
     Some(TrafficGoal { route: desired.digest(), settings, backends: backends.into_iter().collect(), hold: None })
 }
 

@@ -9,8 +9,8 @@ use crate::domain::manifest::workload::Workload;
 use crate::domain::manifest::{Layer, Location};
 use crate::domain::strategy::Strategy;
 
-/// What a kind of target can do for its kind of workload, with or without a route.
-pub fn capabilities(platform: &Platform, routed: bool) -> Capabilities {
+/// What a kind of target can do for its kind of workload, with or without a route, by a strategy.
+pub fn capabilities(platform: &Platform, routed: bool, strategy: &Strategy) -> Capabilities {
     match platform {
         Platform::Host => Capabilities {
             versioned_groups: true,
@@ -23,13 +23,22 @@ pub fn capabilities(platform: &Platform, routed: bool) -> Capabilities {
             measures: routed,
             runs: true,
         },
+        // The rest depends on the objects, which are not looked at here.
+        Platform::Kubernetes(_) if is_versioned(strategy) => {
+            Capabilities { versioned_groups: true, surge: true, runs: true, ..Capabilities::NONE }
+        }
         Platform::Kubernetes(_) => Capabilities::IN_PLACE,
     }
 }
 
+/// Whether a strategy has two versions side by side, each a whole group.
+pub fn is_versioned(strategy: &Strategy) -> bool {
+    matches!(strategy, Strategy::BlueGreen(_) | Strategy::Canary(_))
+}
+
 /// Reports what does not go together. `node` is the merged spec, for the places.
 pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
-    let can = capabilities(&target.platform, spec.route.is_some());
+    let can = capabilities(&target.platform, spec.route.is_some(), &spec.strategy);
     let report = |path: &[&str], message: String, remedy: &str| {
         cx.report(Layer::Compatibility, place(node, path), message, remedy);
     };
@@ -50,10 +59,12 @@ pub fn check(cx: &Context, node: &Node, spec: &AppSpec, target: &Target) {
                 cx.report(Layer::Compatibility, &hold.at, message, "delete `hold`, or add a route");
             }
         }
-        Strategy::BlueGreen(_) | Strategy::Canary(_) if can.in_place => {
-            let message =
-                "objects of a cluster are replaced in place, so two versions can't run side by side".to_owned();
-            report(&["strategy"], message, "use `rolling`, which leaves the replacing to the cluster, or `recreate`");
+        Strategy::BlueGreen(blue_green) if matches!(target.platform, Platform::Kubernetes(_)) => {
+            if blue_green.preview_host.is_some() {
+                let message = "objects of a cluster have no host of their own to be previewed under".to_owned();
+                let remedy = "delete `previewHost`: each Service has a second one, `NAME-preview`, that leads to the new version";
+                report(&["strategy", "blueGreen", "previewHost"], message, remedy);
+            }
         }
         Strategy::BlueGreen(blue_green) => {
             if blue_green.preview_host.is_some() && !can.preview {

@@ -27,7 +27,9 @@ use crate::domain::objects::finish::{Finish, finish};
 use crate::domain::objects::generate::{self, Content, Generated};
 use crate::domain::objects::{self as object, Found, HelmSource, ObjectSource};
 use crate::domain::secret::{Delivery, SecretRef, SecretSource, SecretValue};
-use crate::domain::workload::kubernetes::ClusterPlace;
+use crate::domain::strategy::Strategy;
+use crate::domain::workload::kubernetes::{ClusterPlace, Object};
+use crate::domain::workload::versioned::Versioned;
 use crate::domain::workload::{ArtifactRef, KubernetesSpec, ProcessSpec, Workload};
 
 /// The values of the placeholders of one unit.
@@ -115,12 +117,10 @@ fn unit(
     let mut depends_on: Vec<Name> = spec.depends_on.iter().map(|name| name.value.clone()).collect();
     depends_on.sort();
     depends_on.dedup();
+    let (workload, replicas) = workload?;
     Some(DesiredUnit {
-        replicas: match &workload {
-            Some(Workload::Kubernetes(objects)) => u32::try_from(objects.objects.len()).unwrap_or(u32::MAX),
-            _ => spec.replicas,
-        },
-        workload: workload?,
+        replicas: replicas.unwrap_or(spec.replicas),
+        workload,
         health: spec.health,
         route: route?,
         strategy: spec.strategy,
@@ -203,11 +203,13 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    fn workload(&mut self, spec: &AppSpec, target: &Target) -> Option<Workload> {
+    /// What runs, and how many instances it has where it says so itself.
+    fn workload(&mut self, spec: &AppSpec, target: &Target) -> Option<(Workload, Option<u32>)> {
         match (&spec.workload, &target.platform) {
-            (Written::Process(process), _) => self.process(spec, process).map(Workload::Process),
+            (Written::Process(process), _) => Some((Workload::Process(self.process(spec, process)?), None)),
             (Written::Kubernetes(written), Platform::Kubernetes(cluster)) => {
-                self.kubernetes(spec, written, cluster).map(Workload::Kubernetes)
+                let (objects, replicas) = self.kubernetes(spec, written, cluster)?;
+                Some((Workload::Kubernetes(objects), Some(replicas)))
             }
             // Told by the check of compatibility.
             (Written::Kubernetes(_), Platform::Host) => None,
@@ -228,7 +230,7 @@ impl Lookup<'_> {
         })
     }
 
-    fn kubernetes(&mut self, spec: &AppSpec, written: &Kubernetes, cluster: &Cluster) -> Option<KubernetesSpec> {
+    fn kubernetes(&mut self, spec: &AppSpec, written: &Kubernetes, cluster: &Cluster) -> Option<(KubernetesSpec, u32)> {
         let own = written.namespace.as_ref().map(|name| name.value.clone());
         let default = cluster.namespace.clone().unwrap_or_else(|| self.values.unit.app.to_string());
         let service_account = cluster.service_account.as_ref().map(|account| match account.contains('/') {
@@ -265,7 +267,8 @@ impl Lookup<'_> {
         self.all_known(&spec.secrets, &own, at)?;
         secrets.retain(|name, _| own.contains(name));
         secrets.extend(self.sealed(&sealed, sealed_named, at)?);
-        Some(KubernetesSpec {
+        let (versioned, replicas) = self.versioned(&spec.strategy, &objects, at)?;
+        let spec = KubernetesSpec {
             place: ClusterPlace { cluster: cluster.cluster.clone(), namespace, service_account },
             objects,
             secrets,
@@ -274,7 +277,29 @@ impl Lookup<'_> {
             drift: written.drift,
             adopt: written.adopt,
             recreate: written.recreate.clone(),
-        })
+            versioned,
+        };
+        Some((spec, replicas))
+    }
+
+    /// How objects are divided where two versions of them are to run side by side, and how many instances they are.
+    fn versioned(&self, strategy: &Strategy, objects: &[Object], at: &Location) -> Option<(Option<Versioned>, u32)> {
+        if !compatibility::is_versioned(strategy) {
+            return Some((None, u32::try_from(objects.len()).unwrap_or(u32::MAX)));
+        }
+        match Versioned::of(objects) {
+            Ok((Versioned { scaler: Some(scaler), .. }, _)) if matches!(strategy, Strategy::Canary(_)) => {
+                let message = format!("{scaler} and a canary would both say how many pods of each version there are");
+                let remedy = "use `blueGreen`, which keeps the autoscaler, or leave the autoscaler out";
+                self.cx.report(Layer::Compatibility, at, message, remedy);
+                None
+            }
+            Ok((versioned, replicas)) => Some((Some(versioned), replicas)),
+            Err((message, remedy)) => {
+                self.cx.report(Layer::Compatibility, at, message, remedy);
+                None
+            }
+        }
     }
 
     /// The values of objects that are encrypted in their own files.

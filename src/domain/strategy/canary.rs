@@ -41,6 +41,18 @@ pub(crate) fn phases(draft: &mut Draft<'_>, settings: &Canary) -> Result<(), Str
     Ok(())
 }
 
+/// What was replaced in place until now can't be made smaller step by step: all of the new version stands beside it, then it goes.
+pub(crate) fn beside(draft: &mut Draft<'_>, settings: &Canary) {
+    draft.approximations.push(
+        "what runs was replaced in place until now, so it has no share that could shrink: the steps begin with the next version"
+            .into(),
+    );
+    let (old, new) = (draft.base.as_ref().map_or(0, |base| base.replicas), draft.desired.replicas);
+    let phase = draft.phase(format!("{new} new beside what runs"), old, new);
+    draft.push(phase);
+    draft.tail(settings.scale_down_delay, &[], true);
+}
+
 /// How many instances the canary has.
 struct Sizes {
     replicas: u32,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::id::Name;
 use super::super::secret::SecretRef;
+use super::versioned::Versioned;
 
 /// The key of the mapping `{ trimtab.dev/secret: NAME }`, which stands in an object where a secret's value will.
 pub const SECRET_KEY: &str = "trimtab.dev/secret";
@@ -49,6 +50,9 @@ pub struct KubernetesSpec {
     /// Kinds whose objects may be deleted and made again where a field that changes is immutable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recreate: Vec<String>,
+    /// What is there once for each version; none: all of it is replaced in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versioned: Option<Versioned>,
 }
 
 /// A namespace of a cluster, and who acts there.

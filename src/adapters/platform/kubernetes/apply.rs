@@ -43,10 +43,14 @@ pub(super) const ROUNDS: u32 = 4;
 
 /// One group on its way.
 pub(super) struct Work<'a> {
-    pub(super) spec: &'a KubernetesSpec,
-    pub(super) secrets: &'a SecretValues,
-    pub(super) parent: Parent,
-    pub(super) objects: Vec<(Composed, Kind)>,
+    /// What it is made from.
+    pub spec: &'a KubernetesSpec,
+    /// The values of its secrets.
+    pub secrets: &'a SecretValues,
+    /// Its parent.
+    pub parent: Parent,
+    /// What is sent.
+    pub objects: Vec<(Composed, Kind)>,
 }
 
 impl Cluster {
@@ -56,22 +60,51 @@ impl Cluster {
             return Err(Fault::Refused(format!("{} asks for something else than objects", request.desired.unit)));
         };
         self.parents_read().await?;
+        self.fence_unit(&request.desired.unit, epoch)?;
+        if let Some(versioned) = &spec.versioned {
+            return self.ensure_version(epoch, request, spec, versioned).await;
+        }
         let before = self.cache.lock().parent(&request.desired.unit).cloned();
-        fence(before.as_ref(), epoch)?;
         let mut work = self.prepare(epoch, request, spec, before.as_ref()).await?;
-        if before.as_ref() != Some(&work.parent) {
-            work.parent = self.write_first(&work).await?;
-        }
-        for rank in [Rank::Definitions, Rank::Namespaces, Rank::Config, Rank::Access, Rank::Workloads, Rank::Rest] {
-            self.apply_rank(&work, rank).await?;
-        }
-        if before.is_none() {
-            self.saw(&request.desired.unit);
-        }
+        self.make(&mut work, before.as_ref()).await?;
         self.prune(epoch, &work.parent).await
     }
 
-    pub(super) async fn prepare<'a>(
+    /// What a group comes to, nothing of it done.
+    pub(super) async fn prepare_any<'a>(
+        &self,
+        epoch: Epoch,
+        request: &'a EnsureGroup,
+        spec: &'a KubernetesSpec,
+    ) -> Result<Work<'a>, Fault> {
+        let unit = &request.desired.unit;
+        match &spec.versioned {
+            Some(versioned) => {
+                let before = self.cache.lock().parent_of(unit, &request.group).cloned();
+                self.prepare_version(epoch, request, spec, versioned, before.as_ref()).await
+            }
+            None => {
+                let before = self.cache.lock().parent(unit).cloned();
+                self.prepare(epoch, request, spec, before.as_ref()).await
+            }
+        }
+    }
+
+    /// Makes what is prepared so: the parent first, then object after object.
+    pub(super) async fn make(&self, work: &mut Work<'_>, before: Option<&Parent>) -> Result<(), Fault> {
+        if before != Some(&work.parent) {
+            work.parent = self.write_first(work).await?;
+        }
+        for rank in [Rank::Definitions, Rank::Namespaces, Rank::Config, Rank::Access, Rank::Workloads, Rank::Rest] {
+            self.apply_rank(work, rank).await?;
+        }
+        if before.is_none() {
+            self.saw(work.parent.key());
+        }
+        Ok(())
+    }
+
+    async fn prepare<'a>(
         &self,
         epoch: Epoch,
         request: &'a EnsureGroup,
@@ -90,18 +123,10 @@ impl Cluster {
             self.scope.admits(&composed.id, &kind)?;
             objects.push((composed, kind));
         }
-        let mut entries: BTreeMap<ObjectId, Entry> = BTreeMap::new();
-        for (id, entry) in before.into_iter().flat_map(|parent| &parent.objects) {
-            entries.insert(id.clone(), Entry { applied: None, ..entry.clone() });
-        }
-        for (composed, _) in &objects {
-            let (version, applied) = (composed.api_version.clone(), Some(composed.applied.clone()));
-            let entry = Entry { version, applied, rests: composed.rests };
-            if entries.insert(composed.id.clone(), entry).is_some_and(|before| before.applied.is_some()) {
-                return Err(Fault::Refused(format!("{} is there twice", composed.id)));
-            }
-        }
+        let entries = entries(before, &objects)?;
         let parent = Parent {
+            serial: self.serial(request, before),
+            version_of: None,
             namespace: before.map_or(&spec.place.namespace, |parent| &parent.namespace).clone(),
             name: format!("trimtab-{key}"),
             resource_version: before.and_then(|parent| parent.resource_version.clone()),
@@ -120,7 +145,7 @@ impl Cluster {
     }
 
     /// The kind of an object, also of one whose definition comes with it.
-    async fn kind_of(&self, spec: &KubernetesSpec, object: &Object) -> Result<Kind, Fault> {
+    pub(super) async fn kind_of(&self, spec: &KubernetesSpec, object: &Object) -> Result<Kind, Fault> {
         if let Some(kind) =
             self.discovery.kind(self.server().await?.as_ref(), object.api_version(), object.kind()).await?
         {
@@ -214,7 +239,7 @@ impl Cluster {
     }
 
     /// Waits until all objects of a kind are known.
-    async fn read_kind(&self, id: &ObjectId, kind: &Kind) -> Result<(), Fault> {
+    pub(super) async fn read_kind(&self, id: &ObjectId, kind: &Kind) -> Result<(), Fault> {
         let name = KindName::of(id);
         self.watch_kind(&name, kind).await?;
         self.cache_until(READ, |state| state.known(&name).is_ok()).await.map_err(|()| {
@@ -239,7 +264,7 @@ impl Cluster {
     }
 
     /// Sends one object, and settles what stands in its way.
-    async fn send(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<(), Fault> {
+    pub(super) async fn send(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<(), Fault> {
         let mut composed = Cow::Borrowed(composed);
         let live = self.cache.lock().live(&composed.id).cloned();
         let mut claim = self.claim(work, &composed, live.as_ref())?;
@@ -288,15 +313,18 @@ impl Cluster {
         }
         match &live.unit {
             Some(key) if key == work.parent.key() => Ok(Claim::Ours),
-            Some(key) => self.hand_over(key, &composed.id),
+            Some(key) => self.hand_over(work, key, &composed.id),
             None => Ok(Claim::New),
         }
     }
 
     /// An object of another unit goes over to this one where that one no longer asks for it.
-    fn hand_over(&self, key: &str, id: &ObjectId) -> Result<Claim, Fault> {
+    fn hand_over(&self, work: &Work<'_>, key: &str, id: &ObjectId) -> Result<Claim, Fault> {
         let state = self.cache.lock();
         let Some(other) = state.parents.get(key) else { return Ok(Claim::Ours) };
+        if other.unit == work.parent.unit {
+            return Ok(Claim::Ours);
+        }
         let given_up = match self.claims.wanted(&other.unit, id) {
             Some(wanted) => !wanted,
             None => other.objects.get(id).is_none_or(|entry| entry.applied.is_none()),
@@ -316,7 +344,7 @@ impl Cluster {
             let theirs = mark("labels", labels::INSTALLATION).filter(|other| *other != self.installation);
             return match theirs {
                 Some(other) => Err(Fault::Refused(format!("it belongs to another trimtab, installation {other}"))),
-                None => self.hand_over(key, &composed.id),
+                None => self.hand_over(work, key, &composed.id),
             };
         }
         // What was applied before and lost its labels is still ours.
@@ -387,6 +415,25 @@ impl Cluster {
             Ok(_) => Ok(()),
         }
     }
+}
+
+/// An inventory: what there was, and what is asked for now.
+pub(super) fn entries(
+    before: Option<&Parent>,
+    objects: &[(Composed, Kind)],
+) -> Result<BTreeMap<ObjectId, Entry>, Fault> {
+    let mut entries: BTreeMap<ObjectId, Entry> = BTreeMap::new();
+    for (id, entry) in before.into_iter().flat_map(|parent| &parent.objects) {
+        entries.insert(id.clone(), Entry { applied: None, ..entry.clone() });
+    }
+    for (composed, _) in objects {
+        let (version, applied) = (composed.api_version.clone(), Some(composed.applied.clone()));
+        let entry = Entry { version, applied, rests: composed.rests };
+        if entries.insert(composed.id.clone(), entry).is_some_and(|before| before.applied.is_some()) {
+            return Err(Fault::Refused(format!("{} is there twice", composed.id)));
+        }
+    }
+    Ok(entries)
 }
 
 /// By what right an object is sent.

@@ -10,7 +10,7 @@ use super::inventory::Parent;
 use super::live::Live;
 use super::scope::{Known, Part, Scope};
 use super::view;
-use crate::domain::id::{Epoch, UnitId};
+use crate::domain::id::{Epoch, GroupId, UnitId};
 use crate::domain::observed::{ObservedGroup, Seen};
 use crate::domain::workload::kubernetes::{HealthRule, ObjectId};
 
@@ -27,6 +27,16 @@ impl KindName {
     /// The kind of an object.
     pub fn of(id: &ObjectId) -> Self {
         KindName { group: id.group.clone(), kind: id.kind.clone() }
+    }
+
+    /// Pods.
+    pub fn pod() -> Self {
+        KindName { group: String::new(), kind: "Pod".into() }
+    }
+
+    /// Services.
+    pub fn service() -> Self {
+        KindName { group: String::new(), kind: "Service".into() }
     }
 }
 
@@ -54,7 +64,7 @@ pub(super) struct State {
     parents_known: Known,
     /// The parents by their keys.
     pub parents: HashMap<String, Parent>,
-    by_unit: HashMap<UnitId, String>,
+    by_unit: HashMap<UnitId, BTreeSet<String>>,
     kinds: HashMap<KindName, Objects>,
     diagnoses: HashMap<ObjectId, Diagnosis>,
     /// The rules of health of the units that have some, by their keys.
@@ -76,9 +86,50 @@ impl State {
         self.parents_known.all()
     }
 
-    /// The parent of a unit.
+    /// The parents of a unit's groups.
+    pub fn parents_of(&self, unit: &UnitId) -> impl Iterator<Item = &Parent> {
+        self.by_unit.get(unit).into_iter().flatten().filter_map(|key| self.parents.get(key))
+    }
+
+    /// The parent of a unit that is replaced in place.
     pub fn parent(&self, unit: &UnitId) -> Option<&Parent> {
-        self.parents.get(self.by_unit.get(unit)?)
+        self.parents_of(unit).find(|parent| parent.version_of.is_none())
+    }
+
+    /// The parent of a group.
+    pub fn parent_of(&self, unit: &UnitId, group: &GroupId) -> Option<&Parent> {
+        self.parents_of(unit).find(|parent| parent.group == *group)
+    }
+
+    /// The parent of another group of the same unit that an object belongs to, where what that one asks for goes before.
+    pub fn superseded(&self, parent: &Parent, live: &Live) -> bool {
+        let other = live.unit.as_deref().filter(|key| *key != parent.key()).and_then(|key| self.parents.get(key));
+        other.is_some_and(|other| other.unit == parent.unit && !other.retiring && other.serial > parent.serial)
+    }
+
+    /// Whether another group of the unit that stays asks for an object.
+    pub fn wanted_beside(&self, parent: &Parent, id: &ObjectId) -> bool {
+        let others = self.parents_of(&parent.unit).filter(|other| other.key() != parent.key() && !other.retiring);
+        others.into_iter().any(|other| other.objects.get(id).is_some_and(|entry| entry.applied.is_some()))
+    }
+
+    /// The pods of a version.
+    pub fn pods_of<'s>(&'s self, parent: &'s Parent) -> impl Iterator<Item = (&'s ObjectId, &'s Live)> {
+        self.all(KindName::pod()).filter(|(_, live)| live.unit.as_deref() == Some(parent.key()))
+    }
+
+    /// All objects of a kind.
+    pub fn all(&self, kind: KindName) -> impl Iterator<Item = (&ObjectId, &Live)> {
+        self.kinds.get(&kind).into_iter().flat_map(|objects| &objects.all)
+    }
+
+    fn forget(&mut self, unit: &UnitId, key: &str) {
+        if let Some(keys) = self.by_unit.get_mut(unit) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_unit.remove(unit);
+            }
+        }
     }
 
     /// Whether all objects of a kind are known.
@@ -169,10 +220,9 @@ impl Cache {
         if let Err(reason) = state.parents_known() {
             return Seen::Unknown(reason);
         }
-        match state.parent(unit) {
-            None => Seen::Known(Vec::new()),
-            Some(parent) => view::group(&state, parent).map_or_else(Seen::Unknown, |group| Seen::Known(vec![group])),
-        }
+        let groups: Result<Vec<ObservedGroup>, String> =
+            state.parents_of(unit).map(|parent| view::group(&state, parent)).collect();
+        groups.map_or_else(Seen::Unknown, Seen::Known)
     }
 
     /// All units.
@@ -197,7 +247,11 @@ impl Cache {
             state.parents.values().filter(|one| here(one)).map(|one| one.unit.clone()).collect();
         state.parents.retain(|_, parent| !here(parent));
         state.parents.extend(all.into_iter().map(|parent| (parent.key().to_owned(), parent)));
-        state.by_unit = state.parents.values().map(|one| (one.unit.clone(), one.key().to_owned())).collect();
+        let mut by_unit: HashMap<UnitId, BTreeSet<String>> = HashMap::new();
+        for (key, parent) in &state.parents {
+            by_unit.entry(parent.unit.clone()).or_default().insert(key.clone());
+        }
+        state.by_unit = by_unit;
         let ruled = |parent: &&Parent| !parent.settings.health.is_empty();
         let ruled = state.parents.values().filter(ruled).map(|parent| parent.key().to_owned());
         let ruled: BTreeSet<String> = ruled.chain(state.rules.keys().cloned()).collect();
@@ -225,10 +279,10 @@ impl Cache {
         if let Some(before) = state.parents.insert(key.clone(), parent)
             && before.unit != unit
         {
-            state.by_unit.remove(&before.unit);
+            state.forget(&before.unit, &key);
             units.push(before.unit);
         }
-        state.by_unit.insert(unit, key);
+        state.by_unit.entry(unit).or_default().insert(key);
         drop(state);
         self.tell(units);
     }
@@ -238,9 +292,7 @@ impl Cache {
         let mut state = self.lock();
         let Some(parent) = state.parents.remove(key) else { return };
         state.take_rules(key, None);
-        if state.by_unit.get(&parent.unit).is_some_and(|known| known == key) {
-            state.by_unit.remove(&parent.unit);
-        }
+        state.forget(&parent.unit, key);
         drop(state);
         self.tell([parent.unit]);
     }
@@ -331,11 +383,11 @@ impl Cache {
         self.tell(unit);
     }
 
-    /// Compares a unit's objects with what was applied, where that was before this process started. `applied` answers an object
-    /// of the group in force. Answers whether all of them could be seen.
-    pub fn audit(&self, unit: &UnitId, applied: &dyn Fn(&ObjectId, &str) -> Option<serde_json::Value>) -> bool {
+    /// Compares a group's objects with what was applied, where that was before this process started. `applied` answers an object
+    /// of the group. Answers whether all of them could be seen.
+    pub fn audit(&self, key: &str, applied: &dyn Fn(&ObjectId, &str) -> Option<serde_json::Value>) -> bool {
         let mut state = self.lock();
-        let Some(parent) = state.parent(unit).cloned() else { return false };
+        let Some(parent) = state.parents.get(key).cloned() else { return false };
         if parent.wanted().any(|(id, _)| state.known(&KindName::of(id)).is_err()) {
             return false;
         }
@@ -350,7 +402,7 @@ impl Cache {
         }
         drop(state);
         if found {
-            self.tell([unit.clone()]);
+            self.tell([parent.unit]);
         }
         true
     }
@@ -369,7 +421,12 @@ impl Cache {
     pub fn kinds_in_use(&self) -> BTreeMap<KindName, String> {
         let state = self.lock();
         let entries = state.parents.values().flat_map(|parent| &parent.objects);
-        entries.map(|(id, entry)| (KindName::of(id), entry.version.clone())).collect()
+        let mut kinds: BTreeMap<KindName, String> =
+            entries.map(|(id, entry)| (KindName::of(id), entry.version.clone())).collect();
+        if state.parents.values().any(|parent| parent.version_of.is_some()) {
+            kinds.insert(KindName::pod(), "v1".into());
+        }
+        kinds
     }
 
     /// The workloads that are not well, with the selectors of their pods.
@@ -394,6 +451,9 @@ fn told(reason: Option<&str>) -> Result<(), String> {
 
 /// The units with objects of a kind.
 fn users(state: &State, kind: &KindName) -> Vec<UnitId> {
-    let has = |parent: &&Parent| parent.objects.keys().any(|id| id.kind == kind.kind && id.group == kind.group);
+    let has = |parent: &&Parent| {
+        let pods = parent.version_of.is_some() && *kind == KindName::pod();
+        pods || parent.objects.keys().any(|id| id.kind == kind.kind && id.group == kind.group)
+    };
     state.parents.values().filter(has).map(|parent| parent.unit.clone()).collect()
 }

@@ -30,6 +30,8 @@ pub const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g
 pub const JSON: &str = "application/json";
 /// A server-side apply.
 pub const APPLY: &str = "application/apply-patch+yaml";
+/// A patch that lays a part of an object over it.
+pub const MERGE: &str = "application/merge-patch+json";
 
 /// Why a request did not do what it should.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! One cluster: its connection, what is known of it, and the writes to the units' parents.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::Method;
@@ -17,13 +18,13 @@ use super::connect::{self, Connection};
 use super::discovery::{Discovery, Kind};
 use super::inventory::{self, Parent};
 use super::scope::{Part, Scope};
+use super::versions::parts::{Marks, Role, parts};
 use super::watch::{Follower, Subject};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, UnitId};
-use crate::domain::observed::Seen;
 use crate::domain::workload::Workload;
 use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
-use crate::ports::platform::PlatformError;
+use crate::ports::platform::{EnsureGroup, PlatformError};
 
 /// How long a cluster may take until its units are known.
 const READ: Duration = Duration::from_secs(10);
@@ -46,11 +47,13 @@ pub struct Cluster {
     pub heals: Heals,
     /// What of it is followed.
     pub scope: Scope,
+    /// Since when groups have been on their way out, by the keys of their parents.
+    pub leaving: Mutex<HashMap<String, Instant>>,
     connection: Connection,
     server: tokio::sync::OnceCell<Arc<Server>>,
     watches: Mutex<HashMap<(KindName, Part), JoinHandle<()>>>,
-    /// The units of [`Cluster::saw`].
-    seen: Mutex<BTreeSet<UnitId>>,
+    /// The groups of [`Cluster::saw`], by the keys of their parents.
+    seen: Mutex<BTreeSet<String>>,
 }
 
 /// Why something was not done.
@@ -181,6 +184,7 @@ impl Cluster {
             discovery: Discovery::default(),
             claims: Claims::default(),
             heals: Heals::default(),
+            leaving: Mutex::default(),
             connection,
             server: tokio::sync::OnceCell::new(),
             watches: Mutex::default(),
@@ -229,6 +233,22 @@ impl Cluster {
         let others = (2_u32..).map(|number| inventory::key(&format!("{}~{number}", self.installation), unit));
         let free = |key: &String| state.parents.get(key).is_none_or(|parent| parent.unit == *unit);
         [plain.clone()].into_iter().chain(others).find(free).unwrap_or(plain)
+    }
+
+    /// The number of a group: higher than that of all others of its unit, unless it is there already and stays.
+    pub fn serial(&self, request: &EnsureGroup, before: Option<&Parent>) -> u64 {
+        if let Some(same) = before.filter(|before| before.group == request.group && !before.retiring) {
+            return same.serial;
+        }
+        let state = self.cache.lock();
+        let is_other = |other: &&Parent| before.is_none_or(|before| other.key() != before.key());
+        let others = state.parents_of(&request.desired.unit).filter(is_other);
+        others.map(|other| other.serial + 1).max().unwrap_or_default()
+    }
+
+    /// Refuses who was replaced.
+    pub fn fence_unit(&self, unit: &UnitId, epoch: Epoch) -> Result<(), Fault> {
+        self.cache.lock().parents_of(unit).try_for_each(|parent| fence(Some(parent), epoch))
     }
 
     /// Writes a parent: made where it has no version yet, replaced where it is still that version.
@@ -321,35 +341,32 @@ impl Cluster {
 
     /// Looks once at what each unit had when this process started: what somebody changed before that is seen by nobody else.
     fn audit(&self) {
-        let units = match self.cache.units() {
-            Seen::Known(units) => units,
-            Seen::Unknown(_) => return,
-        };
-        let due: Vec<UnitId> = {
+        let due: Vec<Parent> = {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            units.into_iter().filter(|unit| !seen.contains(unit)).collect()
+            let state = self.cache.lock();
+            state.parents.values().filter(|parent| !seen.contains(parent.key())).cloned().collect()
         };
-        for unit in due {
-            let Some(desired) = self.claims.of(&unit) else { continue };
-            let rendered = self.cache.lock().parent(&unit).map(|parent| parent.rendered.clone());
+        for parent in due {
+            let Some(desired) = self.claims.of(&parent.unit) else { continue };
             let Workload::Kubernetes(spec) = &desired.workload else { continue };
-            if rendered != Some(desired.digest()) {
+            if parent.rendered != desired.digest() {
                 continue;
             }
+            let objects = self.objects_of(spec, &parent);
             let applied = |id: &ObjectId, key: &str| {
-                let object = spec.objects.iter().find(|object| is_same(spec, object, id))?;
+                let object = objects.iter().find(|object| is_same(spec, object, id))?;
                 let frame = Frame { spec, installation: &self.installation, unit: key, restarts: 0 };
                 Some(frame.compose(object, id.namespace.as_deref()).body().clone())
             };
-            if self.cache.audit(&unit, &applied) {
-                self.saw(&unit);
+            if self.cache.audit(parent.key(), &applied) {
+                self.saw(parent.key());
             }
         }
     }
 
-    /// What a unit has was compared with what was applied, by this process: from here on the watches tell.
-    pub(super) fn saw(&self, unit: &UnitId) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone());
+    /// What a group has was compared with what was applied, by this process: from here on the watches tell.
+    pub(super) fn saw(&self, key: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
     }
 
     /// Reads which kinds there are, and follows the one that nearly every unit has, so that no rollout waits for that.
@@ -360,6 +377,18 @@ impl Cluster {
         let _ = self.watch_kind(&settings, &kind).await;
         if let Ok(server) = self.server().await {
             let _ = self.discovery.refresh(&server).await;
+        }
+    }
+
+    /// The objects of a group, as they are called for it.
+    fn objects_of<'s>(&self, spec: &'s KubernetesSpec, parent: &Parent) -> Cow<'s, [Object]> {
+        match (&spec.versioned, &parent.version_of) {
+            (Some(versioned), Some(version)) => {
+                let marks = Marks { installation: &self.installation, unit: parent.key(), group: &version.group };
+                let parts = parts(spec, versioned, &marks).into_iter();
+                Cow::Owned(parts.filter(|(_, role)| *role != Role::Routed).map(|(object, _)| object).collect())
+            }
+            _ => Cow::Borrowed(&spec.objects),
         }
     }
 

@@ -124,7 +124,7 @@ fn concerns(ignored: &Ignore, object: &Object) -> bool {
 }
 
 /// The member of an object that is an object; made where there is none.
-fn member<'a>(value: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
+pub(super) fn member<'a>(value: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
     if !value.is_object() {
         *value = json!({});
     }
@@ -134,7 +134,7 @@ fn member<'a>(value: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
     }
 }
 
-fn inner<'a>(members: &'a mut Map<String, Value>, name: &str) -> &'a mut Map<String, Value> {
+pub(super) fn inner<'a>(members: &'a mut Map<String, Value>, name: &str) -> &'a mut Map<String, Value> {
     let value = members.entry(name).or_insert_with(|| json!({}));
     if !value.is_object() {
         *value = json!({});

@@ -1,5 +1,5 @@
-//! The parent object of a unit: which objects it has, which group they are, and who acted last. It is what survives when a
-//! daemon loses everything else.
+//! The parent object of a group: which objects it has, which group they are, and who acted last. It is what survives when a
+//! daemon loses everything else. A unit that is replaced in place has one; one with versions side by side has one for each.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,10 +14,13 @@ use crate::domain::workload::kubernetes::{Drift, HealthRule, Ignore, ObjectId};
 /// Marks a parent: a label.
 pub const PARENT: &str = "trimtab.dev/parent";
 
+/// What stands in an inventory for what was applied, where an object goes with the requests and not with the group.
+pub const ROUTED: &str = "routed";
+
 /// The largest inventory, in bytes: an object of a cluster has 1 MiB at most.
 const MOST_BYTES: usize = 900 << 10;
 
-/// What a unit's parent object says.
+/// What a group's parent object says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parent {
     /// Where it is.
@@ -38,6 +41,10 @@ pub struct Parent {
     pub epoch: Epoch,
     /// Everything is to go.
     pub retiring: bool,
+    /// The later group of two of one unit has the higher: what both ask for is as that one asks for it.
+    pub serial: u64,
+    /// The version that it is one of several of; none: it is replaced in place.
+    pub version_of: Option<Version>,
     /// Whoever the objects are applied as.
     pub account: Option<String>,
     /// Its objects, by what they are called.
@@ -55,6 +62,21 @@ pub struct Entry {
     pub applied: Option<String>,
     /// It shall rest.
     pub rests: bool,
+}
+
+/// One version of a Deployment.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// The value of its pods' label.
+    pub group: String,
+    /// How many pods were asked for.
+    pub replicas: u32,
+    /// Its Deployment.
+    pub deployment: ObjectId,
+    /// An autoscaler keeps the number from there on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scaled: bool,
 }
 
 /// What looking at a unit's objects needs to know of its desired state.
@@ -84,7 +106,7 @@ impl Parent {
 
     /// The objects of the group in force, in their order.
     pub fn wanted(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
-        self.objects.iter().filter(|(_, entry)| entry.applied.is_some())
+        self.objects.iter().filter(|(_, entry)| entry.applied.as_deref().is_some_and(|applied| applied != ROUTED))
     }
 
     /// The objects that are to go.
@@ -108,6 +130,8 @@ impl Parent {
             version: note("version").unwrap_or_default().to_owned(),
             epoch: Epoch(note("epoch")?.parse().ok()?),
             retiring: note("retiring") == Some("true"),
+            serial: note("serial").and_then(|text| text.parse().ok()).unwrap_or_default(),
+            version_of: text("/data/version").and_then(|text| serde_json::from_str(text).ok()),
             account: note("account").map(str::to_owned),
             objects: text("/data/inventory").unwrap_or_default().lines().filter_map(entry).collect(),
             settings,
@@ -142,6 +166,9 @@ impl Parent {
         if self.retiring {
             annotations["trimtab.dev/retiring"] = "true".into();
         }
+        if self.serial > 0 {
+            annotations["trimtab.dev/serial"] = self.serial.to_string().into();
+        }
         if let Some(account) = &self.account {
             annotations["trimtab.dev/account"] = account.as_str().into();
         }
@@ -159,12 +186,11 @@ impl Parent {
             metadata["resourceVersion"] = version.as_str().into();
         }
         let settings = serde_json::to_string(&self.settings).map_err(|error| error.to_string())?;
-        Ok(json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": metadata,
-            "data": { "inventory": inventory, "settings": settings },
-        }))
+        let mut data = json!({ "inventory": inventory, "settings": settings });
+        if let Some(version) = &self.version_of {
+            data["version"] = serde_json::to_string(version).map_err(|error| error.to_string())?.into();
+        }
+        Ok(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }))
     }
 }
 
@@ -209,6 +235,13 @@ mod tests {
             version: "1.2.3".into(),
             epoch: Epoch(7),
             retiring: false,
+            serial: 3,
+            version_of: Some(Version {
+                group: "0a1b2c3d".into(),
+                replicas: 2,
+                deployment: id("Deployment", Some("shop"), "web"),
+                scaled: false,
+            }),
             account: Some("shop/deployer".into()),
             objects: [
                 (id("Deployment", Some("shop"), "web"), entry("apps/v1", Some("aa"), true)),

@@ -10,5 +10,9 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const APPLIED: &str = "trimtab.dev/applied";
 /// The restarts that were asked for: an annotation of pod templates.
 pub const RESTARTS: &str = "trimtab.dev/restarts";
+/// The version of a Deployment's pods: a label of theirs, and of what is of that version alone.
+pub const GROUP: &str = "trimtab.dev/group";
+/// Where the requests go that a Service leads: an annotation.
+pub const TRAFFIC: &str = "trimtab.dev/traffic";
 /// The field manager, and the value of [`MANAGED_BY`].
 pub const MANAGER: &str = "trimtab";

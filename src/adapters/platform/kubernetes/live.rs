@@ -1,5 +1,6 @@
 //! What is kept of an object on a cluster: enough to tell whether it is as it shall be, and how it is doing.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ pub struct Live {
     pub judged: Option<Arc<str>>,
     /// Which pods are its own, as a selector in a query.
     pub pods: Option<String>,
+    /// What only some kinds have.
+    pub more: More,
     /// The fields that were applied, as the server keeps them now.
     fields: String,
     /// The same right after the last apply, where that was seen.
@@ -40,6 +43,63 @@ pub struct Live {
     others: Vec<Value>,
     /// What somebody changed while nobody looked.
     changed: Option<String>,
+}
+
+/// What only some kinds have and looking at versions needs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct More {
+    /// How many pods a Deployment shall have.
+    pub replicas: Option<u32>,
+    /// How many of them have been ready for long enough.
+    pub available: u32,
+    /// All of them have been at once, once.
+    pub complete: bool,
+    /// Where requests to a pod go.
+    pub address: Option<SocketAddr>,
+    /// How often a pod's containers were started again.
+    pub restarts: u32,
+    /// Which version a Service leads to.
+    pub selects: Option<String>,
+    /// What a Service says of where its requests go.
+    pub traffic: Option<String>,
+}
+
+impl More {
+    fn read(object: &Value) -> More {
+        let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let number =
+            |pointer: &str| object.pointer(pointer).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        let list = |pointer: &str| object.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        let of = |part: &Value, field: &str| part.get(field).and_then(Value::as_str).map(str::to_owned);
+        match kind {
+            "Deployment" => More {
+                replicas: number("/spec/replicas"),
+                available: number("/status/availableReplicas").unwrap_or_default(),
+                complete: list("/status/conditions").any(|one| {
+                    of(one, "type").as_deref() == Some("Progressing")
+                        && of(one, "reason").as_deref() == Some("NewReplicaSetAvailable")
+                }),
+                ..More::default()
+            },
+            "Pod" => More {
+                address: text("/status/podIP").and_then(|text| text.parse::<IpAddr>().ok()).map(|address| {
+                    let port = number("/spec/containers/0/ports/0/containerPort").and_then(|port| port.try_into().ok());
+                    SocketAddr::new(address, port.unwrap_or_default())
+                }),
+                restarts: list("/status/containerStatuses")
+                    .filter_map(|one| u32::try_from(one.get("restartCount")?.as_u64()?).ok())
+                    .sum(),
+                ..More::default()
+            },
+            "Service" => More {
+                selects: object.pointer("/spec/selector").and_then(|selector| of(selector, labels::GROUP)),
+                traffic: object.pointer("/metadata/annotations").and_then(|notes| of(notes, labels::TRAFFIC)),
+                ..More::default()
+            },
+            _ => More::default(),
+        }
+    }
 }
 
 /// How much of an object there is to read.
@@ -85,6 +145,7 @@ impl Live {
             },
             judged: None,
             pods: (form == Form::Whole).then(|| selector(object)).flatten(),
+            more: if form == Form::Whole { More::read(object) } else { More::default() },
             fields: fields::applied(managed).map(Value::to_string).unwrap_or_default(),
             baseline: None,
             others: fields::others(managed),
@@ -107,16 +168,10 @@ impl Live {
                 // The answer to an apply tells of the metadata alone: what changed nothing changed no health.
                 let same = applied && self.version == before.version;
                 let (health, judged) = if same { (before.health, before.judged) } else { (self.health, self.judged) };
-                let pods = if applied { before.pods } else { self.pods };
+                let (pods, more) = if applied { (before.pods, before.more) } else { (self.pods, self.more) };
                 let changed = before.changed.filter(|_| !applied);
-                Live {
-                    baseline: if applied { Some(self.fields.clone()) } else { kept },
-                    health,
-                    judged,
-                    pods,
-                    changed,
-                    ..self
-                }
+                let baseline = if applied { Some(self.fields.clone()) } else { kept };
+                Live { baseline, health, judged, pods, more, changed, ..self }
             }
         };
         if next.baseline.as_ref().is_none_or(|baseline| *baseline == next.fields) {

@@ -1,8 +1,8 @@
 //! A Kubernetes cluster.
 //!
-//! A unit is one group at a time, replaced in place: its objects are applied under one field manager by server-side apply, and
-//! its **parent**, a ConfigMap in its namespace, says which group they are, what else it has, and who acted last. Everything is
-//! found again by the parents.
+//! The objects of a group are applied under one field manager by server-side apply, and its **parent**, a ConfigMap in the unit's
+//! namespace, says which group they are, what else it has, and who acted last. Everything is found again by the parents. A unit is
+//! one group at a time, replaced in place, unless its strategy has versions side by side: see `versions`.
 //!
 //! `observe` answers from what the watches keep up, so that looking at an unchanged cluster asks nothing. What a write answered is
 //! known at once.
@@ -24,6 +24,7 @@ mod pods;
 mod predict;
 mod retire;
 mod scope;
+mod versions;
 mod view;
 mod watch;
 
@@ -43,6 +44,7 @@ use crate::domain::observed::{ObservedGroup, ObservedRun, Seen};
 use crate::domain::prediction::Prediction;
 use crate::ports::platform::{EnsureGroup, LogStream, Platform, PlatformError, Predict};
 use crate::ports::scripts::RunRequest;
+use crate::ports::traffic::Traffic;
 use client::Call;
 use cluster::{Cluster, Fault};
 pub use connect::Connection;
@@ -88,8 +90,12 @@ impl Drop for KubernetesPlatform {
 
 #[async_trait]
 impl Platform for KubernetesPlatform {
-    fn capabilities(&self, _desired: &DesiredUnit) -> Capabilities {
-        Capabilities::IN_PLACE
+    fn capabilities(&self, desired: &DesiredUnit) -> Capabilities {
+        versions::capabilities(desired)
+    }
+
+    fn traffic(&self) -> Option<&dyn Traffic> {
+        Some(self)
     }
 
     fn expects(&self, all: &[Arc<DesiredUnit>]) {

@@ -56,7 +56,6 @@ impl Cluster {
     async fn foresee_all(&self, ask: Predict<'_>) -> Result<Prediction, Fault> {
         let Workload::Kubernetes(spec) = &ask.desired.workload else { return Ok(Prediction::default()) };
         self.parents_read().await?;
-        let parent = self.cache.lock().parent(&ask.desired.unit).cloned();
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for object in &spec.objects {
             match self.kind_missing(spec, object).await? {
@@ -78,7 +77,7 @@ impl Cluster {
             desired,
         };
         let Workload::Kubernetes(spec) = &request.desired.workload else { return Ok(Prediction::default()) };
-        let work = self.prepare(Epoch(0), &request, spec, parent.as_ref()).await?;
+        let work = self.prepare_any(Epoch(0), &request, spec).await?;
         let mut objects: Vec<Predicted> = unknown
             .iter()
             .map(|(id, reason)| {

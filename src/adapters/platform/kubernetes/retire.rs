@@ -1,8 +1,8 @@
 //! Removing: what is no longer asked for, and everything of a unit, its parent last.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::json;
@@ -19,7 +19,9 @@ use crate::domain::workload::kubernetes::ObjectId;
 use crate::ports::platform::EnsureGroup;
 
 /// How often what could not be removed is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_secs(2);
+/// How long a group serves on after the requests went to another.
+const SERVES_ON: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// Removes what a unit no longer asks for, once all that it asks for is well. What the objects of another unit became stays.
@@ -42,19 +44,17 @@ impl Cluster {
             }
             self.remove(parent, &id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, &id), ""))?;
         }
-        let objects = parent.wanted().map(|(id, entry)| (id.clone(), entry.clone())).collect();
+        let wanted = parent.objects.iter().filter(|(_, entry)| entry.applied.is_some());
+        let objects = wanted.map(|(id, entry)| (id.clone(), entry.clone())).collect();
         self.write_parent(&Parent { objects, epoch, ..parent.clone() }).await.map(drop)
     }
 
     /// See [`crate::ports::platform::Platform::retire_group`].
     pub async fn retire(&self, epoch: Epoch, unit: &UnitId, group: &GroupId) -> Result<(), Fault> {
         self.parents_read().await?;
-        let Some(parent) = self.cache.lock().parent(unit).cloned() else { return Ok(()) };
-        fence(Some(&parent), epoch)?;
-        // Another group has taken its place.
-        if parent.group != *group {
-            return Ok(());
-        }
+        self.fence_unit(unit, epoch)?;
+        // Where it is not there, another group has taken its place.
+        let Some(parent) = self.cache.lock().parent_of(unit, group).cloned() else { return Ok(()) };
         let parent = match parent.retiring && parent.epoch == epoch {
             true => parent,
             false => {
@@ -76,8 +76,13 @@ impl Cluster {
         }
         let mut left = self.owned(parent);
         left.retain(|(id, _)| !self.claims.wanted_by_others(&parent.unit, id));
+        if self.serves_on(parent) {
+            return Ok(());
+        }
         if left.is_empty() {
-            return self.remove_parent(parent).await;
+            // Its pods are still on their way out.
+            let pods = self.cache.lock().pods_of(parent).next().is_some();
+            return if pods { Ok(()) } else { self.remove_parent(parent).await };
         }
         for (id, live) in left.iter().filter(|(_, live)| live.deleting.is_none()) {
             self.remove(parent, id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, id), ""))?;
@@ -91,7 +96,7 @@ impl Cluster {
         let mut all: Vec<(ObjectId, Live)> = parent
             .leftover()
             .filter_map(|(id, _)| Some((id.clone(), state.live(id)?.clone())))
-            .filter(|(_, live)| view::owns(parent, live))
+            .filter(|(id, live)| view::owns(parent, live) && !state.wanted_beside(parent, id))
             .collect();
         all.sort_by_key(|(id, _)| Reverse(rank(&id.group, &id.kind)));
         all
@@ -104,6 +109,20 @@ impl Cluster {
             // The kind itself is gone, and its objects with it.
             None => Ok(()),
         }
+    }
+
+    /// Whether a group that is to go serves on for a moment beside another that stays: whoever sends it requests learns late that
+    /// they go elsewhere now.
+    fn serves_on(&self, parent: &Parent) -> bool {
+        let beside = self.cache.lock().parents_of(&parent.unit).any(|other| !other.retiring);
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *leaving.entry(parent.key().to_owned()).or_insert_with(Instant::now);
+        beside && since.elapsed() < SERVES_ON
+    }
+
+    fn forget_leaving(&self, retiring: &[Parent]) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|key, _| retiring.iter().any(|parent| parent.key() == key));
     }
 
     async fn remove_parent(&self, parent: &Parent) -> Result<(), Fault> {
@@ -138,6 +157,7 @@ impl Cluster {
                 }
             }
             let pause = if retiring.is_empty() { Duration::from_secs(3_600) } else { AGAIN };
+            self.forget_leaving(&retiring);
             tokio::time::sleep(Duration::from_millis(20)).await;
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
@@ -151,12 +171,13 @@ impl Cluster {
         self.parents_read().await?;
         let (old, new) = {
             let state = self.cache.lock();
-            (state.parent(from).cloned(), state.parent(&request.desired.unit).cloned())
+            let parent = |unit: &UnitId| state.parent_of(unit, &request.group).cloned();
+            (parent(from), parent(&request.desired.unit))
         };
         fence(old.as_ref(), epoch)?;
         fence(new.as_ref(), epoch)?;
-        let Some(old) = old.filter(|old| old.group == request.group) else {
-            return match new.is_some_and(|new| new.group == request.group) {
+        let Some(old) = old else {
+            return match new.is_some() {
                 true => Ok(()),
                 false => Err(Fault::Refused(format!("group {} of {from} is not there", request.group))),
             };

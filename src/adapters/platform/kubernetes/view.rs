@@ -4,6 +4,7 @@ use super::cache::{KindName, State};
 use super::health::Health;
 use super::inventory::{Entry, Parent};
 use super::live::Live;
+use super::versions::sight;
 use crate::domain::observed::{ObservedGroup, ObservedInstance};
 use crate::domain::workload::kubernetes::{Drift, ObjectId};
 
@@ -11,6 +12,9 @@ use crate::domain::workload::kubernetes::{Drift, ObjectId};
 pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, String> {
     for id in parent.objects.keys() {
         state.known(&KindName::of(id))?;
+    }
+    if let Some(version) = &parent.version_of {
+        return sight::group(state, parent, version);
     }
     let (mut instances, mut right) = (Vec::new(), 0);
     for (slot, (id, entry)) in (0..).zip(parent.wanted()) {
@@ -20,8 +24,7 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
     }
     // What is no longer asked for goes only once all that replaces it is well: until then old pods may need it.
     let well = instances.iter().all(|one| one.ready);
-    let to_go = parent.leftover().filter_map(|(id, _)| Some((id, state.live(id)?)));
-    let to_go: Vec<(&ObjectId, &Live)> = to_go.filter(|(_, live)| owns(parent, live)).collect();
+    let to_go = to_go(state, parent);
     if well && !parent.retiring && to_go.iter().any(|(_, live)| live.deleting.is_none()) {
         right = right.saturating_sub(1);
     }
@@ -40,7 +43,13 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
     })
 }
 
-/// Whether an object belongs to the parent's unit.
+/// The group's objects that are no longer asked for, and are there.
+pub(super) fn to_go<'s>(state: &'s State, parent: &'s Parent) -> Vec<(&'s ObjectId, &'s Live)> {
+    let there = parent.leftover().filter_map(|(id, _)| Some((id, state.live(id)?)));
+    there.filter(|(id, live)| owns(parent, live) && !state.wanted_beside(parent, id)).collect()
+}
+
+/// Whether an object belongs to the parent's group.
 pub(super) fn owns(parent: &Parent, live: &Live) -> bool {
     live.unit.as_deref() == Some(parent.key())
 }
@@ -55,12 +64,17 @@ struct Sight<'a> {
     /// How it is doing, by the rules that are in force.
     health: Option<Health>,
     diagnosis: Option<&'a super::cache::Diagnosis>,
+    /// A later group of the unit has it as it shall be there.
+    superseded: bool,
 }
 
 impl<'a> Sight<'a> {
     fn of(state: &'a State, parent: &Parent, id: &ObjectId, entry: &Entry) -> Self {
-        let live = state.live(id).filter(|live| owns(parent, live));
+        let live = state.live(id);
+        let superseded = live.is_some_and(|live| state.superseded(parent, live));
+        let live = live.filter(|live| owns(parent, live));
         Sight {
+            superseded,
             live,
             current: live.is_some_and(|live| live.deleting.is_none() && live.applied == entry.applied),
             drift: live.and_then(|live| live.drift(id, &parent.settings)),
@@ -72,19 +86,23 @@ impl<'a> Sight<'a> {
 
     /// Nothing has to be sent for it.
     fn is_right(&self, parent: &Parent) -> bool {
-        self.current && (self.drift.is_none() || parent.settings.drift == Drift::Report)
+        self.superseded || (self.current && (self.drift.is_none() || parent.settings.drift == Drift::Report))
     }
 
     fn is_ready(&self) -> bool {
-        self.current
-            && match &self.health {
-                Some(Health::Healthy) => true,
-                Some(Health::Suspended(_)) => self.rests,
-                _ => false,
-            }
+        self.superseded
+            || self.current
+                && match &self.health {
+                    Some(Health::Healthy) => true,
+                    Some(Health::Suspended(_)) => self.rests,
+                    _ => false,
+                }
     }
 
     fn message(&self) -> Option<String> {
+        if self.superseded {
+            return None;
+        }
         let Some(live) = self.live else { return Some("it is not there".into()) };
         if let Some(finalizers) = &live.deleting {
             return Some(waits(finalizers));
@@ -128,7 +146,7 @@ fn instance(parent: &Parent, id: &ObjectId, slot: u32, seen: Sight<'_>) -> Obser
     ObservedInstance {
         id: name(parent, id),
         slot,
-        running: seen.live.is_some_and(|live| live.deleting.is_none()),
+        running: seen.superseded || seen.live.is_some_and(|live| live.deleting.is_none()),
         stopping: seen.live.is_some_and(|live| live.deleting.is_some()) && parent.retiring,
         ready: seen.is_ready(),
         address: None,
@@ -139,7 +157,7 @@ fn instance(parent: &Parent, id: &ObjectId, slot: u32, seen: Sight<'_>) -> Obser
     }
 }
 
-fn leaving(parent: &Parent, id: &ObjectId, slot: u32, live: &Live) -> ObservedInstance {
+pub(super) fn leaving(parent: &Parent, id: &ObjectId, slot: u32, live: &Live) -> ObservedInstance {
     ObservedInstance {
         id: name(parent, id),
         slot,

@@ -17,7 +17,7 @@ pub(super) fn sum(statuses: &BTreeMap<String, Arc<RouteStatus>>) -> Seen<Counter
             let buckets = counters.bounds_us.len() + 1;
             if stats.latency.len() != buckets {
                 return Seen::Unknown(format!(
-                    "the router at {plane} measures in {} latency buckets, this version knows {buckets}: restart it with this version",
+                    "{plane} measures in {} latency buckets, this version knows {buckets}: restart it with this version",
                     stats.latency.len(),
                 ));
             }

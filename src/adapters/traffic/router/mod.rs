@@ -86,7 +86,7 @@ impl RouterTraffic {
 
     fn no_planes(&self) -> TrafficError {
         TrafficError::Refused {
-            plane: "(none)".into(),
+            plane: "the router".into(),
             reason: "no router is configured for this target; name its socket in the daemon's configuration".into(),
         }
     }
@@ -112,7 +112,7 @@ impl Traffic for RouterTraffic {
         for (plane, status) in all {
             if status.as_ref().map(|status| &status.route) != first.as_ref().map(|status| &status.route) {
                 return Seen::Unknown(format!(
-                    "the routers at {} and {} have different settings for {unit}",
+                    "{} and {} have different settings for {unit}",
                     first_plane.name(),
                     plane.name()
                 ));
@@ -177,7 +177,7 @@ impl Traffic for RouterTraffic {
             match answer {
                 Seen::Known(Some(status)) => statuses.insert(plane.name(), status),
                 Seen::Known(None) => {
-                    return Seen::Unknown(format!("the router at {} has no route of {unit}", plane.name()));
+                    return Seen::Unknown(format!("{} has no route of {unit}", plane.name()));
                 }
                 Seen::Unknown(reason) => return Seen::Unknown(reason),
             };

@@ -57,7 +57,7 @@ impl Plane {
 
     /// Its socket, for people.
     pub fn name(&self) -> String {
-        self.client.socket().display().to_string()
+        format!("the router at {}", self.client.socket().display())
     }
 
     /// A route as it is known; asks only when nothing was ever known.
@@ -68,7 +68,7 @@ impl Plane {
         self.known(|routes| match routes {
             Some(Seen::Known(routes)) => Seen::Known(routes.get(key).cloned()),
             Some(Seen::Unknown(reason)) => Seen::Unknown(reason.clone()),
-            None => Seen::Unknown(format!("the router at {} was not asked yet", self.name())),
+            None => Seen::Unknown(format!("{} was not asked yet", self.name())),
         })
     }
 
@@ -89,7 +89,7 @@ impl Plane {
             Ok(status) => Seen::Known(Some(Arc::new(status))),
             Err(error) => match error.refusal::<ErrorBody>() {
                 Some(ErrorBody { code: ErrorCode::NotFound, .. }) => Seen::Known(None),
-                _ => Seen::Unknown(format!("the router at {}: {error}", self.name())),
+                _ => Seen::Unknown(format!("{}: {error}", self.name())),
             },
         }
     }
@@ -155,7 +155,7 @@ impl Plane {
             Ok(routes) => Seen::Known(
                 routes.into_iter().map(|status| (status.route.key.clone(), Arc::new(status))).collect::<Routes>(),
             ),
-            Err(error) => Seen::Unknown(format!("the router at {}: {error}", self.name())),
+            Err(error) => Seen::Unknown(format!("{}: {error}", self.name())),
         };
         let watch_closely = match &answer {
             Seen::Known(routes) => routes.values().any(|status| drains(status)),

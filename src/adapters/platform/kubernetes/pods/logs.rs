@@ -96,7 +96,7 @@ impl Cluster {
 
     /// The containers of a unit's pods; of one workload, where it is named. `instance` may also be a pod.
     async fn sources(&self, unit: &UnitId, group: &GroupId, instance: Option<&str>) -> Result<Vec<Source>, Fault> {
-        let parent = self.cache.lock().parent(unit).filter(|parent| parent.group == *group).cloned();
+        let parent = self.cache.lock().parent_of(unit, group).cloned();
         let Some(parent) = parent else { return Err(Fault::Refused(format!("{unit} has no group {group}"))) };
         let mut all = Vec::new();
         for (id, selector) in self.workloads(&parent) {
