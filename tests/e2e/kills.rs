@@ -11,16 +11,24 @@ use super::strategies::load;
 use crate::support::{PATIENCE, eventually_async};
 
 /// Numbers that a seed determines.
-struct Seeded(u64);
+pub struct Seeded(pub u64);
 
 impl Seeded {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// The next one, below a limit.
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % limit
     }
+}
+
+/// A seed, which is told: `TRIMTAB_SEED`, or any.
+pub fn seed() -> u64 {
+    let seed = std::env::var("TRIMTAB_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("TRIMTAB_SEED={seed} plays this again");
+    seed
 }
 
 /// The number of the journal's last record.
@@ -44,9 +52,7 @@ pub const CANARY: &str =
     "{ canary: { steps: [ { weight: 20 }, { pause: 1s }, { weight: 60 }, { pause: 1s } ], scaleDownDelay: 1s } }";
 
 async fn survives(strategy: &str) {
-    let seed = std::env::var("TRIMTAB_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("TRIMTAB_SEED={seed} plays this again");
-    let mut numbers = Seeded(seed);
+    let mut numbers = Seeded(seed());
     let mut bed = bed(strategy);
     bed.verified(UNIT, "1.0.0").await;
     let load = load(&bed);

@@ -36,7 +36,7 @@ const SCRIPT: &str =
 
 /// Kills a process as soon as the journal has a record at a position, and answers where the journal ends then; `None`: told that there
 /// will be no such record.
-fn kill_at(bed: &Bed, position: u64, pid: u32, over: &AtomicBool) -> Option<u64> {
+pub fn kill_at(bed: &Bed, position: u64, pid: u32, over: &AtomicBool) -> Option<u64> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(bed.path("state/daemon/journal.db"), flags).unwrap();
     connection.busy_timeout(PATIENCE).unwrap();
@@ -53,8 +53,8 @@ fn kill_at(bed: &Bed, position: u64, pid: u32, over: &AtomicBool) -> Option<u64>
 }
 
 /// Whether nothing goes on and this version is what was asked for and runs.
-async fn rests_at(bed: &Bed, version: &str) -> bool {
-    bed.unit(UNIT).await.is_ok_and(|status| {
+pub async fn rests_at(bed: &Bed, unit: &str, version: &str) -> bool {
+    bed.unit(unit).await.is_ok_and(|status| {
         let is = |state: Option<&VersionRef>| state.is_some_and(|state| state.version == version);
         status.health == UnitHealth::InSync
             && status.rollback.is_none()
@@ -93,7 +93,7 @@ async fn survives_everywhere(strategy: &str, hooks: &str, deed: Deed, victim: Vi
             std::thread::scope(|scope| {
                 let watcher = scope.spawn(|| kill_at(&bed, before + offset, pid, &over));
                 let ends = eventually_async(PATIENCE, "it is killed, or over", async || {
-                    watcher.is_finished() || (bed.log().len() == commits && rests_at(&bed, &stands).await)
+                    watcher.is_finished() || (bed.log().len() == commits && rests_at(&bed, UNIT, &stands).await)
                 });
                 tokio::runtime::Handle::current().block_on(ends);
                 over.store(true, Ordering::Relaxed);
@@ -113,7 +113,7 @@ async fn survives_everywhere(strategy: &str, hooks: &str, deed: Deed, victim: Vi
             bed.start_supervisor();
         }
         eventually_async(PATIENCE, &format!("it is over, killed at {offset}"), async || {
-            if bed.log().len() == commits && rests_at(&bed, &stands).await {
+            if bed.log().len() == commits && rests_at(&bed, UNIT, &stands).await {
                 Ok(())
             } else {
                 Err(format!("{:#?} {:#?}", bed.unit(UNIT).await, bed.log()))

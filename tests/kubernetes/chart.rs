@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use super::cluster::Namespace;
 use super::documents;
 use crate::e2e::bed::git;
@@ -114,6 +116,52 @@ fn the_chart_has_no_fault_and_refuses_what_it_does_not_know() {
         run(Command::new(&helm).args(["template", "trimtab", &chart, "--set", "rbac.namespaces={shop}"]).args(set));
     assert!(cut.contains("kind: Role\n") && cut.contains("namespaces = [\"shop\"]"), "{cut}");
     assert!(!cut.contains("ClusterRole") && !cut.contains("impersonate"), "{cut}");
+}
+
+#[test]
+fn a_service_monitor_finds_the_service_and_its_token() {
+    let Ok(helm) = which("helm") else { return };
+    let chart = format!("{ROOT}/charts/trimtab");
+    let rendered = |more: &[&str]| {
+        let mut command = Command::new(&helm);
+        command.args([
+            "template",
+            "trimtab",
+            &chart,
+            "--namespace",
+            "ops",
+            "--set",
+            "image.repository=a.example/trimtab",
+        ]);
+        command.args([
+            "--set",
+            "source.url=https://git.example.org/config.git",
+            "--set",
+            "serviceMonitor.enabled=true",
+        ]);
+        command.args(more).output().unwrap()
+    };
+    let refused = rendered(&[]);
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && words.contains("serviceMonitor.token.name"), "{words}");
+    let output = rendered(&["--set", "serviceMonitor.token.name=metrics", "--set", "serviceMonitor.interval=15s"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let all: Vec<Value> = text.split("\n---\n").filter_map(|part| serde_saphyr::from_str(part).ok()).collect();
+    let of = |kind: &str| {
+        all.iter().find(|one| one["kind"] == kind).unwrap_or_else(|| panic!("no {kind} in {text}")).clone()
+    };
+    let (monitor, service, deployment) = (of("ServiceMonitor"), of("Service"), of("Deployment"));
+    assert_eq!(monitor["apiVersion"], "monitoring.coreos.com/v1");
+    let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    let labels = &service["metadata"]["labels"];
+    assert!(!wanted.is_empty() && wanted.iter().all(|(name, value)| labels[name] == *value), "{wanted:?} and {labels}");
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    let port = ports.iter().find(|port| port["name"] == endpoint["port"]).unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["ports"][0]["name"], port["targetPort"], "{container}");
+    assert_eq!((endpoint["path"].as_str(), endpoint["interval"].as_str()), (Some("/metrics"), Some("15s")));
+    assert_eq!(endpoint["authorization"]["credentials"], json!({ "name": "metrics", "key": "token" }));
 }
 
 /// Where a program is; that it is nowhere is said.

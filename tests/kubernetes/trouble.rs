@@ -6,17 +6,7 @@ use trimtab::api::types::UnitStatus;
 
 use super::cluster::Namespace;
 use super::documents::{UNIT, config, release};
-use super::installation::Installation;
-
-/// Whether an object of the unit is told of in words that have all of these.
-fn tells(status: &UnitStatus, words: &[&str]) -> bool {
-    let reasons = status.rollout.as_ref().and_then(|rollout| rollout.summary.reason.as_deref());
-    let waits = status.rollout.as_ref().and_then(|rollout| rollout.waits.as_deref());
-    let mut texts = vec![status.message.as_str()];
-    texts.extend(reasons.into_iter().chain(waits));
-    texts.extend(status.held.iter().map(|held| held.message.as_str()));
-    texts.iter().any(|text| words.iter().all(|word| text.contains(word)))
-}
+use super::installation::{Installation, tells};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_somebody_else_made_is_taken_over_only_with_consent() {

@@ -132,3 +132,40 @@ fn a_chart_is_filled_in() {
     let (code, told) = run(repository(HELM, &files).path(), &path, &["validate"]);
     assert!(code == Some(2) && told.contains("no good"), "{told}");
 }
+
+/// A packed chart whose files of zeros are this large once they are unpacked.
+fn bomb(files: usize, size: usize) -> Vec<u8> {
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let zeros = vec![0; size];
+    let mut add = |path: String, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, path, content).unwrap();
+    };
+    add("bomb/Chart.yaml".into(), b"apiVersion: v2\nname: bomb\nversion: 0.1.0\n");
+    (0..files).for_each(|number| add(format!("bomb/files/{number}"), &zeros));
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
+fn fault_24_a_packed_chart_that_unpacks_to_too_much_is_refused_and_leaves_nothing() {
+    let Some(path) = path_with("helm") else { return eprintln!("there is no helm here") };
+    for (files, size, fits) in [(1, 1 << 10, true), (1, 64 << 20, false), (40, 4 << 20, false)] {
+        let dir = repository(HELM, &CHART);
+        std::fs::create_dir(dir.path().join("chart/charts")).unwrap();
+        let packed = bomb(files, size);
+        assert!(packed.len() < 2 << 20, "{} bytes", packed.len());
+        std::fs::write(dir.path().join("chart/charts/bomb-0.1.0.tgz"), packed).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let mut command = trimtab();
+        command.current_dir(dir.path()).args(["validate"]).env("PATH", &path).env("TMPDIR", scratch.path());
+        let out = command.output().unwrap();
+        let told = [out.stdout, out.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        let code = if fits { Some(0) } else { Some(2) };
+        assert_eq!(out.status.code(), code, "{files} files of {size}: {told}");
+        assert!(fits || (told.contains("helm") && told.contains("maximum")), "{told}");
+        let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().flatten().map(|entry| entry.path()).collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}

@@ -221,8 +221,11 @@ impl Cluster {
             match under_way.next().await {
                 None => break,
                 Some((id, Err(fault))) => failed.push((id, fault)),
-                Some((_, Ok(()))) => {}
+                Some((id, Ok(()))) => self.cache.hinder(&work.parent.unit, id, None),
             }
+        }
+        for (id, fault) in &failed {
+            self.cache.hinder(&work.parent.unit, id, Some(fault.why()));
         }
         let (count, all) = (failed.len(), due.len());
         if let Some((id, fault)) = failed.into_iter().next() {

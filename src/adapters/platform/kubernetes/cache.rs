@@ -71,6 +71,8 @@ pub(super) struct State {
     rules: HashMap<String, Arc<Rules>>,
     /// The kinds of which objects were judged by other rules.
     judged_otherwise: BTreeSet<KindName>,
+    /// Why objects could not be applied when that was tried last.
+    obstacles: HashMap<ObjectId, String>,
 }
 
 #[derive(Default)]
@@ -173,6 +175,11 @@ impl State {
         }
     }
 
+    /// Why an object could not be applied when that was tried last.
+    pub fn obstacle(&self, id: &ObjectId) -> Option<&str> {
+        self.obstacles.get(id).map(String::as_str)
+    }
+
     fn unit_of(&self, live: Option<&Live>) -> Option<UnitId> {
         Some(self.parents.get(live?.unit.as_ref()?)?.unit.clone())
     }
@@ -189,6 +196,7 @@ impl Cache {
             diagnoses: HashMap::new(),
             rules: HashMap::new(),
             judged_otherwise: BTreeSet::new(),
+            obstacles: HashMap::new(),
         };
         Cache { state: Mutex::new(state), changes: watch::Sender::new(0), dirty: Mutex::default() }
     }
@@ -293,6 +301,7 @@ impl Cache {
         let Some(parent) = state.parents.remove(key) else { return };
         state.take_rules(key, None);
         state.forget(&parent.unit, key);
+        state.obstacles.retain(|id, _| !parent.objects.contains_key(id));
         drop(state);
         self.tell([parent.unit]);
     }
@@ -355,6 +364,20 @@ impl Cache {
         let unit = state.unit_of(gone.as_ref());
         drop(state);
         self.tell(unit);
+    }
+
+    /// Why an object of a unit could not be applied; `None`: it was.
+    pub fn hinder(&self, unit: &UnitId, id: &ObjectId, why: Option<String>) {
+        let mut state = self.lock();
+        if state.obstacles.get(id) == why.as_ref() {
+            return;
+        }
+        match why {
+            Some(why) => drop(state.obstacles.insert(id.clone(), why)),
+            None => drop(state.obstacles.remove(id)),
+        }
+        drop(state);
+        self.tell([unit.clone()]);
     }
 
     /// The objects of a kind in a part can't be seen; why. `None`: the watch goes on where it broke off.

@@ -16,8 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MOST_BYTES: usize = 64 << 20;
 /// How often a request that the server was too busy for is sent again.
 const TRIES: u32 = 6;
-/// The longest pause before that.
+/// The longest pause before that, where the server does not say when.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// The longest pause that a server may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
 /// What a server could make no sense of.
 const UNREADABLE: &str = "Unreadable";
@@ -77,12 +79,22 @@ impl ApiError {
         }
     }
 
+    /// When the server wants to be asked again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ApiError::Unreachable(_) => None,
+            ApiError::Refused(refusal) => refusal.retry_after.map(|asked| asked.min(LONGEST_ASKED)),
+        }
+    }
+
     /// Whether the same request may succeed later.
     pub fn passes(&self) -> bool {
         match self {
             ApiError::Unreachable(_) => true,
             ApiError::Refused(refusal) => {
-                refusal.reason != UNREADABLE && matches!(refusal.code, 408 | 409 | 429 | 500..=599)
+                // A namespace that is being deleted takes nothing new until it is gone.
+                let ending = refusal.causes.iter().any(|cause| cause.reason == "NamespaceTerminating");
+                ending || (refusal.reason != UNREADABLE && matches!(refusal.code, 408 | 409 | 429 | 500..=599))
             }
         }
     }
@@ -201,9 +213,9 @@ impl Server {
             if tried >= tries {
                 return Err(error);
             }
-            let pause = refusal.retry_after.unwrap_or(Duration::from_millis(100) * 2_u32.pow(tried));
-            let spread = pause.mul_f64(rand::random_range(0.0..0.2));
-            tokio::time::sleep((pause + spread).min(LONGEST_PAUSE)).await;
+            let own = (Duration::from_millis(100) * 2_u32.pow(tried)).min(LONGEST_PAUSE);
+            let pause = error.retry_after().unwrap_or(own);
+            tokio::time::sleep(pause.mul_f64(rand::random_range(1.0..1.2))).await;
             tried += 1;
         }
     }
@@ -302,6 +314,8 @@ mod tests {
     #[test]
     fn what_may_pass_is_known_from_what_will_not() {
         let status = |reason: &str| serde_json::json!({ "kind": "Status", "message": "m", "reason": reason });
+        let ending = serde_json::json!({ "kind": "Status", "reason": "Forbidden",
+            "details": { "causes": [{ "reason": "NamespaceTerminating", "field": "metadata.namespace" }] } });
         for (code, body, passes) in [
             (429, status("TooManyRequests"), true),
             (503, Value::Null, true),
@@ -309,6 +323,7 @@ mod tests {
             (500, Value::Null, true),
             (500, status(""), false),
             (403, status("Forbidden"), false),
+            (403, ending, true),
             (422, status("Invalid"), false),
         ] {
             assert_eq!(told(code, &body).passes(), passes, "{code} {body}");

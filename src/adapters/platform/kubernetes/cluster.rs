@@ -80,6 +80,16 @@ impl From<ApiError> for Fault {
 }
 
 impl Fault {
+    /// The cause alone, for people.
+    pub fn why(&self) -> String {
+        match self {
+            Fault::Unreachable(why) | Fault::Refused(why) | Fault::Failed(why) => why.clone(),
+            Fault::Api(error) => error.to_string(),
+            Fault::NoNamespace => "its namespace is not there".into(),
+            Fault::Stale => "another daemon has taken over".into(),
+        }
+    }
+
     /// The same, of one object.
     #[must_use]
     pub fn about(self, what: &str, rest: &str) -> Self {

@@ -66,6 +66,8 @@ struct Sight<'a> {
     diagnosis: Option<&'a super::cache::Diagnosis>,
     /// A later group of the unit has it as it shall be there.
     superseded: bool,
+    /// Why it could not be applied.
+    obstacle: Option<&'a str>,
 }
 
 impl<'a> Sight<'a> {
@@ -81,6 +83,7 @@ impl<'a> Sight<'a> {
             rests: entry.rests,
             health: live.map(|live| health(state, parent, id, live)),
             diagnosis: state.diagnosis(id),
+            obstacle: state.obstacle(id),
         }
     }
 
@@ -103,12 +106,16 @@ impl<'a> Sight<'a> {
         if self.superseded {
             return None;
         }
-        let Some(live) = self.live else { return Some("it is not there".into()) };
+        let hindered = |what: &str| match self.obstacle {
+            Some(why) => format!("{what}: {why}"),
+            None => what.to_owned(),
+        };
+        let Some(live) = self.live else { return Some(hindered("it is not there")) };
         if let Some(finalizers) = &live.deleting {
             return Some(waits(finalizers));
         }
         if !self.current {
-            return Some("it has yet to be applied".into());
+            return Some(hindered("it has yet to be applied"));
         }
         let health = self.health.as_ref().and_then(Health::message).map(|health| {
             match self.diagnosis.and_then(|diagnosis| diagnosis.message.as_deref()) {

@@ -2,7 +2,7 @@
 //! complete is never taken for one; a break is told as not knowing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -26,6 +26,8 @@ const WATCH_SECONDS: u32 = 290;
 const SILENCE: Duration = Duration::from_secs(150);
 /// The longest change that is read, in bytes.
 const MOST_BYTES: usize = 16 << 20;
+/// What lasted so long was no failure.
+const LASTS: Duration = Duration::from_secs(60);
 /// From one try to the next, growing to the last.
 const PAUSES: [Duration; 6] = [
     Duration::from_millis(50),
@@ -74,30 +76,34 @@ enum End {
     Resume,
     /// What was seen last is too old to go on from: everything is read anew.
     Relist,
-    /// It can't be seen.
-    Lost(String),
+    /// It can't be seen; why, and when the server wants to be asked again.
+    Lost(String, Option<Duration>),
 }
 
 impl Follower {
     /// Follows for good.
     pub async fn run(self) {
-        let mut tries = 0;
+        let (mut tries, mut forgets) = (0, 0);
         loop {
             match self.list().await {
                 Ok(mut version) => {
                     tries = 0;
+                    let begun = Instant::now();
                     while let Some(next) = self.watch_from(version).await {
                         version = next;
                     }
+                    // A server that forgets at once what it told is not asked without end.
+                    forgets = if begun.elapsed() < LASTS { forgets } else { 0 };
+                    pause(&mut forgets, None).await;
                 }
                 // The server has no such kind, and so no such objects.
                 Err(error) if error.code() == Some(404) => {
                     self.replace(Vec::new());
-                    pause(&mut tries).await;
+                    pause(&mut tries, None).await;
                 }
                 Err(error) => {
                     self.lost(&error.to_string());
-                    pause(&mut tries).await;
+                    pause(&mut tries, error.retry_after()).await;
                 }
             }
         }
@@ -113,9 +119,9 @@ impl Follower {
                     return Some(version);
                 }
                 End::Relist => return None,
-                End::Lost(reason) => {
+                End::Lost(reason, asked) => {
                     self.lost(&reason);
-                    pause(&mut tries).await;
+                    pause(&mut tries, asked).await;
                 }
             }
         }
@@ -149,6 +155,11 @@ impl Follower {
             let mut page = self.server.call(&page).await?;
             let text = |pointer: &str| page.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             let (version, token) = (text("/metadata/resourceVersion"), text("/metadata/continue"));
+            // What a proxy answers in the server's place says of no object that it is gone.
+            let is_list = page.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+            if !is_list || version.is_empty() {
+                return Err(ApiError::Unreachable("the answer is no list of objects".into()));
+            }
             if let Some(Value::Array(page)) = page.get_mut("items").map(Value::take) {
                 items.extend(page);
             }
@@ -198,7 +209,7 @@ impl Follower {
         let answer = match self.server.open(&Call::get(path).accept(accept)).await {
             Ok(answer) => answer,
             Err(ApiError::Refused(refusal)) if matches!(refusal.code, 404 | 410) => return End::Relist,
-            Err(error) => return End::Lost(error.to_string()),
+            Err(error) => return End::Lost(error.to_string(), error.retry_after()),
         };
         *tries = 0;
         self.found();
@@ -209,7 +220,7 @@ impl Follower {
         let mut held: Vec<u8> = Vec::new();
         loop {
             let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
-                Err(_) => return End::Lost(format!("{} tells nothing any more", self.cluster)),
+                Err(_) => return End::Lost(format!("{} tells nothing any more", self.cluster), None),
                 Ok(None | Some(Err(_))) => return End::Resume,
                 Ok(Some(Ok(frame))) => frame,
             };
@@ -243,7 +254,7 @@ impl Follower {
             "ERROR" => {
                 let gone = object.get("code").and_then(Value::as_u64) == Some(410);
                 let reason = object.get("message").and_then(Value::as_str).unwrap_or("an error").to_owned();
-                return Some(if gone { End::Relist } else { End::Lost(reason) });
+                return Some(if gone { End::Relist } else { End::Lost(reason, None) });
             }
             "BOOKMARK" => {}
             _ => self.change(kind == "DELETED", object),
@@ -295,8 +306,9 @@ impl Follower {
     }
 }
 
-async fn pause(tries: &mut usize) {
+/// Waits before the next try: at least as long as was asked for.
+async fn pause(tries: &mut usize, asked: Option<Duration>) {
     let pause = PAUSES[(*tries).min(PAUSES.len() - 1)];
     *tries += 1;
-    tokio::time::sleep(pause.mul_f64(rand::random_range(0.8..1.2))).await;
+    tokio::time::sleep(pause.mul_f64(rand::random_range(0.8..1.2)).max(asked.unwrap_or_default())).await;
 }

@@ -31,6 +31,8 @@ struct Source {
     namespace: String,
     pod: String,
     container: String,
+    /// How often it was started again: each run has lines of its own.
+    restarts: u64,
     /// What its lines are marked with.
     mark: String,
 }
@@ -119,20 +121,26 @@ impl Cluster {
     }
 }
 
+/// The containers that have been started: of others the kubelet has no lines yet.
 fn containers(id: &ObjectId, pod: &str, object: &Value) -> Vec<Source> {
-    let named = |field: &str| object.pointer(field).and_then(Value::as_array).cloned().unwrap_or_default();
-    let names: Vec<String> = named("/spec/containers")
-        .iter()
-        .filter_map(|container| container.get("name")?.as_str().map(str::to_owned))
-        .collect();
-    let several = names.len() > 1;
-    let source = |container: String| Source {
-        namespace: id.namespace.clone().unwrap_or_default(),
-        pod: pod.to_owned(),
-        mark: if several { format!("{pod}/{container}") } else { pod.to_owned() },
-        container,
+    let all =
+        object.pointer("/status/containerStatuses").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let several = all.len() > 1;
+    let has_lines = |status: &Value| {
+        let at = |pointer: &str| status.pointer(pointer).is_some_and(Value::is_object);
+        at("/state/running") || at("/state/terminated") || at("/lastState/terminated")
     };
-    names.into_iter().map(source).collect()
+    let source = |status: &Value| {
+        let container = status.get("name")?.as_str()?.to_owned();
+        Some(Source {
+            namespace: id.namespace.clone().unwrap_or_default(),
+            pod: pod.to_owned(),
+            mark: if several { format!("{pod}/{container}") } else { pod.to_owned() },
+            restarts: status.get("restartCount").and_then(Value::as_u64).unwrap_or_default(),
+            container,
+        })
+    };
+    all.iter().filter(|status| has_lines(status)).filter_map(source).collect()
 }
 
 fn push(out: &mut String, mark: &str, line: &str) {
