@@ -9,7 +9,7 @@ use serde_json::Value;
 use trimtab::api::types::{UnitHealth, UnitStatus};
 use trimtab::load::{Load, Plan, Report};
 
-use super::documents::{self, SERVICE, UNIT, release};
+use super::documents::{self, SERVICE, UNIT, config, release};
 use super::installation::Installation;
 use crate::support::{PATIENCE, TRIMTAB, eventually};
 
@@ -322,4 +322,69 @@ async fn both_versions_are_found_again_after_a_lost_state() {
     assert_eq!(alone(&installation), first);
     let after = installation.namespace.object(&format!("deployment/{first}"));
     assert_eq!(after["metadata"]["uid"], before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_versions_share_is_the_newest_s_until_that_one_goes() {
+    let manual = "{ blueGreen: { promote: manual, scaleDownDelay: 10s } }";
+    let app = app(manual);
+    let (web, settings) = (documents::deployment("1"), config("settings", "one"));
+    let manifests = [
+        ("app.yaml", &*app),
+        ("deploy/web.yaml", &web),
+        ("deploy/service.yaml", SERVICE),
+        ("deploy/settings.yaml", &settings),
+        ("deploy/old.yaml", &config("old", "one")),
+    ];
+    let Some(installation) = Installation::start(&manifests) else { return };
+    installation.verified(UNIT, "1").await;
+    let (web, settings, more) = (documents::deployment("2"), config("settings", "two"), config("more", "two"));
+    let second = [
+        ("deploy/web.yaml", &*web),
+        ("deploy/settings.yaml", &settings),
+        ("deploy/more.yaml", &more),
+        ("deploy/old.yaml", ""),
+        ("release.yaml", &release("2")),
+    ];
+    installation.push("second", &second);
+    installation.wait(UNIT, "the preview waits", |status| waits(status, "2")).await;
+    let word =
+        |name: &str| installation.namespace.get(&format!("configmap/{name}")).map(|one| one["data"]["word"].clone());
+    assert_eq!((word("settings"), word("more")), (Ok("two".into()), Ok("two".into())));
+    assert_eq!(word("old"), Ok("one".into()), "the old version still needs it");
+    installation.told(&["rollout", "abort", "web"]);
+    installation.wait(UNIT, "it was aborted", |status| status.groups.len() == 1).await;
+    eventually(PATIENCE, "the old version has its settings again", || word("settings") == Ok("one".into()));
+    eventually(PATIENCE, "what only the new version had is gone", || word("more").is_err());
+    assert_eq!(word("old"), Ok("one".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_changes_of_a_version_is_healed_and_all_of_it_leaves_with_its_app() {
+    let Some(installation) = start(BLUE_GREEN, &documents::deployment("1")) else { return };
+    installation.verified(UNIT, "1").await;
+    let (name, led) = (alone(&installation), selected(&installation, "web"));
+    let deployment = format!("deployment/{name}");
+    let replicas = || installation.namespace.get(&deployment).map(|one| one["spec"]["replicas"].clone());
+    let plain = r#"{"spec":{"selector":{"trimtab.dev/group":null}}}"#;
+    installation.namespace.must(&["patch", "service", "web", "--type", "merge", "--patch", plain]);
+    eventually(PATIENCE, "the Service leads to its version again", || selected(&installation, "web") == led);
+    installation.namespace.must(&["scale", &deployment, "--replicas", "1"]);
+    eventually(PATIENCE, "it has as many pods as asked for again", || replicas() == Ok(2.into()));
+    installation.namespace.must(&["delete", &deployment, "--wait=false"]);
+    installation
+        .wait(UNIT, "it is there again", |status| {
+            status.health == UnitHealth::InSync && status.groups.iter().all(|group| group.ready == 2)
+        })
+        .await;
+    eventually(PATIENCE, "it is there again", || replicas() == Ok(2.into()));
+    let all = ["app.yaml", "release.yaml", "deploy/web.yaml", "deploy/service.yaml"];
+    installation.push("the end", &all.map(|file| (file, "")));
+    eventually(PATIENCE, "all of it is gone", || {
+        let left = installation.namespace.object("deployments,services,configmaps");
+        let ours =
+            left["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap_or_default());
+        let ours: Vec<_> = ours.filter(|name| *name != "kube-root-ca.crt").collect();
+        if ours.is_empty() { Ok(()) } else { Err(format!("{ours:?}")) }
+    });
 }
