@@ -14,6 +14,7 @@ use crate::adapters::clock::{Machine, SteadyClock};
 use crate::adapters::journal::sqlite::SqliteJournal;
 use crate::adapters::metrics::Meter;
 use crate::adapters::objects::Tools;
+use crate::adapters::objects::charts::{Charts, Host};
 use crate::adapters::outgoing::Destinations;
 use crate::adapters::platform::host::HostPlatform;
 use crate::adapters::secrets::AgeSecrets;
@@ -22,6 +23,7 @@ use crate::adapters::traffic::router::RouterTraffic;
 use crate::api::types::CheckResult;
 use crate::app::blobs::Blobs;
 use crate::app::check;
+use crate::app::config::charts::ChartHost;
 #[cfg(feature = "kubernetes")]
 use crate::app::config::kubernetes::ClusterSettings;
 use crate::app::config::{Config, SourceSettings};
@@ -108,7 +110,7 @@ async fn assemble(
     let secrets = secrets(config);
     Ok(World {
         secrets,
-        tools: object_tools(),
+        tools: object_tools(config)?,
         installation: config.installation.clone(),
         epoch,
         blobs: Blobs::new(journal.clone()),
@@ -158,8 +160,25 @@ fn clusters(_: &Config) -> BTreeMap<Name, Arc<dyn Platform>> {
 }
 
 /// What makes objects of kustomizations and charts.
-pub fn object_tools() -> Arc<dyn ObjectTools> {
-    Arc::new(Tools::default())
+fn object_tools(config: &Config) -> anyhow::Result<Arc<dyn ObjectTools>> {
+    let destinations = Destinations::new(&config.outgoing.allow).map_err(anyhow::Error::msg)?;
+    let host = |(name, host): (&String, &ChartHost)| {
+        let ChartHost { user, password_file, ca_file, plain_http } = host.clone();
+        (name.clone(), Host { user, password_file, ca_file, plain_http })
+    };
+    let hosts = config.charts.iter().map(host).collect();
+    let charts = Charts::new(config.state_dir.join("charts"), destinations, hosts);
+    let places = [("kustomize", &config.tools.kustomize), ("helm", &config.tools.helm)];
+    let places = places.into_iter().filter_map(|(name, place)| Some((name, place.clone()?)));
+    Ok(Arc::new(Tools::new(charts, places.collect())))
+}
+
+/// The same for verbs that need no daemon: with the programs in PATH, and nobody's credentials. Charts are kept with the user's caches.
+pub fn offline_object_tools() -> Arc<dyn ObjectTools> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let folder = cache.unwrap_or_else(std::env::temp_dir).join("trimtab/charts");
+    Arc::new(Tools::new(Charts::new(folder, Destinations::default(), BTreeMap::new()), BTreeMap::new()))
 }
 
 /// What reads secrets. An identity that can't be used stops nothing but the apps that need it.
@@ -211,7 +230,10 @@ pub async fn check_without_daemon(config: &Config) -> Vec<CheckResult> {
         check::result("secrets", secrets.map(|found| (found, Vec::new()))),
     ];
     results.extend(clusters);
-    results.extend(check::tools(&platforms, object_tools().as_ref()).await);
+    match object_tools(config) {
+        Ok(tools) => results.extend(check::tools(&platforms, tools.as_ref()).await),
+        Err(error) => results.push(check::result("tools", Err(error))),
+    }
     results
 }
 

@@ -1,6 +1,7 @@
 //! The daemon's configuration: `trimtab.toml`.
 
 pub mod access;
+pub mod charts;
 pub mod hooks;
 pub mod kubernetes;
 pub mod log;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::id::Name;
 use crate::domain::span::Span;
 use access::TokenSettings;
+use charts::{ChartHosts, ToolSettings};
 use hooks::HookSettings;
 use kubernetes::KubernetesSettings;
 use log::LogSettings;
@@ -52,6 +54,12 @@ pub struct Config {
     /// The clusters that environments may name.
     #[serde(default)]
     pub kubernetes: KubernetesSettings,
+    /// How the hosts of charts are reached, by `HOST` or `HOST:PORT`.
+    #[serde(default)]
+    pub charts: ChartHosts,
+    /// The programs that make objects.
+    #[serde(default)]
+    pub tools: ToolSettings,
     /// The routers.
     #[serde(default)]
     pub router: RouterSettings,
@@ -332,6 +340,7 @@ impl Config {
         self.hooks.check()?;
         self.telemetry.check()?;
         self.kubernetes.check()?;
+        charts::check(&self.charts)?;
         for token in &self.api.tokens {
             token.check()?;
             if self.api.tokens.iter().filter(|other| other.name == token.name).count() > 1 {
@@ -355,6 +364,7 @@ impl Config {
         }
         self.hooks.resolve(folder);
         self.kubernetes.resolve(folder);
+        charts::resolve(&mut self.charts, &mut self.tools, folder);
         for token in &mut self.api.tokens {
             token.resolve(folder);
         }

@@ -8,7 +8,9 @@ use crate::domain::id::Revision;
 use crate::domain::manifest::{Layer, Location, Problem, SourceFile};
 use crate::domain::objects::kustomize::{Gathering, is_kustomization};
 use crate::domain::objects::native::{MAX_FILE_BYTES, Reading, is_object_path};
-use crate::domain::objects::{Files, Found, HelmSource, MAX_BYTES, MAX_FILES, ObjectSource, Objects, Origins};
+use crate::domain::objects::{
+    ChartSource, Files, Found, HelmSource, MAX_BYTES, MAX_FILES, ObjectSource, Objects, Origins,
+};
 use crate::ports::objects::{Make, ObjectTools, Order, ToolError};
 use crate::ports::source::{EntryKind, Source, SourceError, TreeEntry};
 
@@ -44,7 +46,7 @@ impl Objects for AtHand<'_> {
     fn find(&self, source: &ObjectSource) -> Found {
         match self.read.get(source) {
             Some(found) => found.clone(),
-            None if matches!(self.entries.get(source.path()), Some(None)) => Found::Nothing,
+            None if source.path().is_some_and(|path| matches!(self.entries.get(path), Some(None))) => Found::Nothing,
             None => {
                 self.wanted.borrow_mut().insert(source.clone());
                 Found::NotYet
@@ -175,9 +177,21 @@ async fn plain(path: String, given: Vec<(String, Files)>, origins: Origins) -> F
 }
 
 async fn chart(tools: &dyn ObjectTools, helm: HelmSource, given: Vec<(String, Files)>, origins: Origins) -> Found {
-    let name = format!("{}/Chart.yaml", helm.chart);
     let mut all = BTreeMap::new();
     let mut refused = Vec::new();
+    let (folder, name) = match &helm.chart {
+        ChartSource::Folder(folder) => (folder.clone(), format!("{folder}/Chart.yaml")),
+        ChartSource::Remote(remote) => {
+            let files = match tools.chart(remote).await {
+                Ok(files) => files,
+                Err(error) => return not_made(&remote.to_string(), &error),
+            };
+            // No folder of the repository is called so: Git has none.
+            let folder = format!(".git/charts/{}", remote.name());
+            all.extend(files.into_iter().map(|(path, bytes)| (format!("{folder}/{path}"), bytes)));
+            (folder, remote.to_string())
+        }
+    };
     for (path, files) in given {
         if files.files.is_empty() && files.refused.is_empty() {
             let message = format!("there is no file or folder `{path}` in the repository");
@@ -186,14 +200,14 @@ async fn chart(tools: &dyn ObjectTools, helm: HelmSource, given: Vec<(String, Fi
         all.extend(files.files);
         refused.extend(files.refused.iter().map(|(path, message, remedy)| problem(path, message, remedy)));
     }
-    if refused.is_empty() && !all.contains_key(&name) {
+    if refused.is_empty() && !all.contains_key(&format!("{folder}/Chart.yaml")) {
         refused.push(problem(&name, "there is no chart here: it has no Chart.yaml", "name the folder that has it"));
     }
     if !refused.is_empty() {
         return Found::Unusable(refused);
     }
-    let HelmSource { chart, release, namespace, values, files, skip_hooks } = helm;
-    let make = Make::Helm { chart, release, namespace, values, files, skip_hooks };
+    let HelmSource { release, namespace, values, files, skip_hooks, .. } = helm;
+    let make = Make::Helm { chart: folder, release, namespace, values, files, skip_hooks };
     made(tools, Order { files: all.into_iter().collect(), make }, name, origins).await
 }
 
@@ -203,23 +217,27 @@ async fn made(tools: &dyn ObjectTools, order: Order, name: String, origins: Orig
     order.files.iter().filter(|(path, _)| is_object_path(path)).for_each(|(path, bytes)| reading.note(path, bytes));
     let text = match tools.make(order).await {
         Ok(text) => text,
-        Err(error) => {
-            let remedy = match &error {
-                ToolError::Missing { .. } => {
-                    "install it where the daemon runs; `trimtab check` tells which tools are there"
-                }
-                ToolError::Refused { .. } => "mend what it complains of; run it in the repository to see the same",
-                ToolError::Stopped { .. } => "make less of it, or split it into several Apps",
-                ToolError::Broken { .. } => "look at the machine; it is tried again with the next commit",
-            };
-            return Found::Unusable(vec![problem(&name, &error.to_string(), remedy)]);
-        }
+        Err(error) => return not_made(&name, &error),
     };
     blocking(move || {
         reading.text(&name, &text);
         read_to_the_end(reading, origins)
     })
     .await
+}
+
+fn not_made(name: &str, error: &ToolError) -> Found {
+    let remedy = match error {
+        ToolError::Missing { .. } => "install it where the daemon runs; `trimtab check` tells which tools are there",
+        ToolError::Refused { .. } => "mend what it complains of; run it in the repository to see the same",
+        ToolError::Stopped { .. } => "make less of it, or split it into several Apps",
+        ToolError::Broken { .. } => "look at the machine; it is tried again with the next commit",
+        ToolError::Fetch { .. } => {
+            "look at the repository and at `[charts]` in the daemon's configuration; it is tried again with the next commit"
+        }
+        ToolError::Chart { .. } => "name another version; nothing of this one was used",
+    };
+    Found::Unusable(vec![problem(name, &error.to_string(), remedy)])
 }
 
 fn problem(path: &str, message: &str, remedy: &str) -> Problem {

@@ -88,7 +88,7 @@ impl Folder {
                 .remedy("name the folder that holds the documents"));
         }
         let repository = Repository::discover(&root).ok().filter(|repository| !repository.is_bare());
-        Ok(Folder { root, repository, trees: RefCell::default(), tools: crate::wiring::object_tools() })
+        Ok(Folder { root, repository, trees: RefCell::default(), tools: crate::wiring::offline_object_tools() })
     }
 
     /// The folder itself.

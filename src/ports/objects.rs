@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 
+use crate::domain::objects::chart::RemoteChart;
+
 /// Why a tool made nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
     /// It is not there.
-    #[error("there is no `{tool}` in PATH")]
+    #[error("there is no `{tool}`")]
     Missing {
         /// Its name.
         tool: &'static str,
@@ -24,6 +26,22 @@ pub enum ToolError {
     Stopped {
         /// Its name.
         tool: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A chart of elsewhere can't be had now.
+    #[error("the chart {chart} can't be fetched: {reason}")]
+    Fetch {
+        /// Which.
+        chart: String,
+        /// Why.
+        reason: String,
+    },
+    /// A chart of elsewhere is not what it should be.
+    #[error("the chart {chart} can't be used: {reason}")]
+    Chart {
+        /// Which.
+        chart: String,
         /// Why.
         reason: String,
     },
@@ -80,6 +98,9 @@ pub enum Make {
 pub trait ObjectTools: Send + Sync {
     /// The objects, as YAML.
     async fn make(&self, order: Order) -> Result<Vec<u8>, ToolError>;
+
+    /// The files of a chart of elsewhere, by their paths within it: always the same, wherever it is fetched from.
+    async fn chart(&self, chart: &RemoteChart) -> Result<Vec<(String, Vec<u8>)>, ToolError>;
 
     /// What tools there are, in words; the error names one that is missing.
     async fn check(&self) -> Result<String, String>;

@@ -123,7 +123,7 @@ async fn fault_23_of_100_mb_in_the_repository_only_the_size_is_read() {
     let nowhere = std::env::temp_dir().join("no-ciphertexts-are-kept-here");
     let secrets = trimtab::adapters::secrets::AgeSecrets::new(Default::default(), Vec::new(), nowhere);
     let secrets = std::sync::Arc::new(secrets);
-    let snapshot = trimtab::app::catalog::Catalog::new(source, secrets, trimtab::wiring::object_tools())
+    let snapshot = trimtab::app::catalog::Catalog::new(source, secrets, trimtab::wiring::offline_object_tools())
         .load(&head, None)
         .await
         .unwrap();

@@ -8,6 +8,7 @@ mod clusters;
 pub mod control_plane;
 mod documents;
 mod drift;
+mod encrypted;
 mod faults;
 mod foresight;
 mod installation;

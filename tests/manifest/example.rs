@@ -55,3 +55,26 @@ fn production_has_two_waves() {
     waves.sort_unstable();
     assert_eq!(waves, [("hello", "first", 1), ("hello", "second", 2), ("notes", "first", 1), ("notes", "second", 2)]);
 }
+
+/// Objects need no cluster to be looked at.
+#[cfg(feature = "kubernetes")]
+#[test]
+fn the_objects_are_valid_and_each_tells_its_file() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/kubernetes");
+    let run = |args: &[&str]| {
+        let out = crate::support::trimtab().args(args).arg("--dir").arg(&dir).env("NO_COLOR", "1").output().unwrap();
+        let text = [out.stdout, out.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert!(out.status.success(), "{args:?}: {text}");
+        text
+    };
+    let objects = run(&["render", "web"]);
+    assert!(objects.contains("image: registry.example/web:1.4.2") && objects.contains("name: settings-"), "{objects}");
+    let explained = run(&["render", "web", "--explain", "-o", "json"]);
+    let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
+    let fields = explained[0]["explained"].as_array().unwrap();
+    let place =
+        |path: &str| fields.iter().find(|field| field["path"] == path).and_then(|field| field["place"].as_str());
+    assert_eq!(place("objects.Service shop/web"), Some("deploy/web.yaml:17"), "{fields:#?}");
+    let out = crate::support::trimtab().arg("validate").arg(&dir).env("NO_COLOR", "1").output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}

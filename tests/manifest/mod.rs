@@ -1,7 +1,9 @@
 //! What the user writes: reading, problems, merging, rendering.
 
 mod absence;
+mod charts;
 mod digests;
+pub mod encrypted;
 mod example;
 mod kubernetes;
 mod limits;

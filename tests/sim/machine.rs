@@ -376,7 +376,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         traffic: ports.clone(),
         artifacts: ports.clone(),
         secrets: ports.clone(),
-        tools: trimtab::wiring::object_tools(),
+        tools: trimtab::wiring::offline_object_tools(),
         metrics: ports.clone(),
         audit: Arc::new(super::audit::Forgetful),
         clock: Arc::new(SteadyClock::new(ports.as_ref().clone())),

@@ -1,18 +1,23 @@
-//! kustomize and helm, each run in a folder of its own, apart from the machine and the network.
+//! kustomize and helm, each run in a folder of its own, apart from the machine and the network; charts of elsewhere are fetched before,
+//! by this program itself.
 
+pub mod charts;
 mod sandbox;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+use self::charts::Charts;
 use self::sandbox::Sandbox;
 use crate::adapters::artifacts::scratch::Scratch;
+use crate::domain::objects::chart::RemoteChart;
 use crate::ports::objects::{Make, ObjectTools, Order, ToolError};
 
 /// How many tools run at a time.
@@ -29,13 +34,15 @@ type Answer = Result<Arc<Vec<u8>>, ToolError>;
 /// See the module.
 pub struct Tools {
     sandbox: Sandbox,
+    charts: Charts,
     turns: Semaphore,
     known: Mutex<HashMap<[u8; 32], Answer>>,
 }
 
-impl Default for Tools {
-    fn default() -> Self {
-        Tools { sandbox: Sandbox::default(), turns: Semaphore::new(AT_A_TIME), known: Mutex::default() }
+impl Tools {
+    /// Tools, and charts of elsewhere. `places` says where tools are that are not to be looked for in PATH, by name.
+    pub fn new(charts: Charts, places: BTreeMap<&'static str, PathBuf>) -> Self {
+        Tools { sandbox: Sandbox::new(places), charts, turns: Semaphore::new(AT_A_TIME), known: Mutex::default() }
     }
 }
 
@@ -68,6 +75,10 @@ impl ObjectTools for Tools {
             known.insert(id, answer.clone());
         }
         answer.map(|text| text.as_ref().clone())
+    }
+
+    async fn chart(&self, chart: &RemoteChart) -> Result<Vec<(String, Vec<u8>)>, ToolError> {
+        self.charts.files(chart).await
     }
 
     async fn check(&self) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! One tool, once: apart, bounded, without an environment.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -37,16 +38,30 @@ enum Apart {
 #[derive(Debug, Default)]
 pub struct Sandbox {
     apart: OnceCell<Apart>,
+    /// Where tools are that are not looked for in PATH.
+    places: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Sandbox {
+    /// One whose tools are at these places, the others in PATH.
+    pub fn new(places: BTreeMap<&'static str, PathBuf>) -> Self {
+        Sandbox { apart: OnceCell::new(), places }
+    }
+
+    fn place(&self, tool: &'static str) -> Option<PathBuf> {
+        match self.places.get(tool) {
+            Some(place) => Some(place.clone()).filter(|place| place.is_file()),
+            None => find(tool),
+        }
+    }
+
     /// What a tool tells, run in a folder.
     ///
     /// # Errors
     ///
     /// It is missing, says no, or was stopped.
     pub async fn run(&self, tool: &'static str, arguments: &[String], folder: &Path) -> Result<Vec<u8>, ToolError> {
-        let program = find(tool).ok_or(ToolError::Missing { tool })?;
+        let program = self.place(tool).ok_or(ToolError::Missing { tool })?;
         let apart = *self.apart.get_or_init(probe).await;
         let broken = |error: std::io::Error| ToolError::Broken { tool, reason: error.to_string() };
         let mut child = command(apart, &program, arguments, folder).spawn().map_err(broken)?;
@@ -62,11 +77,11 @@ impl Sandbox {
 
     /// Which tools there are; the error names those that are missing.
     pub fn check(&self) -> Result<String, String> {
-        let (found, missing): (Vec<&str>, Vec<&str>) = TOOLS.into_iter().partition(|tool| find(tool).is_some());
+        let (found, missing): (Vec<&str>, Vec<&str>) = TOOLS.into_iter().partition(|tool| self.place(tool).is_some());
         match missing.as_slice() {
             [] => Ok(format!("{} are there", found.join(" and "))),
             _ => Err(format!(
-                "{} is not in PATH: apps that need it can't be rendered; install it, or give the daemon a PATH that has it",
+                "{} is not there: apps that need it can't be rendered; install it, or say where it is with `[tools]` in the daemon's configuration",
                 missing.join(" and ")
             )),
         }

@@ -15,6 +15,8 @@ pub struct Context {
     problems: RefCell<Problems>,
     path: RefCell<Vec<String>>,
     defaults: RefCell<Option<Vec<(String, String)>>>,
+    /// What objects are called, and where they are written.
+    objects: RefCell<Vec<(String, String)>>,
     /// Placeholders have not been filled in: what holds one is passed over.
     open: bool,
 }
@@ -53,6 +55,18 @@ impl Context {
     /// The defaults that were taken: path and value.
     pub fn take_defaults(&self) -> Vec<(String, String)> {
         self.defaults.take().unwrap_or_default()
+    }
+
+    /// Notes where objects are written, should anybody want to know.
+    pub fn explain_objects(&self, places: impl FnOnce() -> Vec<(String, String)>) {
+        if self.defaults.borrow().is_some() {
+            self.objects.borrow_mut().extend(places());
+        }
+    }
+
+    /// The objects that were noted: what they are called, and where they are written.
+    pub fn take_objects(&self) -> Vec<(String, String)> {
+        self.objects.take()
     }
 
     /// Reports a problem of the document itself.

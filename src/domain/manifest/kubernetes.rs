@@ -9,6 +9,7 @@ use super::problem::Layer;
 use super::source::Location;
 use super::values;
 use crate::domain::id::Name;
+use crate::domain::objects::ChartSource;
 use crate::domain::objects::images::ImageOverride;
 use crate::domain::objects::patch::Patch;
 use crate::domain::workload::kubernetes::{Drift, HealthRule, Ignore, has_no_status};
@@ -65,11 +66,11 @@ pub enum Written {
     Helm(Helm),
 }
 
-/// A chart of the repository.
+/// A chart, and what it is filled in with.
 #[derive(Clone, Debug)]
 pub struct Helm {
-    /// Its folder, by its path from the root.
-    pub chart: Located<String>,
+    /// Where it comes from.
+    pub chart: Located<ChartSource>,
     /// The name of the release; the App's where there is none.
     pub release: Option<String>,
     /// The values, as JSON.
@@ -147,7 +148,7 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
 fn helm(cx: &Context, node: &Node) -> Option<Helm> {
     let fields = cx.fields(node, "a chart")?;
     let chart =
-        fields.required("chart", "charts/web", |node| Some(Located::new(&node.at, values::tree_path(cx, node)?)));
+        fields.required("chart", "charts/web", |node| Some(Located::new(&node.at, super::chart::source(cx, node)?)));
     let release = fields.optional("release", |node| namespace(cx, node));
     let values = fields.or_else("values", || "{}".to_owned(), |node| chart_values(cx, node));
     let files = fields.or_else("valuesFiles", Vec::new, |node| rules(cx, node, |node| values::file_path(cx, node)));

@@ -14,6 +14,7 @@ pub mod app;
 pub mod bound;
 pub mod build;
 pub mod changes;
+pub mod chart;
 pub mod decode;
 pub mod document;
 pub mod environment;

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "kubernetes")]
 pub mod cel;
+pub mod chart;
 pub mod finish;
 pub mod generate;
 pub mod images;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use self::chart::RemoteChart;
 use super::manifest::Problem;
 use super::secret::SecretSource;
 use super::workload::kubernetes::Object;
@@ -38,15 +40,15 @@ pub const MAX_BYTES: u64 = 32 << 20;
 pub enum ObjectSource {
     /// A file or a folder of the repository, by its path from the root: plain, or a kustomization.
     Path(String),
-    /// A chart of the repository.
+    /// A chart.
     Helm(HelmSource),
 }
 
 /// A chart, and what it is filled in with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HelmSource {
-    /// The chart's folder, by its path from the root.
-    pub chart: String,
+    /// The chart.
+    pub chart: ChartSource,
     /// The name of the release.
     pub release: String,
     /// The namespace.
@@ -59,28 +61,46 @@ pub struct HelmSource {
     pub skip_hooks: bool,
 }
 
+/// Where a chart comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChartSource {
+    /// A folder of the repository, by its path from the root.
+    Folder(String),
+    /// Elsewhere.
+    Remote(RemoteChart),
+}
+
 impl ObjectSource {
-    /// The path that stands for it in messages, and that is looked up first.
-    pub fn path(&self) -> &str {
+    /// The path that is looked up first; none where it is not in the repository.
+    pub fn path(&self) -> Option<&String> {
         match self {
-            ObjectSource::Path(path) => path,
-            ObjectSource::Helm(helm) => &helm.chart,
+            ObjectSource::Path(path) => Some(path),
+            ObjectSource::Helm(helm) => match &helm.chart {
+                ChartSource::Folder(path) => Some(path),
+                ChartSource::Remote(_) => None,
+            },
         }
     }
 
     /// All paths that it names.
     pub fn paths(&self) -> impl Iterator<Item = &String> {
-        let (path, files) = match self {
-            ObjectSource::Path(path) => (path, &[][..]),
-            ObjectSource::Helm(helm) => (&helm.chart, helm.files.as_slice()),
+        let files = match self {
+            ObjectSource::Path(_) => &[][..],
+            ObjectSource::Helm(helm) => helm.files.as_slice(),
         };
-        std::iter::once(path).chain(files)
+        self.path().into_iter().chain(files)
     }
 }
 
 impl fmt::Display for ObjectSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.path())
+        match self {
+            ObjectSource::Path(path) => f.write_str(path),
+            ObjectSource::Helm(helm) => match &helm.chart {
+                ChartSource::Folder(path) => f.write_str(path),
+                ChartSource::Remote(chart) => chart.fmt(f),
+            },
+        }
     }
 }
 

@@ -92,6 +92,13 @@ fn explain_parts(
             }
         }
     }
+    out.extend(cx.take_objects().into_iter().map(|(object, place)| Explained {
+        path: format!("objects.{object}"),
+        value: "an object".to_owned(),
+        source: "file".to_owned(),
+        place: Some(place),
+        filled: Vec::new(),
+    }));
     out.extend(cx.take_defaults().into_iter().map(|(path, value)| plain(&path, &value, "default", None)));
     out.sort();
     Ok(out)

@@ -193,6 +193,13 @@ fn listen(cx: &Context, route: &RouteSpec, parts: &Parts<'_>, target: &Target) -
     })
 }
 
+/// What objects are called, and where those that are written stand.
+fn places(written: &[object::Written], objects: &[Object]) -> Vec<(String, String)> {
+    let name = |object: &Object| (object.group().to_owned(), object.kind().to_owned(), object.name().to_owned());
+    let known: BTreeMap<_, _> = written.iter().map(|one| (name(&one.object), one.place())).collect();
+    objects.iter().filter_map(|object| Some((object.id().to_string(), known.get(&name(object))?.clone()))).collect()
+}
+
 /// Looks up what a spec refers to, and notes it as an input.
 struct Lookup<'a> {
     documents: &'a DocumentSet,
@@ -261,6 +268,7 @@ impl Lookup<'_> {
                 return None;
             }
         };
+        self.cx.explain_objects(|| places(&found, &objects));
         let named = generate::secrets_named(&objects);
         let sealed: BTreeMap<&String, &SecretSource> = found.iter().flat_map(|one| &one.secrets).collect();
         let (sealed_named, own) = named.into_iter().partition(|name| sealed.contains_key(name));
