@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub refused: Vec<RefusedEntry>,
     /// Whether everything could be read: only then does a missing document mean that it was deleted.
     pub complete: bool,
+    /// Whether something was not to be had that may be later, so that the same commit is worth another look.
+    pub again: bool,
     /// The environments that have a document.
     pub environments: BTreeSet<Name>,
     files: BTreeMap<String, FileEntry>,
@@ -120,9 +122,11 @@ impl Catalog {
         };
         let sealed = sealed::read(self.source.as_ref(), revision, &documents, &known).await?;
         let (mut rendered, wanted) = self.render(&documents, &trees, &sealed, &origins, &objects::Read::new());
+        let mut again = false;
         if !wanted.is_empty() {
             // Units whose objects are not the ones they were rendered from ask for them; all others are done.
             let objects = objects::read(self.source.as_ref(), self.tools.as_ref(), revision, wanted).await?;
+            again = objects.values().any(|found| matches!(found, Found::Unreachable(_)));
             for found in objects.values() {
                 if let Found::Objects(_, read) = found {
                     origins.extend(read.iter().map(|(path, oid)| (path.clone(), oid.clone())));
@@ -131,7 +135,8 @@ impl Catalog {
             (rendered, _) = self.render(&documents, &trees, &sealed, &origins, &objects);
         }
         self.caches.lock().expect("the caches are only changed by total functions").sealed = sealed;
-        Ok(assemble(revision.clone(), &documents, rendered, read, (trees, origins), base))
+        let snapshot = assemble(revision.clone(), &documents, rendered, read, (trees, origins), base);
+        Ok(Snapshot { again, ..snapshot })
     }
 
     /// Renders what the caches do not have, with the objects at hand; gives what else was asked for.
@@ -348,6 +353,7 @@ fn assemble(
     Snapshot {
         revision,
         complete: refused.is_empty() && documents.unreadable().is_empty(),
+        again: false,
         environments,
         problems: documents.problems(),
         units,

@@ -233,11 +233,15 @@ fn not_made(name: &str, error: &ToolError) -> Found {
         ToolError::Stopped { .. } => "make less of it, or split it into several Apps",
         ToolError::Broken { .. } => "look at the machine; it is tried again with the next commit",
         ToolError::Fetch { .. } => {
-            "look at the repository and at `[charts]` in the daemon's configuration; it is tried again with the next commit"
+            "look at the repository and at `[charts]` in the daemon's configuration; it is tried again before long"
         }
         ToolError::Chart { .. } => "name another version; nothing of this one was used",
     };
-    Found::Unusable(vec![problem(name, &error.to_string(), remedy)])
+    let problems = vec![problem(name, &error.to_string(), remedy)];
+    match error {
+        ToolError::Fetch { .. } => Found::Unreachable(problems),
+        _ => Found::Unusable(problems),
+    }
 }
 
 fn problem(path: &str, message: &str, remedy: &str) -> Problem {

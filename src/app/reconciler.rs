@@ -223,7 +223,7 @@ impl Reconciler {
         let head = traces::noted(&fetch, self.world.source.fetch().instrument(fetch.clone()).await)?;
         Span::current().record("revision", tracing::field::display(&head.revision));
         let known = self.view().snapshot;
-        if known.as_ref().is_some_and(|known| known.revision == head.revision) {
+        if known.as_ref().is_some_and(|known| known.revision == head.revision && !known.again) {
             return Ok(false);
         }
         let render = traces::render(&head.revision);

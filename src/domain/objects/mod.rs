@@ -144,6 +144,8 @@ pub enum Found {
     Objects(Arc<Vec<Written>>, Origins),
     /// All that is wrong.
     Unusable(Vec<Problem>),
+    /// What it is made from can't be had now, which may be otherwise later.
+    Unreachable(Vec<Problem>),
     /// There is no such file or folder.
     Nothing,
     /// It was not looked at: ask again when it was.

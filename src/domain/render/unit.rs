@@ -387,7 +387,7 @@ impl Lookup<'_> {
                 self.inputs.used_objects(&origins);
                 return Some(objects);
             }
-            Found::Unusable(problems) => self.cx.extend(problems),
+            Found::Unusable(problems) | Found::Unreachable(problems) => self.cx.extend(problems),
             Found::Nothing => {
                 let remedy = "a path begins at the folder of the file it is written in, or with `/` at the root of the \
                               repository; what is not committed does not exist for Git";

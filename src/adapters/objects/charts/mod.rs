@@ -13,10 +13,12 @@ mod packed;
 mod repository;
 mod transport;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -31,11 +33,15 @@ use transport::Transport;
 const MAX_PACKED: usize = 16 << 20;
 /// How many packed charts are kept; beyond, those that were fetched first go.
 const KEPT: usize = 500;
+/// What could not be had is not asked for again before that.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// Fetches and keeps charts.
 pub struct Charts {
     folder: PathBuf,
     transport: Transport,
+    /// What could not be had a moment ago, and why.
+    failures: Mutex<HashMap<RemoteChart, (Instant, ToolError)>>,
 }
 
 /// Which chart a reference means.
@@ -48,7 +54,7 @@ struct Reference {
 impl Charts {
     /// Keeps charts in a folder, which is made when it is needed. `hosts` says how some hosts are reached, by `HOST` or `HOST:PORT`.
     pub fn new(folder: PathBuf, destinations: Destinations, hosts: BTreeMap<String, Host>) -> Self {
-        Charts { folder, transport: Transport::new(destinations, hosts) }
+        Charts { folder, transport: Transport::new(destinations, hosts), failures: Mutex::default() }
     }
 
     /// The files of a chart, by their paths within it.
@@ -60,12 +66,29 @@ impl Charts {
         if let Some(packed) = self.kept(chart) {
             return unpack(chart, packed).await.map(|(files, _)| files);
         }
-        let packed = self.fetch(chart).await?;
+        if let Some(error) = self.failed_before(chart) {
+            return Err(error);
+        }
+        let packed = match self.fetch(chart).await {
+            Ok(packed) => packed,
+            Err(error) => {
+                let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                failures.insert(chart.clone(), (Instant::now(), error.clone()));
+                return Err(error);
+            }
+        };
         // What can't be used is not kept.
         let (files, packed) = unpack(chart, packed).await?;
         self.keep(chart, &packed)
             .map_err(|error| failed(chart, format!("it can't be kept in {}: {error}", self.folder.display())))?;
         Ok(files)
+    }
+
+    /// What went wrong a moment ago: a repository is not asked again and again.
+    fn failed_before(&self, chart: &RemoteChart) -> Option<ToolError> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|_, (at, _)| at.elapsed() < PAUSE);
+        failures.get(chart).map(|(_, error)| error.clone())
     }
 
     /// A chart that was fetched before.
