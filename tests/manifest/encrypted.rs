@@ -52,9 +52,9 @@ fn an_encrypted_object_is_rendered_as_references() {
     let (code, told) = render(dir.path(), &["render"], &path);
     assert_eq!(code, Some(0), "{told}");
     for part in [
-        "trimtab.dev/secret-text: deploy/db.yaml#data.token",
-        "trimtab.dev/secret-text: deploy/db.yaml#stringData.config.yaml",
-        "trimtab.dev/secret: deploy/plain.yaml#data.key",
+        "trimtab.dev/secret-text: \"deploy/db.yaml#data.token",
+        "trimtab.dev/secret-text: \"deploy/db.yaml#stringData.config.yaml",
+        "trimtab.dev/secret: \"deploy/plain.yaml#data.key",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
@@ -76,7 +76,7 @@ fn a_kustomization_may_name_an_encrypted_object() {
     all.push(("deploy/kustomization.yaml", "namePrefix: eu-\nresources: [db.yaml]\n".to_owned()));
     let (code, told) = render(written(&all, "path: deploy").path(), &["render"], &path);
     assert!(code == Some(0) && told.contains("name: eu-db"), "{told}");
-    assert!(told.contains("trimtab.dev/secret-text: deploy/db.yaml#stringData.user"), "{told}");
+    assert!(told.contains("trimtab.dev/secret-text: \"deploy/db.yaml#stringData.user"), "{told}");
     // A Secret that is made of an encrypted file would hold its ciphertext.
     let text = "secretGenerator: [{ name: made, files: [db.yaml] }]\n";
     all.last_mut().unwrap().1 = text.to_owned();

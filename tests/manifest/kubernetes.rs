@@ -77,12 +77,13 @@ impl Objects for Beside<'_> {
 
     fn find(&self, source: &ObjectSource) -> Found {
         self.looks.set(self.looks.get() + 1);
-        let Some(oid) = self.entry(source.path()) else { return Found::Nothing };
+        let Some(path) = source.path() else { return Found::Nothing };
+        let Some(oid) = self.entry(path) else { return Found::Nothing };
         let mut files = Files::default();
-        for (path, text) in self.files.iter().filter(|(file, _)| file.starts_with(source.path())) {
+        for (path, text) in self.files.iter().filter(|(file, _)| file.starts_with(path.as_str())) {
             files.files.push(((*path).to_owned(), text.as_bytes().to_vec()));
         }
-        read_plain(files, Origins::from([(source.path().to_owned(), Some(oid))]))
+        read_plain(files, Origins::from([(path.clone(), Some(oid))]))
     }
 }
 

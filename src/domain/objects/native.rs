@@ -61,6 +61,7 @@ impl Reading {
             let message = format!("this file has {} bytes, and at most {MAX_FILE_BYTES} are read", bytes.len());
             return self.refuse(path, Layer::Security, &message, "write it smaller, or in several files");
         }
+        self.note(path, bytes);
         self.text(path, bytes);
     }
 
@@ -79,9 +80,7 @@ impl Reading {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let file = Arc::new(SourceFile::new(path, text));
         let name: Arc<str> = path.into();
-        let documents = read_within(&file, LIMITS);
-        self.sops.note_documents(path, text, &documents);
-        for document in documents {
+        for document in read_within(&file, LIMITS) {
             self.document(&name, document);
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::manifest::node::Node;
 use crate::domain::manifest::source::SourceFile;
-use crate::domain::manifest::yaml::{Limits, RawDocument, read_within};
+use crate::domain::manifest::yaml::{Limits, read_within};
 use crate::domain::secret::SecretSource;
 use crate::domain::workload::kubernetes::{SECRET_KEY, SECRET_TEXT_KEY};
 
@@ -35,16 +35,12 @@ impl SopsFiles {
     /// Notes a file, should SOPS have encrypted it.
     pub fn note(&mut self, path: &str, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
-        if text.contains(ENCRYPTED) && text.contains("sops") {
-            let file = Arc::new(SourceFile::new(path, text));
-            self.note_documents(path, text, &read_within(&file, LIMITS));
+        if !text.contains(ENCRYPTED) || !text.contains("sops") {
+            return;
         }
-    }
-
-    /// The same for one that was read already.
-    pub fn note_documents(&mut self, path: &str, text: &str, documents: &[RawDocument]) {
+        let documents = read_within(&Arc::new(SourceFile::new(path, text)), LIMITS);
         // The MAC is one for all documents of a file, and the keys of its values are looked up in one.
-        if let [one] = documents
+        if let [one] = documents.as_slice()
             && let Some(mac) = one.root.as_ref().and_then(mac)
         {
             self.0.insert(mac.to_owned(), (path.to_owned(), text.into()));

@@ -142,7 +142,7 @@ mod tests {
         assert!(one.len() < 1 << 20, "it is small as it comes: {}", one.len());
         assert!(unpack(&one).unwrap_err().contains("more than"));
         let many = packed(|builder| {
-            (0..3_000).for_each(|index| add(builder, &format!("web/{index}"), EntryType::Regular, b""))
+            (0..3_000).for_each(|index| add(builder, &format!("web/{index}"), EntryType::Regular, b""));
         });
         assert!(unpack(&many).unwrap_err().contains("more than"));
     }
