@@ -63,7 +63,7 @@ pub enum Written {
     /// A file or a folder, by its path from the root.
     Path(Located<String>),
     /// A chart.
-    Helm(Helm),
+    Helm(Box<Helm>),
 }
 
 /// A chart, and what it is filled in with.
@@ -121,7 +121,7 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Kubernetes> {
     fields.finish();
     let source = match (path?, helm?) {
         (Some(path), None) => Written::Path(path),
-        (None, Some(helm)) => Written::Helm(helm),
+        (None, Some(helm)) => Written::Helm(Box::new(helm)),
         _ => {
             let message = "objects come from one of `path` and `helm`";
             cx.schema(&node.at, message, "write `path: deploy`, or `helm: { chart: charts/web }`");

@@ -12,7 +12,7 @@ pub enum Workload {
     /// Processes of the host.
     Process(Process),
     /// Objects of a cluster.
-    Kubernetes(Box<Kubernetes>),
+    Kubernetes(Kubernetes),
 }
 
 impl Workload {
@@ -35,7 +35,7 @@ pub fn decode(cx: &Context, node: &Node) -> Option<Workload> {
     match kind {
         "process" => cx.within(kind, || process::decode(cx, settings)).map(Workload::Process),
         "kubernetes" if cfg!(feature = "kubernetes") => {
-            cx.within(kind, || kubernetes::decode(cx, settings)).map(Box::new).map(Workload::Kubernetes)
+            cx.within(kind, || kubernetes::decode(cx, settings)).map(Workload::Kubernetes)
         }
         _ => {
             let message = format!("this build of trimtab has no `{kind}` workload");
