@@ -12,6 +12,7 @@ mod encrypted;
 mod faults;
 mod foresight;
 mod installation;
+mod kills;
 mod kubectl;
 mod logs;
 mod others;
