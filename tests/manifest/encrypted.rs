@@ -60,7 +60,7 @@ fn an_encrypted_object_is_rendered_as_references() {
     }
     assert!(!told.contains("sops"), "{told}");
     let (code, told) = render(dir.path(), &["render", "-o", "json"], &path);
-    assert!(code == Some(0) && told.matches("\"digest\":\"s1:").count() == 4, "{told}");
+    assert!(code == Some(0) && told.matches("\"digest\": \"s1:").count() == 4, "{told}");
 
     // What was changed without SOPS is noticed before anything is applied.
     let mut changed = files();
