@@ -22,5 +22,6 @@ mod recovery;
 mod rights;
 mod rollout;
 mod sources;
+mod traffic;
 mod trouble;
 mod versions;
