@@ -1,5 +1,9 @@
 //! What the tests push: one web app, told apart by its version.
 
+use std::path::Path;
+
+use crate::support::TRIMTAB;
+
 /// The unit.
 pub const UNIT: &str = "web/dev/default";
 
@@ -26,6 +30,23 @@ pub fn release(version: &str) -> String {
 /// Two replicas of a version of the web server.
 pub fn deployment(version: &str) -> String {
     DEPLOYMENT.replace("VERSION", version)
+}
+
+/// A Deployment whose pods run the test's own build, from the machine's own folders: it names its version, which is its image's.
+/// `stop` is what a pod does before it ends; `folder` is one more that it sees, as `/extra`.
+pub fn own_build(deployment: &str, grace: u32, stop: Option<&str>, folder: Option<&Path>) -> String {
+    let program = Path::new(TRIMTAB).parent().unwrap();
+    let folders = [("program", program), ("lib", Path::new("/lib")), ("lib64", Path::new("/lib64"))];
+    let extra = folder.map(|folder| ("extra", folder));
+    let (mut mounts, mut volumes) = (String::from("          volumeMounts:\n"), String::from("      volumes:\n"));
+    for (name, folder) in folders.into_iter().chain(extra) {
+        mounts += &format!("            - {{ name: {name}, mountPath: /{name}, readOnly: true }}\n");
+        volumes += &format!("        - {{ name: {name}, hostPath: {{ path: {} }} }}\n", folder.display());
+    }
+    let stop = stop.map(|stop| format!("          lifecycle: {{ preStop: {stop} }}\n")).unwrap_or_default();
+    let command = "          command: [/program/trimtab, demo-app, --address, 0.0.0.0, --port, \"8080\"]\n";
+    let grace = format!("terminationGracePeriodSeconds: {grace}");
+    deployment.replace("terminationGracePeriodSeconds: 1", &grace) + &stop + command + &mounts + &volumes
 }
 
 const DEPLOYMENT: &str = r#"apiVersion: apps/v1

@@ -8,29 +8,12 @@ use trimtab::load::{Load, Plan};
 
 use super::documents::{self, SERVICE, UNIT, release};
 use super::installation::Installation;
-use crate::support::{PATIENCE, TRIMTAB, eventually, eventually_async};
+use crate::support::{PATIENCE, eventually, eventually_async};
 
-/// The test's own build serves in the pods, from the machine's own folders: it names its version, which is its image's. A pod that is
-/// to end serves on while the gate is closed: how long nodes take to hear of it is not a matter of this test.
+/// A pod that is to end serves on while the gate is closed: how long nodes take to hear of it is not a matter of this test.
 fn deployment(version: &str, gate: &Path) -> String {
-    let folder = Path::new(TRIMTAB).parent().unwrap().display();
-    let mut mounts = String::from("          volumeMounts:\n");
-    let mut volumes = String::from("      volumes:\n");
-    for (name, from, to) in [
-        ("program", &*folder.to_string(), "/program"),
-        ("lib", "/lib", "/lib"),
-        ("lib64", "/lib64", "/lib64"),
-        ("gate", &*gate.display().to_string(), "/gate"),
-    ] {
-        mounts += &format!("            - {{ name: {name}, mountPath: {to}, readOnly: true }}\n");
-        volumes += &format!("        - {{ name: {name}, hostPath: {{ path: {from} }} }}\n");
-    }
-    let container = "          command: [/program/trimtab, demo-app, --address, 0.0.0.0, --port, \"8080\"]\n          \
-                     lifecycle: { preStop: { exec: { command: [sh, -c, \"while [ -e /gate/closed ]; do sleep 0.2; done\"] } } }\n";
-    documents::deployment(version).replace("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 600")
-        + container
-        + &mounts
-        + &volumes
+    let stop = "{ exec: { command: [sh, -c, \"while [ -e /extra/closed ]; do sleep 0.2; done\"] } }";
+    documents::own_build(&documents::deployment(version), 600, Some(stop), Some(gate))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use trimtab::load::{Load, Plan, Report};
 
 use super::documents::{self, SERVICE, UNIT, config, release};
 use super::installation::Installation;
-use crate::support::{PATIENCE, TRIMTAB, eventually};
+use crate::support::{PATIENCE, eventually};
 
 /// The app with a strategy.
 fn app(strategy: &str) -> String {
@@ -31,29 +30,13 @@ fn web(version: &str) -> String {
     documents::deployment(version).replace("periodSeconds: 1 }", patient)
 }
 
-/// The test's own build serves in the pods, from the machine's own folders: it names its version, which is its image's.
 fn serving(version: &str) -> String {
-    let folder = Path::new(TRIMTAB).parent().unwrap().display();
-    let mut mounts = String::from("          volumeMounts:\n");
-    let mut volumes = String::from("      volumes:\n");
-    for (name, from, to) in
-        [("program", &*folder.to_string(), "/program"), ("lib", "/lib", "/lib"), ("lib64", "/lib64", "/lib64")]
-    {
-        mounts += &format!("            - {{ name: {name}, mountPath: {to}, readOnly: true }}\n");
-        volumes += &format!("        - {{ name: {name}, hostPath: {{ path: {from} }} }}\n");
-    }
-    let container = "          command: [/program/trimtab, demo-app, --address, 0.0.0.0, --port, \"8080\"]\n";
-    web(version).replace("terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 30")
-        + container
-        + &mounts
-        + &volumes
+    documents::own_build(&web(version), 30, None, None)
 }
 
 /// The same where pods go that the Service still selects: each serves on until no one is sent to it any more.
 fn lingering(version: &str) -> String {
-    let command = "          command: [/program";
-    let stop = "          lifecycle: { preStop: { sleep: { seconds: 10 } } }\n";
-    serving(version).replace(command, &format!("{stop}{command}"))
+    documents::own_build(&web(version), 30, Some("{ sleep: { seconds: 10 } }"), None)
 }
 
 fn start(strategy: &str, deployment: &str) -> Option<Installation> {

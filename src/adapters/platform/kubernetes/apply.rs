@@ -13,18 +13,19 @@ use serde_json::{Value, json};
 use super::cache::KindName;
 use super::client::{APPLY, ApiError, Call, JSON, METADATA, Refusal};
 use super::cluster::{Cluster, Fault};
-use super::compose::{Composed, Frame};
+use super::compose::Composed;
 use super::discovery::Kind;
 use super::fields::{self, Owner, Settlement};
 use super::health::Health;
-use super::inventory::{Entry, Parent, Settings};
+use super::inventory::Parent;
 use super::labels;
 use super::live::{Form, Live};
 use super::order::{Rank, rank};
+use super::prepare::Work;
 use super::view;
 use crate::domain::id::Epoch;
 use crate::domain::workload::Workload;
-use crate::domain::workload::kubernetes::{Drift, KubernetesSpec, Object, ObjectId, has_no_status};
+use crate::domain::workload::kubernetes::{Drift, ObjectId, has_no_status};
 use crate::ports::platform::EnsureGroup;
 use crate::secrets::value::SecretValues;
 
@@ -40,18 +41,6 @@ const MOST_HEALS: usize = 6;
 const HEALED_WITHIN: Duration = Duration::from_secs(300);
 /// How often an object is sent again after conflicts were settled.
 pub(super) const ROUNDS: u32 = 4;
-
-/// One group on its way.
-pub(super) struct Work<'a> {
-    /// What it is made from.
-    pub spec: &'a KubernetesSpec,
-    /// The values of its secrets.
-    pub secrets: &'a SecretValues,
-    /// Its parent.
-    pub parent: Parent,
-    /// What is sent.
-    pub objects: Vec<(Composed, Kind)>,
-}
 
 impl Cluster {
     /// See [`crate::ports::platform::Platform::ensure_group`].
@@ -70,26 +59,6 @@ impl Cluster {
         self.prune(epoch, &work.parent).await
     }
 
-    /// What a group comes to, nothing of it done.
-    pub(super) async fn prepare_any<'a>(
-        &self,
-        epoch: Epoch,
-        request: &'a EnsureGroup,
-        spec: &'a KubernetesSpec,
-    ) -> Result<Work<'a>, Fault> {
-        let unit = &request.desired.unit;
-        match &spec.versioned {
-            Some(versioned) => {
-                let before = self.cache.lock().parent_of(unit, &request.group).cloned();
-                self.prepare_version(epoch, request, spec, versioned, before.as_ref()).await
-            }
-            None => {
-                let before = self.cache.lock().parent(unit).cloned();
-                self.prepare(epoch, request, spec, before.as_ref()).await
-            }
-        }
-    }
-
     /// Makes what is prepared so: the parent first, then object after object.
     pub(super) async fn make(&self, work: &mut Work<'_>, before: Option<&Parent>) -> Result<(), Fault> {
         if before != Some(&work.parent) {
@@ -102,77 +71,6 @@ impl Cluster {
             self.saw(work.parent.key());
         }
         Ok(())
-    }
-
-    async fn prepare<'a>(
-        &self,
-        epoch: Epoch,
-        request: &'a EnsureGroup,
-        spec: &'a KubernetesSpec,
-        before: Option<&Parent>,
-    ) -> Result<Work<'a>, Fault> {
-        let unit = &request.desired.unit;
-        let key = before.map_or_else(|| self.fresh_key(unit), |parent| parent.key().to_owned());
-        let restarts = request.restarts;
-        let frame = Frame { spec, installation: &self.installation, unit: &key, restarts };
-        let mut objects = Vec::with_capacity(spec.objects.len());
-        for object in &spec.objects {
-            let kind = self.kind_of(spec, object).await?;
-            let namespace = kind.namespaced.then(|| object.namespace().unwrap_or(&spec.place.namespace));
-            let composed = frame.compose(object, namespace);
-            self.scope.admits(&composed.id, &kind)?;
-            objects.push((composed, kind));
-        }
-        let entries = entries(before, &objects)?;
-        let parent = Parent {
-            serial: self.serial(request, before),
-            version_of: None,
-            namespace: before.map_or(&spec.place.namespace, |parent| &parent.namespace).clone(),
-            name: format!("trimtab-{key}"),
-            resource_version: before.and_then(|parent| parent.resource_version.clone()),
-            unit: unit.clone(),
-            group: request.group.clone(),
-            rendered: request.rendered.clone(),
-            version: request.desired.version.clone(),
-            epoch,
-            retiring: false,
-            account: spec.place.service_account.clone(),
-            objects: entries,
-            settings: Settings { drift: spec.drift, ignore: spec.ignore.clone(), health: spec.health.clone() },
-        };
-        self.scope.admits_parent(&parent)?;
-        Ok(Work { spec, secrets: &request.secrets, parent, objects })
-    }
-
-    /// The kind of an object, also of one whose definition comes with it.
-    pub(super) async fn kind_of(&self, spec: &KubernetesSpec, object: &Object) -> Result<Kind, Fault> {
-        if let Some(kind) =
-            self.discovery.kind(self.server().await?.as_ref(), object.api_version(), object.kind()).await?
-        {
-            return Ok(kind);
-        }
-        let defined = Cluster::defines(spec, object).map(|definition| {
-            let text = |pointer: &str| definition.fields().get("spec")?.pointer(pointer)?.as_str();
-            Kind {
-                api_version: object.api_version().to_owned(),
-                plural: text("/names/plural").unwrap_or_default().to_owned(),
-                namespaced: text("/scope") == Some("Namespaced"),
-            }
-        });
-        defined.ok_or_else(|| {
-            let (kind, version) = (object.kind(), object.api_version());
-            Fault::Failed(format!("{} has no kind {kind} in {version}: is its definition installed?", self.name))
-        })
-    }
-
-    /// The definition of an object's kind that comes with it.
-    pub(super) fn defines<'a>(spec: &'a KubernetesSpec, object: &Object) -> Option<&'a Object> {
-        spec.objects.iter().find(|definition| {
-            let text = |pointer: &str| definition.fields().get("spec")?.pointer(pointer)?.as_str();
-            definition.kind() == "CustomResourceDefinition"
-                && text("/group") == Some(object.group())
-                && text("/names/kind") == Some(object.kind())
-        })
     }
 
     /// Writes the parent before any object; its namespace may be one of the objects.
@@ -418,25 +316,6 @@ impl Cluster {
             Ok(_) => Ok(()),
         }
     }
-}
-
-/// An inventory: what there was, and what is asked for now.
-pub(super) fn entries(
-    before: Option<&Parent>,
-    objects: &[(Composed, Kind)],
-) -> Result<BTreeMap<ObjectId, Entry>, Fault> {
-    let mut entries: BTreeMap<ObjectId, Entry> = BTreeMap::new();
-    for (id, entry) in before.into_iter().flat_map(|parent| &parent.objects) {
-        entries.insert(id.clone(), Entry { applied: None, ..entry.clone() });
-    }
-    for (composed, _) in objects {
-        let (version, applied) = (composed.api_version.clone(), Some(composed.applied.clone()));
-        let entry = Entry { version, applied, rests: composed.rests };
-        if entries.insert(composed.id.clone(), entry).is_some_and(|before| before.applied.is_some()) {
-            return Err(Fault::Refused(format!("{} is there twice", composed.id)));
-        }
-    }
-    Ok(entries)
 }
 
 /// By what right an object is sent.

@@ -22,6 +22,7 @@ mod live;
 mod order;
 mod pods;
 mod predict;
+mod prepare;
 mod retire;
 mod scope;
 mod versions;

@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use http::Method;
 use serde_json::Value;
 
-use super::apply::{Claim, ROUNDS, Work, conflicts, hidden, is_immutable, recreate_advice};
+use super::apply::{Claim, ROUNDS, conflicts, hidden, is_immutable, recreate_advice};
 use super::client::{APPLY, ApiError, Call};
 use super::cluster::{Cluster, Fault};
 use super::compose::{Composed, Frame};
@@ -20,6 +20,7 @@ use super::discovery::Kind;
 use super::fields::{self, Owner, Settlement};
 use super::labels;
 use super::live::Live;
+use super::prepare::Work;
 use super::view;
 use crate::domain::difference::{Difference, object_fields, object_leaves};
 use crate::domain::id::Epoch;

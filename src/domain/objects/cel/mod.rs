@@ -1,7 +1,7 @@
 //! Expressions in CEL over one object.
 //!
-//! An expression can only read; it has no clock and no functions but those of [`FUNCTIONS`]. Before one is evaluated it is known what it
-//! can cost at most on the object at hand ([`cost`]), so that none can keep anybody busy.
+//! An expression can only read; it has no clock and no functions but those of a short list. Before one is evaluated it is known what it
+//! can cost at most on the object at hand (the module `cost`), so that none can keep anybody busy.
 
 mod cost;
 

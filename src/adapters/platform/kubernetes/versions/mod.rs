@@ -11,15 +11,15 @@ mod traffic;
 use http::Method;
 use serde_json::json;
 
-use super::apply::{Work, entries};
 use super::cache::KindName;
 use super::client::{Call, MERGE};
 use super::cluster::{Cluster, Fault};
 use super::compose::Frame;
 use super::discovery::Kind;
-use super::inventory::{Entry, Parent, ROUTED, Settings, Version};
+use super::inventory::{Entry, Parent, ROUTED, Version};
 use super::labels;
 use super::live::{Form, Live};
+use super::prepare::{Work, entries};
 use crate::domain::capabilities::{Capabilities, Split};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, GroupId};
@@ -88,17 +88,13 @@ impl Cluster {
         let unit = &request.desired.unit;
         let group = short(&request.group);
         let key = before.map_or_else(|| format!("{}-{group}", self.fresh_key(unit)), |parent| parent.key().to_owned());
-        let namespace = before.map_or(&spec.place.namespace, |parent| &parent.namespace).clone();
         // A group that is not whole has no autoscaler: it would make it so.
         let scaled = versioned.scaler.is_some() && request.replicas >= request.desired.replicas;
         let marks = Marks { installation: &self.installation, unit: &key, group };
         let frame = Frame { spec, installation: &self.installation, unit: &key, restarts: request.restarts };
         let (mut objects, mut routed) = (Vec::new(), Vec::new());
         for (object, role) in parts(spec, versioned, &marks) {
-            let kind = self.kind_of(spec, &object).await?;
-            let namespace = kind.namespaced.then(|| object.namespace().unwrap_or(&spec.place.namespace));
-            let composed = frame.compose(&object, namespace);
-            self.scope.admits(&composed.id, &kind)?;
+            let (composed, kind) = self.composed(&frame, &object).await?;
             match role {
                 Role::Scaler if !scaled => {}
                 Role::Own | Role::Scaler | Role::Shared => objects.push((composed, kind)),
@@ -120,22 +116,9 @@ impl Cluster {
             namespace: Some(versioned.deployment.namespace.clone().unwrap_or_else(|| spec.place.namespace.clone())),
             ..versioned.deployment.clone()
         };
-        let parent = Parent {
-            namespace,
-            name: format!("trimtab-{key}"),
-            resource_version: before.and_then(|parent| parent.resource_version.clone()),
-            unit: unit.clone(),
-            group: request.group.clone(),
-            rendered: request.rendered.clone(),
-            version: request.desired.version.clone(),
-            epoch,
-            retiring: false,
-            serial: self.serial(request, before),
-            version_of: Some(Version { group: group.into(), replicas: request.replicas, deployment, scaled }),
-            account: spec.place.service_account.clone(),
-            objects: entries,
-            settings: Settings { drift: spec.drift, ignore: spec.ignore.clone(), health: spec.health.clone() },
-        };
+        let version = Version { group: group.into(), replicas: request.replicas, deployment, scaled };
+        let parent = self.parent_for_group(epoch, request, spec, before, &key)?;
+        let parent = Parent { version_of: Some(version), objects: entries, ..parent };
         Ok(Work { spec, secrets: &request.secrets, parent, objects })
     }
 
