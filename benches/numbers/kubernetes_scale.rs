@@ -25,7 +25,7 @@ struct Cost {
     cpu: Duration,
     memory: f64,
     requests: f64,
-    /// An edit of one app, until it is in sync again.
+    /// A change of one app's ConfigMap, until it is in sync again: pods are not what is measured.
     change: Duration,
     change_cpu: Duration,
 }
@@ -67,7 +67,7 @@ pub async fn measure() -> anyhow::Result<Vec<Figure>> {
                 millis(cost.change),
                 "ms",
                 0.0,
-                format!("{note}: one of them changes, until it is in sync"),
+                format!("{note}: the ConfigMap of one changes, until that app is in sync"),
             )
             .without_target(),
             Figure::at_most(
@@ -151,7 +151,7 @@ fn app(number: usize, word: &str) -> Vec<(String, String)> {
     let labels = format!("{{ app: {name} }}");
     let objects = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: {name} }}\nspec:\n  replicas: {REPLICAS}\n  selector: {{ matchLabels: {labels} }}\n  \
-         template:\n    metadata: {{ labels: {labels}, annotations: {{ word: {word} }} }}\n    spec:\n      \
+         template:\n    metadata: {{ labels: {labels} }}\n    spec:\n      \
          containers: [{{ name: web, image: registry.example/web:1, resources: {{ requests: {{ cpu: 1m, memory: 1Mi }} }} }}]\n---\n\
          apiVersion: v1\nkind: Service\nmetadata: {{ name: {name} }}\nspec: {{ clusterIP: None, selector: {labels}, ports: [{{ port: 80 }}] }}\n---\n\
          apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ word: {word} }}\n"
