@@ -174,7 +174,8 @@ fn asks(desired: &DesiredUnit, id: &ObjectId) -> bool {
     spec.objects.iter().any(|object| is_same(spec, object, id))
 }
 
-fn is_same(spec: &KubernetesSpec, object: &Object, id: &ObjectId) -> bool {
+/// Whether an object of a unit is the one that an id of the cluster names.
+pub(super) fn is_same(spec: &KubernetesSpec, object: &Object, id: &ObjectId) -> bool {
     let namespace = object.namespace().unwrap_or(&spec.place.namespace);
     object.name() == id.name
         && object.kind() == id.kind

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::apply::{Claim, ROUNDS, conflicts, hidden, is_immutable, recreate_advice};
 use super::client::{APPLY, ApiError, Call};
-use super::cluster::{Cluster, Fault};
+use super::cluster::{Cluster, Fault, is_same};
 use super::compose::{Composed, Frame};
 use super::discovery::Kind;
 use super::fields::{self, Owner, Settlement};
@@ -235,7 +235,8 @@ fn words(fault: Fault) -> String {
     match fault {
         Fault::Api(error) => error.to_string(),
         Fault::Unreachable(why) | Fault::Refused(why) | Fault::Failed(why) => why,
-        Fault::NoNamespace | Fault::Stale => "its namespace is not there".into(),
+        Fault::NoNamespace => "its namespace is not there".into(),
+        Fault::Stale => "another daemon has taken over".into(),
     }
 }
 
@@ -287,11 +288,7 @@ impl Past<'_> {
         }
         let Some(Workload::Kubernetes(spec)) = self.before.map(|before| &before.workload) else { return Sight::New };
         let id = &composed.id;
-        let same =
-            |object: &&Object| object.name() == id.name && object.kind() == id.kind && object.group() == id.group;
-        let namespace = |object: &Object| object.namespace().unwrap_or(&spec.place.namespace).to_owned();
-        let here = |object: &&Object| id.namespace.as_ref().is_none_or(|there| *there == namespace(object));
-        let Some(object) = spec.objects.iter().filter(same).find(here) else { return Sight::New };
+        let Some(object) = spec.objects.iter().find(|object| is_same(spec, object, id)) else { return Sight::New };
         let frame = Frame { spec, installation: &self.cluster.installation, unit: self.key, restarts: self.restarts };
         let before = frame.compose(object, id.namespace.as_deref());
         let applied = found.pointer("/metadata/annotations").and_then(|notes| notes.get(labels::APPLIED));
