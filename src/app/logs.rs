@@ -37,8 +37,10 @@ pub fn follow(world: Arc<World>, unit: Arc<Unit>, followed: Follow, stop: Cancel
 }
 
 async fn pass_on(world: &World, unit: &Unit, followed: &Follow, sender: &mpsc::Sender<String>) {
-    let mut open: StreamMap<GroupId, LogStream> = StreamMap::new();
-    let mut met: BTreeSet<GroupId> = groups(unit, |one| followed.known.contains(&one.id)).into_iter().collect();
+    // By their streams: groups that replace each other in place have one.
+    let mut open: StreamMap<String, LogStream> = StreamMap::new();
+    let mut met: BTreeSet<String> = BTreeSet::new();
+    let known = groups(unit, |one| followed.known.contains(&one.id));
     let (mut seq, mut first) = (0, followed.known.is_empty());
     loop {
         let groups = groups(unit, |one| followed.instance.as_ref().is_none_or(|id| *id == one.id));
@@ -47,19 +49,20 @@ async fn pass_on(world: &World, unit: &Unit, followed: &Follow, sender: &mpsc::S
             return;
         }
         for group in groups {
-            if open.contains_key(&group) {
+            let Ok(platform) = world.platforms.at(&unit.glance().place) else { continue };
+            let stream = platform.log_stream(unit.id(), &group);
+            if open.contains_key(&stream) {
                 continue;
             }
             // Where a stream broke off, the lines before that were told.
-            let tail = match (met.contains(&group), first) {
+            let tail = match (met.contains(&stream) || known.contains(&group), first) {
                 (true, _) => 0,
                 (false, true) => followed.tail,
                 (false, false) => ALL,
             };
-            let Ok(platform) = world.platforms.at(&unit.glance().place) else { continue };
             if let Ok(lines) = platform.follow_logs(unit.id(), &group, followed.instance.as_deref(), tail).await {
-                met.insert(group.clone());
-                open.insert(group, lines);
+                met.insert(stream.clone());
+                open.insert(stream, lines);
             }
         }
         first = false;

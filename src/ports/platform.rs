@@ -136,6 +136,13 @@ pub trait Platform: Send + Sync {
         tail: u32,
     ) -> Result<LogStream, PlatformError>;
 
+    /// What the stream of a group's lines is called. Groups that replace each other in place have one, which goes on through all
+    /// of them: their instances can't be told apart.
+    fn log_stream(&self, unit: &UnitId, group: &GroupId) -> String {
+        let _ = unit;
+        group.to_string()
+    }
+
     /// A number that changes whenever something observable may have changed: a hint to look again, nothing more.
     fn changes(&self) -> watch::Receiver<u64>;
 

@@ -161,6 +161,10 @@ impl Platform for KubernetesPlatform {
         followed.map_err(|fault| self.told(fault, Epoch(0)))
     }
 
+    fn log_stream(&self, unit: &UnitId, group: &GroupId) -> String {
+        self.cluster.log_stream(unit, group)
+    }
+
     fn changes(&self) -> ticks::Receiver<u64> {
         self.cluster.cache.changes()
     }

@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const PIECES: usize = 64;
 /// How many containers are followed at once.
 const MOST: usize = 100;
+/// The stream of the groups that replace each other in place.
+const IN_PLACE: &str = "in place";
 
 /// A container of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +68,19 @@ impl Cluster {
         Ok(out)
     }
 
-    /// The same, and the lines that come, until the group is gone.
+    /// See [`crate::ports::platform::Platform::log_stream`].
+    pub fn log_stream(&self, unit: &UnitId, group: &GroupId) -> String {
+        match self.is_in_place(unit, group) {
+            true => IN_PLACE.into(),
+            false => group.to_string(),
+        }
+    }
+
+    fn is_in_place(&self, unit: &UnitId, group: &GroupId) -> bool {
+        self.cache.lock().parent_of(unit, group).is_some_and(|parent| parent.version_of.is_none())
+    }
+
+    /// The same, and the lines that come, until the group is gone; where it is replaced in place, until the unit is.
     pub async fn follow_logs(
         self: Arc<Self>,
         unit: &UnitId,
@@ -75,12 +89,16 @@ impl Cluster {
         tail: u32,
     ) -> Result<LogStream, Fault> {
         self.sources(unit, group, instance).await?;
+        let in_place = self.is_in_place(unit, group);
         let (sender, receiver) = mpsc::channel(PIECES);
-        let (unit, group, instance) = (unit.clone(), group.clone(), instance.map(str::to_owned));
+        let (unit, mut group, instance) = (unit.clone(), group.clone(), instance.map(str::to_owned));
         tokio::spawn(async move {
             let mut known: BTreeSet<Source> = BTreeSet::new();
             let mut query = format!("follow=true&tailLines={tail}");
             while !sender.is_closed() {
+                if let (true, Some(parent)) = (in_place, self.cache.lock().parent(&unit)) {
+                    group = parent.group.clone();
+                }
                 let Ok(sources) = self.sources(&unit, &group, instance.as_deref()).await else { return };
                 known.retain(|source| sources.contains(source));
                 for source in sources.into_iter().take(MOST) {
