@@ -33,15 +33,28 @@ use transport::Transport;
 const MAX_PACKED: usize = 16 << 20;
 /// How many packed charts are kept; beyond, those that were fetched first go.
 const KEPT: usize = 500;
-/// What could not be had is not asked for again before that.
-const PAUSE: Duration = Duration::from_secs(60);
+/// What could not be had is not asked for again before that, the first time.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Twice as long each further time, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A failure that nobody came back to is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(3_600);
 
 /// Fetches and keeps charts.
 pub struct Charts {
     folder: PathBuf,
     transport: Transport,
-    /// What could not be had a moment ago, and why.
-    failures: Mutex<HashMap<RemoteChart, (Instant, ToolError)>>,
+    failures: Mutex<HashMap<RemoteChart, Failure>>,
+}
+
+/// What could not be had.
+struct Failure {
+    /// When that was tried last.
+    at: Instant,
+    /// How often it was.
+    times: u32,
+    /// Why.
+    error: ToolError,
 }
 
 /// Which chart a reference means.
@@ -73,10 +86,12 @@ impl Charts {
             Ok(packed) => packed,
             Err(error) => {
                 let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-                failures.insert(chart.clone(), (Instant::now(), error.clone()));
+                let times = failures.get(chart).map_or(1, |failure| failure.times.saturating_add(1));
+                failures.insert(chart.clone(), Failure { at: Instant::now(), times, error: error.clone() });
                 return Err(error);
             }
         };
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(chart);
         // What can't be used is not kept.
         let (files, packed) = unpack(chart, packed).await?;
         self.keep(chart, &packed)
@@ -87,8 +102,9 @@ impl Charts {
     /// What went wrong a moment ago: a repository is not asked again and again.
     fn failed_before(&self, chart: &RemoteChart) -> Option<ToolError> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.retain(|_, (at, _)| at.elapsed() < PAUSE);
-        failures.get(chart).map(|(_, error)| error.clone())
+        failures.retain(|_, failure| failure.at.elapsed() < FORGOTTEN);
+        let failure = failures.get(chart).filter(|failure| failure.at.elapsed() < pause(failure.times))?;
+        Some(failure.error.clone())
     }
 
     /// A chart that was fetched before.
@@ -180,10 +196,26 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// How long nothing is asked for again that could not be had so often.
+fn pause(times: u32) -> Duration {
+    PAUSE.saturating_mul(1 << times.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
+}
+
 fn failed(chart: &RemoteChart, reason: String) -> ToolError {
     ToolError::Fetch { chart: chart.to_string(), reason }
 }
 
 fn unusable(chart: &RemoteChart, reason: String) -> ToolError {
     ToolError::Chart { chart: chart.to_string(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_that_is_away_is_asked_less_and_less() {
+        let seconds = [1, 2, 3, 4, 5, 6, u32::MAX].map(|times| pause(times).as_secs());
+        assert_eq!(seconds, [5, 10, 20, 40, 60, 60, 60]);
+    }
 }
