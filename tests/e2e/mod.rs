@@ -14,7 +14,7 @@ mod paused;
 mod planes;
 pub mod positions;
 mod recovery;
-mod remotes;
+pub mod remotes;
 mod rename;
 mod rollout;
 mod shared_revert;

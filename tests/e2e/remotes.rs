@@ -79,7 +79,7 @@ async fn over_ssh() {
 }
 
 /// A server for https in front of one for http, with a certificate of its own; its address and the certificate.
-async fn https(http: String) -> (String, String) {
+pub async fn https(http: String) -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

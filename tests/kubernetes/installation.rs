@@ -29,8 +29,24 @@ impl Installation {
         Installation::through(&kubeconfig, more, manifests, namespace)
     }
 
+    /// An installation whose daemon has more settings (tables of its configuration).
+    pub fn configured(settings: &str, manifests: &[(&str, &str)], namespace: Namespace) -> Installation {
+        let kubeconfig = namespace.kubeconfig().to_owned();
+        Installation::begin(settings, &kubeconfig, "", manifests, namespace)
+    }
+
     /// The same, whose daemon reaches the cluster in another way.
     pub fn through(kubeconfig: &Path, more: &str, manifests: &[(&str, &str)], namespace: Namespace) -> Installation {
+        Installation::begin("", kubeconfig, more, manifests, namespace)
+    }
+
+    fn begin(
+        settings: &str,
+        kubeconfig: &Path,
+        more: &str,
+        manifests: &[(&str, &str)],
+        namespace: Namespace,
+    ) -> Installation {
         let environment = documents::environment(namespace.name());
         let (app, release) = (documents::app(more), documents::release("1"));
         let mut files = vec![("env.yaml", &*environment), ("app.yaml", &*app), ("release.yaml", &*release)];
@@ -38,7 +54,8 @@ impl Installation {
         let bed = Bed::new(&files);
         // An installation finds what is its own by its name.
         bed.configure("installation = 'e2e'", &format!("installation = '{}'", namespace.name()));
-        let clusters = format!("[kubernetes.clusters.default]\nkubeconfig = '{}'\n[router]", kubeconfig.display());
+        let clusters =
+            format!("{settings}[kubernetes.clusters.default]\nkubeconfig = '{}'\n[router]", kubeconfig.display());
         bed.configure("[router]", &clusters);
         Installation { bed: bed.start(), namespace }
     }

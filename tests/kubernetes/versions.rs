@@ -1,132 +1,16 @@
-//! Two versions side by side on a real cluster, behind a Service under requests: blue-green and canary.
+//! Two versions side by side on a real cluster, behind a Service. Under requests: see `strategies::lossless`.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::Mutex;
 use trimtab::api::types::{UnitHealth, UnitStatus};
-use trimtab::load::{Load, Plan, Report};
 
-use super::documents::{self, SERVICE, UNIT, config, release};
+use super::documents::{SERVICE, UNIT, config, release};
 use super::installation::Installation;
+use super::strategies::{alone, app, deployments, group_of, push, selected, start, waits, web};
 use crate::support::{PATIENCE, eventually};
 
-/// The app with a strategy.
-fn app(strategy: &str) -> String {
-    format!("{}  strategy: {strategy}\n", documents::app(""))
-}
-
-/// Requests are counted in one test at a time: the machine has to answer them all.
-static COUNTED: Mutex<()> = Mutex::const_new(());
-
 const QUICK: &str = "{ blueGreen: { scaleDownDelay: 1s } }";
-const BLUE_GREEN: &str = "{ blueGreen: { scaleDownDelay: 10s } }";
-
-/// A machine that is kept busy answers a probe late: that is no reason to lead requests elsewhere, or to take a version back.
-fn web(version: &str) -> String {
-    let patient = "periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 30 }";
-    documents::deployment(version).replace("periodSeconds: 1 }", patient)
-}
-
-fn serving(version: &str) -> String {
-    documents::own_build(&web(version), 30, None, None)
-}
-
-/// The same where pods go that the Service still selects: each serves on until no one is sent to it any more.
-fn lingering(version: &str) -> String {
-    documents::own_build(&web(version), 30, Some("{ sleep: { seconds: 10 } }"), None)
-}
-
-fn start(strategy: &str, deployment: &str) -> Option<Installation> {
-    let app = app(strategy);
-    Installation::start(&[("app.yaml", &*app), ("deploy/web.yaml", deployment), ("deploy/service.yaml", SERVICE)])
-}
-
-/// Releases a version, whose Deployment is this.
-fn push(installation: &Installation, version: &str, deployment: &str) {
-    installation.push(version, &[("deploy/web.yaml", deployment), ("release.yaml", &release(version))]);
-}
-
-/// Requests to the Service, each over a connection of its own: a kept one never learns of a switch.
-fn load(installation: &Installation, rate: f64) -> Load {
-    let service = installation.namespace.object("service/web");
-    let address: SocketAddr = format!("{}:80", service["spec"]["clusterIP"].as_str().unwrap()).parse().unwrap();
-    // The node learns a moment later than the API server that a new Service has its first pod.
-    let patience = Duration::from_secs(1);
-    eventually(PATIENCE, "the Service takes connections", || TcpStream::connect_timeout(&address, patience).is_ok());
-    let timeout = Duration::from_secs(60);
-    Load::start(Plan { fresh: 1.0, timeout, ..Plan::new(address, "web", rate) })
-}
-
-/// The names of the Deployments that there are.
-fn deployments(installation: &Installation) -> Vec<String> {
-    let all: Value = installation.namespace.object("deployments");
-    let name = |one: &Value| one["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    all["items"].as_array().unwrap().iter().map(name).collect()
-}
-
-/// The version that a Service leads to, as its selector says.
-fn selected(installation: &Installation, service: &str) -> String {
-    let service = installation.namespace.object(&format!("service/{service}"));
-    service["spec"]["selector"]["trimtab.dev/group"].as_str().unwrap_or_default().to_owned()
-}
-
-fn alone(installation: &Installation) -> String {
-    eventually(PATIENCE, "one Deployment is left", || match &*deployments(installation) {
-        [one] => Ok(one.clone()),
-        all => Err(format!("{all:?}")),
-    })
-}
-
-/// A first packet that a node lets out untranslated while it writes its rules anew is told after three seconds as a host without a
-/// route. That was seen with a new Service's first pod; whether it is all of it when requests go over is not known yet, so that
-/// so few of these are not counted.
-const UNTRANSLATED: u64 = 2;
-
-#[track_caller]
-fn lossless(report: &Report) {
-    let astray = report.examples.iter().filter(|one| one.reason.contains("No route to host")).count();
-    let astray = u64::try_from(astray).unwrap().min(UNTRANSLATED);
-    assert_eq!((report.lost() - astray, report.errors()), (0, 0), "{report}");
-}
-
-/// A pause is on: the new version is ready and waits for somebody.
-fn waits(status: &UnitStatus, version: &str) -> bool {
-    let new = status.groups.iter().find(|group| group.version == version);
-    status.message.contains("waits until promoted")
-        && new.is_some_and(|group| group.ready > 0 && group.ready == group.replicas)
-}
-
-fn group_of(status: &UnitStatus, version: &str) -> String {
-    let group = status.groups.iter().find(|group| group.version == version);
-    group.map(|group| group.group.as_str()[..8].to_owned()).unwrap_or_default()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn blue_green_switches_and_comes_back_without_losing_a_request() {
-    let _counted = COUNTED.lock().await;
-    let Some(installation) = start(BLUE_GREEN, &serving("1")) else { return };
-    let status = installation.verified(UNIT, "1").await;
-    assert_eq!(status.replicas, 2, "{status:#?}");
-    let first = alone(&installation);
-    assert_eq!(first, format!("web-{}", selected(&installation, "web")));
-    let load = load(&installation, 20.0);
-
-    push(&installation, "2", &serving("2"));
-    installation.verified(UNIT, "2").await;
-    let second = alone(&installation);
-    assert_ne!(first, second);
-    assert_eq!(second, format!("web-{}", selected(&installation, "web")));
-
-    push(&installation, "1", &serving("1"));
-    installation.verified(UNIT, "1").await;
-    assert_eq!(alone(&installation), first, "the same version has the same name");
-    let report = load.stop().await;
-    lossless(&report);
-    assert!(report.versions.contains_key("1") && report.versions.contains_key("2"), "{report}");
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preview_that_fails_never_has_requests_and_is_taken_back() {
@@ -171,87 +55,6 @@ async fn a_preview_waits_through_a_kill_and_gives_way_to_a_newer_commit() {
     let promoted = installation.told(&["rollout", "promote", "web"]);
     installation.verified(UNIT, "3").await;
     assert_eq!(alone(&installation), format!("web-{}", selected(&installation, "web")), "{promoted}");
-}
-
-/// argo-rollouts 3372, 4390, 1690 and 4696.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_canary_s_share_is_its_pods_and_a_newer_commit_begins_anew() {
-    let _counted = COUNTED.lock().await;
-    let canary = "{ canary: { steps: [ { weight: 25 }, { pause: {} } ], scaleDownDelay: 10s } }";
-    let four = |version: &str| lingering(version).replace("replicas: 2", "replicas: 4");
-    let Some(mut installation) = start(canary, &four("1")) else { return };
-    installation.verified(UNIT, "1").await;
-    let load_before = load(&installation, 20.0);
-    push(&installation, "2", &four("2"));
-    installation.wait(UNIT, "the canary waits", |status| waits(status, "2")).await;
-    let told = installation.told(&["plan"]) + &installation.told(&["why", "web"]);
-    let begun = load_before.stop().await;
-    lossless(&begun);
-    let shares = load(&installation, 40.0);
-    eventually(PATIENCE, "enough requests were answered", || shares.so_far().answered() >= 800);
-    let report = shares.stop().await;
-    lossless(&report);
-    // A quarter of 800: five standard deviations of a binomial are 0.077.
-    assert!((report.share("2") - 0.25).abs() < 0.08, "{} of all; {report}; {told}", report.share("2"));
-
-    installation.kill_daemon();
-    installation.start_daemon();
-    installation.wait(UNIT, "it waits on", |status| waits(status, "2")).await;
-    push(&installation, "3", &four("3"));
-    installation.wait(UNIT, "the newer canary waits", |status| waits(status, "3")).await;
-    assert_eq!(deployments(&installation).len(), 2, "the second version is gone");
-    installation.told(&["rollout", "promote", "web"]);
-    installation.verified(UNIT, "3").await;
-    assert_eq!(alone(&installation), format!("web-{}", selected(&installation, "web")));
-}
-
-/// An abort takes the requests away first.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_aborted_canary_goes_without_losing_a_request() {
-    let _counted = COUNTED.lock().await;
-    let canary = "{ canary: { steps: [ { weight: 50 }, { pause: {} } ], scaleDownDelay: 10s } }";
-    let Some(installation) = start(canary, &lingering("1")) else { return };
-    installation.verified(UNIT, "1").await;
-    let (first, load) = (alone(&installation), load(&installation, 20.0));
-    push(&installation, "2", &lingering("2"));
-    installation.wait(UNIT, "the canary waits", |status| waits(status, "2")).await;
-    let told = installation.told(&["rollout", "abort", "web"]);
-    installation
-        .wait(UNIT, "it was aborted", |status| {
-            status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "aborted")
-                && status.groups.len() == 1
-        })
-        .await;
-    assert_eq!(alone(&installation), first, "{told}");
-    let web = installation.namespace.object(&format!("deployment/{first}"));
-    assert_eq!(web["spec"]["replicas"], 2, "{web:#}");
-    lossless(&load.stop().await);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_ran_in_place_is_taken_over_and_back_without_losing_a_request() {
-    let _counted = COUNTED.lock().await;
-    let Some(installation) = start("{ rolling: {} }", &lingering("1")) else { return };
-    installation.verified(UNIT, "1").await;
-    assert_eq!(alone(&installation), "web");
-    let load = load(&installation, 20.0);
-    let strategy = |strategy: &str, version: &str| {
-        let (app, release) = (app(strategy), release(version));
-        installation.push(version, &[("app.yaml", &*app), ("release.yaml", &release)]);
-    };
-    strategy(BLUE_GREEN, "1.1");
-    installation.verified(UNIT, "1.1").await;
-    assert_eq!(alone(&installation), format!("web-{}", selected(&installation, "web")));
-    push(&installation, "2", &lingering("2"));
-    installation.verified(UNIT, "2").await;
-    alone(&installation);
-    strategy("{ rolling: {} }", "2.1");
-    installation.verified(UNIT, "2.1").await;
-    assert_eq!(alone(&installation), "web");
-    assert_eq!(selected(&installation, "web"), "", "the selector is the written one again");
-    let report = load.stop().await;
-    lossless(&report);
-    assert!(report.versions.contains_key("2"), "{report}");
 }
 
 /// argo-rollouts 4973, 1415 and pipecd 5027.

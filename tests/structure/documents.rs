@@ -132,3 +132,17 @@ fn the_list_of_faults_names_tests_that_exist() {
         assert!(there, "docs/faults.md names {name}, which is not there");
     }
 }
+
+/// What broke other executors of strategies is listed with tests that exist.
+#[test]
+fn the_cases_of_strategies_name_tests_that_exist() {
+    let text = read(Path::new("docs/strategies.md"));
+    let (_, cases) = text.split_once("## Cases that broke others").expect("the cases are listed");
+    let tests: String = files("tests", ".rs").iter().map(|file| read(file)).collect();
+    let code = cases.split('`').skip(1).step_by(2);
+    let named: BTreeSet<&str> = code.filter(|word| word.matches('_').count() > 3).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}()")), "docs/strategies.md names {name}, which is not there");
+    }
+}
