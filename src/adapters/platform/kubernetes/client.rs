@@ -103,12 +103,15 @@ impl ApiError {
     #[must_use]
     pub fn without_words(self) -> Self {
         let ApiError::Refused(mut refusal) = self else { return self };
-        let fields: Vec<String> =
-            refusal.causes.iter().map(|cause| format!("{}: {}", cause.field, cause.reason)).collect();
-        refusal.message = match fields.is_empty() {
-            true => format!("{} ({})", refusal.reason, refusal.code),
-            false => format!("{} ({}): {}", refusal.reason, refusal.code, fields.join("; ")),
-        };
+        let named = refusal.causes.iter().filter(|cause| !cause.field.is_empty());
+        let fields: Vec<String> = named.map(|cause| format!("{}: {}", cause.field, cause.reason)).collect();
+        let colon = if fields.is_empty() { "" } else { ": " };
+        refusal.message = format!(
+            "{} ({}){colon}{}; its words may repeat a secret value and are left out",
+            refusal.reason,
+            refusal.code,
+            fields.join("; ")
+        );
         refusal.causes.iter_mut().for_each(|cause| cause.message.clear());
         ApiError::Refused(refusal)
     }
@@ -336,7 +339,11 @@ mod tests {
             serde_json::json!({ "field": "data[a]", "reason": "FieldValueInvalid", "message": "hunter2 is wrong" });
         let body = serde_json::json!({ "kind": "Status", "reason": "Invalid", "message": "hunter2", "details": { "causes": [cause] } });
         let error = told(422, &body).without_words();
-        assert_eq!(error.to_string(), "Invalid (422): data[a]: FieldValueInvalid");
+        let left_out = "its words may repeat a secret value and are left out";
+        assert_eq!(error.to_string(), format!("Invalid (422): data[a]: FieldValueInvalid; {left_out}"));
         assert!(!format!("{error:?}").contains("hunter2"));
+        let policy = serde_json::json!({ "kind": "Status", "reason": "Invalid", "message": "hunter2", "details": { "causes": [{ "message": "hunter2" }] } });
+        let error = told(422, &policy).without_words();
+        assert_eq!(error.to_string(), format!("Invalid (422); {left_out}"));
     }
 }
