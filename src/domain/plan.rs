@@ -162,6 +162,9 @@ pub struct Phase {
     /// first start, and when what is lost is healed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_available: bool,
+    /// What of the target's instances come with this phase, where they come one part after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// Analyses that run all the time the unit is in this phase and others that name them; a failure fails the phase at
     /// once, and the last phase that names them is not left before they have succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -238,6 +238,7 @@ fn install(draft: &mut Draft<'_>) {
     let mut phase = draft.last();
     phase.name = format!("{} starts", draft.desired.version);
     phase.as_available = true;
+    draft.rise(&mut phase, 0);
     draft.push(phase);
     draft.after_hooks();
     draft.enter_first();
@@ -253,6 +254,9 @@ fn adjust(input: &PlanInput<'_>, mut draft: Draft<'_>) -> Plan {
         _ => format!("{} healed", draft.desired.version),
     };
     phase.as_available = true;
+    let groups = input.observed.groups.known().into_iter().flatten();
+    let there = groups.filter(|seen| seen.group == draft.target).map(|seen| seen.replicas).max();
+    draft.rise(&mut phase, there.unwrap_or_default());
     draft.push(phase);
     if kind == PlanKind::Adjust {
         draft.settle_back();

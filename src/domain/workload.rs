@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 pub mod kubernetes;
 pub mod versioned;
+pub mod waves;
 
 pub use self::kubernetes::KubernetesSpec;
+use self::waves::Stage;
 use super::id::Name;
 use super::secret::SecretRef;
 use super::span::Span;
@@ -81,6 +83,14 @@ impl Workload {
     /// Whether its platform replaces its instances by itself: it is one group at a time, which can't be made smaller.
     pub fn is_in_place(&self) -> bool {
         matches!(self, Workload::Kubernetes(kubernetes) if kubernetes.versioned.is_none())
+    }
+
+    /// The stages that a group of it is made in, one after the other; none where all instances are made at once.
+    pub fn stages(&self) -> Vec<Stage> {
+        match self {
+            Workload::Kubernetes(kubernetes) if kubernetes.versioned.is_none() => kubernetes.stages(),
+            _ => Vec::new(),
+        }
     }
 
     /// Where it runs.

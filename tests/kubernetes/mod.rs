@@ -27,3 +27,4 @@ mod strategies;
 mod traffic;
 mod trouble;
 mod versions;
+mod waves;

@@ -464,8 +464,11 @@ fn orders_of_other_tools_and_encrypted_files_are_refused() {
         reading.file("a.yaml", text.as_bytes());
         reading.finish().map(|objects| objects.len()).map_err(|problems| problems[0].message.clone())
     };
-    assert_eq!(annotated("argocd.argoproj.io/sync-wave", "0"), Ok(1));
-    for name in ["argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook", "helm.sh/hook"] {
+    for wave in ["0", "-5", "+3"] {
+        assert_eq!(annotated("argocd.argoproj.io/sync-wave", wave), Ok(1), "{wave}");
+    }
+    assert!(annotated("argocd.argoproj.io/sync-wave", "first").is_err_and(|message| message.contains("is no wave")));
+    for name in ["argocd.argoproj.io/hook", "helm.sh/hook"] {
         assert!(annotated(name, "5").is_err_and(|message| message.contains(name)), "{name}");
     }
     let mut reading = Reading::default();

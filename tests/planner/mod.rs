@@ -4,4 +4,5 @@ mod gradual;
 mod phases;
 mod properties;
 mod situations;
+mod stages;
 mod testers;

@@ -143,6 +143,12 @@ impl<'a> View<'a> {
 
     /// Who is ready and who is not, for people.
     pub fn readiness(&self) -> String {
+        if let Some(stage) = &self.phase.stage
+            && let Some(late) = self.phase.groups.keys().flat_map(|group| self.instances(group)).find(|one| !one.ready)
+        {
+            let why = late.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+            return format!("{stage} waits for {}{why}", late.id);
+        }
         let mut parts = BTreeMap::new();
         for (group, replicas) in &self.phase.groups {
             let ready = self.ready(group);

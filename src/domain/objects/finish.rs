@@ -12,6 +12,7 @@ use super::scope::{Scope, Scopes};
 use super::{MAX_OBJECTS, Written, labels};
 use crate::domain::manifest::source::Location;
 use crate::domain::workload::kubernetes::Object;
+use crate::domain::workload::waves;
 
 /// What is done with objects on their way.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,10 @@ pub fn finish(written: &[Written], ask: Finish<'_>) -> Result<Vec<Object>, Vec<R
     let mut all = Vec::with_capacity(values.len());
     for (index, mut value) in values.into_iter().enumerate() {
         labels::add(&mut value, ask.labels);
+        let annotations = value.get("metadata").and_then(|metadata| metadata.get("annotations"));
+        if let Some((message, remedy)) = waves::wrong(annotations) {
+            refused.push(told(message, remedy));
+        }
         match Object::try_from(value) {
             Ok(object) => all.push((object, written.get(index))),
             Err(message) => refused.push(told(message, "mend the patches")),
@@ -82,7 +87,13 @@ pub fn finish(written: &[Written], ask: Finish<'_>) -> Result<Vec<Object>, Vec<R
         let message = format!("there are {} objects, and a unit has at most {MAX_OBJECTS}", all.len());
         refused.push(told(message, "split them into several Apps"));
     }
-    if refused.is_empty() { Ok(all.into_iter().map(|(object, _)| object).collect()) } else { Err(refused) }
+    let objects: Vec<Object> = all.into_iter().map(|(object, _)| object).collect();
+    let waves = waves::count(&objects);
+    if waves > waves::MOST {
+        let message = format!("the objects are of {waves} waves, and a unit has at most {}", waves::MOST);
+        refused.push(told(message, "give objects that don't need each other the same wave"));
+    }
+    if refused.is_empty() { Ok(objects) } else { Err(refused) }
 }
 
 fn told(message: String, remedy: &str) -> Refused {

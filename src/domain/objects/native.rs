@@ -14,6 +14,7 @@ use crate::domain::manifest::source::{Location, SourceFile};
 use crate::domain::manifest::yaml::{Limits, RawDocument, read_within};
 use crate::domain::manifest::{Layer, Problem};
 use crate::domain::workload::kubernetes::{Object, ObjectId};
+use crate::domain::workload::waves;
 
 /// The largest file of objects, in bytes: the definitions of large operators have some.
 pub const MAX_FILE_BYTES: usize = 8 << 20;
@@ -271,10 +272,15 @@ fn refuse_orders(node: &Node, fields: &Map<String, Value>, problems: &mut Proble
         let message = format!("`{name}: {}` {what}", shortened(value));
         problems.push(Layer::Compatibility, &node.at, message, remedy);
     }
+    if let Some((message, remedy)) = waves::wrong(annotations) {
+        let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations"));
+        let at = annotations.and_then(|all| all.get(waves::WAVE)).map_or(&node.at, |value| &value.at);
+        problems.push(Layer::Schema, at, message, remedy);
+    }
 }
 
 /// Annotations of other tools, what they ask for, and what to do about it.
-const ORDERS: [(&str, &str, &str); 3] = [
+const ORDERS: [(&str, &str, &str); 2] = [
     (
         "helm.sh/hook",
         "is a hook of Helm, which is not run",
@@ -284,11 +290,6 @@ const ORDERS: [(&str, &str, &str); 3] = [
         "argocd.argoproj.io/hook",
         "is a hook of Argo CD, which is not run",
         "delete the object, or let a hook of the App run it",
-    ),
-    (
-        "argocd.argoproj.io/sync-wave",
-        "is a wave of Argo CD, and objects go out by their kind",
-        "delete the annotation, or make Apps of the waves and join them with `dependsOn`",
     ),
 ];
 

@@ -138,6 +138,18 @@ impl<'a> Draft<'a> {
         phase
     }
 
+    /// Adds the phases before the `last` one in which the target has only a part of its instances, which the others wait for.
+    /// `there`: as many are as they shall be already.
+    pub(crate) fn rise(&mut self, last: &mut Phase, there: u32) {
+        let mut stages = self.desired.workload.stages();
+        let Some(end) = stages.pop() else { return };
+        for stage in stages.into_iter().filter(|stage| stage.size > there) {
+            let groups = BTreeMap::from([(self.target.clone(), stage.size)]);
+            self.push(Phase { name: stage.name.clone(), groups, stage: Some(stage.name), ..last.clone() });
+        }
+        last.stage = Some(end.name);
+    }
+
     /// The state to stay in: the new version alone.
     pub fn last(&self) -> Phase {
         let replicas = self.desired.replicas;
@@ -306,6 +318,7 @@ pub(super) fn bare(id: u32, name: String) -> Phase {
         enter: Vec::new(),
         stop_first: None,
         as_available: false,
+        stage: None,
         gate: Vec::new(),
         advance: Vec::new(),
         deadline: None,

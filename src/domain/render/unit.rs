@@ -30,6 +30,7 @@ use crate::domain::secret::{Delivery, SecretRef, SecretSource, SecretValue};
 use crate::domain::strategy::Strategy;
 use crate::domain::workload::kubernetes::{ClusterPlace, Object};
 use crate::domain::workload::versioned::Versioned;
+use crate::domain::workload::waves;
 use crate::domain::workload::{ArtifactRef, KubernetesSpec, ProcessSpec, Workload};
 
 /// The values of the placeholders of one unit.
@@ -294,6 +295,12 @@ impl Lookup<'_> {
     fn versioned(&self, strategy: &Strategy, objects: &[Object], at: &Location) -> Option<(Option<Versioned>, u32)> {
         if !compatibility::is_versioned(strategy) {
             return Some((None, u32::try_from(objects.len()).unwrap_or(u32::MAX)));
+        }
+        if waves::count(objects) > 1 {
+            let message = format!("objects of several waves can't be made by `{}`: they go out together", strategy.name());
+            let remedy = format!("use `rolling`, delete the annotation `{}`, or join Apps by `dependsOn`", waves::WAVE);
+            self.cx.report(Layer::Compatibility, at, message, remedy);
+            return None;
         }
         match Versioned::of(objects) {
             Ok((Versioned { scaler: Some(scaler), .. }, _)) if matches!(strategy, Strategy::Canary(_)) => {

@@ -451,7 +451,10 @@ impl Round<'_> {
         let Some(target) = &self.plan.target else { return false };
         match &phase.traffic {
             Some(goal) => goal.hold.is_none() && goal.backends.len() == 1 && goal.backends.contains_key(target),
-            None => phase.groups.len() == 1 && phase.groups.contains_key(target),
+            None => {
+                let whole = self.plan.phases.last().and_then(|last| last.groups.get(target));
+                phase.groups.len() == 1 && whole.is_some() && phase.groups.get(target) == whole
+            }
         }
     }
 

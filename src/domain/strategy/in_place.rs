@@ -3,9 +3,10 @@
 use crate::domain::plan::Phase;
 use crate::domain::planner::Draft;
 
-/// One phase that names the new version alone; then the hooks and the watch.
+/// Phases that name the new version alone, one a stage; then the hooks and the watch.
 pub(crate) fn phases(draft: &mut Draft<'_>, restart: bool) {
     let name = format!("the platform replaces what runs by {}", draft.desired.version);
-    let phase = Phase { name, ..draft.last() };
+    let mut phase = Phase { name, ..draft.last() };
+    draft.rise(&mut phase, 0);
     super::end(draft, phase, restart);
 }

@@ -1,7 +1,7 @@
 //! Making a unit's objects so: what is right already is not sent again, and nothing of others is touched without consent.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ const AT_ONCE: usize = 32;
 /// How long a kind's objects may take to be read for the first time.
 const READ: Duration = Duration::from_secs(20);
 /// How long a definition may take to be established, and an object to be gone that is made again.
-const SETTLED: Duration = Duration::from_secs(30);
+pub(super) const SETTLED: Duration = Duration::from_secs(30);
 /// So often within [`HEALED_WITHIN`] an object is taken back from somebody who edits it: two that fight would never end.
 const MOST_HEALS: usize = 6;
 /// See [`MOST_HEALS`].
@@ -59,13 +59,16 @@ impl Cluster {
         self.prune(epoch, &work.parent).await
     }
 
-    /// Makes what is prepared so: the parent first, then object after object.
+    /// Makes what is prepared so: the parent first, then object after object, wave after wave.
     pub(super) async fn make(&self, work: &mut Work<'_>, before: Option<&Parent>) -> Result<(), Fault> {
         if before != Some(&work.parent) {
             work.parent = self.write_first(work).await?;
         }
-        for rank in [Rank::Definitions, Rank::Namespaces, Rank::Config, Rank::Access, Rank::Workloads, Rank::Rest] {
-            self.apply_rank(work, rank).await?;
+        let waves: BTreeSet<i32> = work.objects.iter().map(|(one, _)| one.wave).collect();
+        for wave in waves {
+            for rank in [Rank::Definitions, Rank::Namespaces, Rank::Config, Rank::Access, Rank::Workloads, Rank::Rest] {
+                self.apply_rank(work, wave, rank).await?;
+            }
         }
         if before.is_none() {
             self.saw(work.parent.key());
@@ -91,9 +94,9 @@ impl Cluster {
         }
     }
 
-    async fn apply_rank(&self, work: &Work<'_>, now: Rank) -> Result<(), Fault> {
-        let here: Vec<&(Composed, Kind)> =
-            work.objects.iter().filter(|(one, _)| rank(&one.id.group, &one.id.kind) == now).collect();
+    async fn apply_rank(&self, work: &Work<'_>, wave: i32, now: Rank) -> Result<(), Fault> {
+        let is_here = |one: &Composed| one.wave == wave && rank(&one.id.group, &one.id.kind) == now;
+        let here: Vec<&(Composed, Kind)> = work.objects.iter().filter(|(one, _)| is_here(one)).collect();
         let mut kinds: BTreeMap<KindName, (&ObjectId, &Kind)> = BTreeMap::new();
         for (composed, kind) in &here {
             kinds.entry(KindName::of(&composed.id)).or_insert((&composed.id, kind));
@@ -255,7 +258,7 @@ impl Cluster {
         }
         let managed = found.pointer("/metadata/managedFields").and_then(Value::as_array);
         let managers = managed.into_iter().flatten().filter_map(|entry| entry.get("manager")?.as_str());
-        let managers: std::collections::BTreeSet<&str> = managers.collect();
+        let managers: BTreeSet<&str> = managers.collect();
         let managers: Vec<&str> = managers.into_iter().take(3).collect();
         Err(Fault::Refused(format!(
             "it is there already and nobody said that it is this app's (made by {}): take it over with `adopt: true`, or remove it",

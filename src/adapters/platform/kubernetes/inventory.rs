@@ -17,6 +17,9 @@ pub const PARENT: &str = "trimtab.dev/parent";
 /// What stands in an inventory for what was applied, where an object goes with the requests and not with the group.
 pub const ROUTED: &str = "routed";
 
+/// What stands in an inventory for what was applied, where an object is of a wave that has yet to come: it is left as it is.
+pub const LATER: &str = "later";
+
 /// The largest inventory, in bytes: an object of a cluster has 1 MiB at most.
 const MOST_BYTES: usize = 900 << 10;
 
@@ -62,6 +65,8 @@ pub struct Entry {
     pub applied: Option<String>,
     /// It shall rest.
     pub rests: bool,
+    /// Its wave: those of a higher one go first.
+    pub wave: i32,
 }
 
 /// One version of a Deployment.
@@ -106,7 +111,13 @@ impl Parent {
 
     /// The objects of the group in force, in their order.
     pub fn wanted(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
-        self.objects.iter().filter(|(_, entry)| entry.applied.as_deref().is_some_and(|applied| applied != ROUTED))
+        let wanted = |entry: &Entry| entry.applied.as_deref().is_some_and(|applied| applied != ROUTED && applied != LATER);
+        self.objects.iter().filter(move |(_, entry)| wanted(entry))
+    }
+
+    /// Whether waves have yet to come.
+    pub fn rises(&self) -> bool {
+        self.objects.values().any(|entry| entry.applied.as_deref() == Some(LATER))
     }
 
     /// The objects that are to go.
@@ -148,9 +159,10 @@ impl Parent {
         for (id, entry) in &self.objects {
             let applied = entry.applied.as_deref().unwrap_or("-");
             let rests = if entry.rests { " rests" } else { "" };
+            let wave = if entry.wave == 0 { String::new() } else { format!(" wave={}", entry.wave) };
             let namespace = id.namespace.as_deref().unwrap_or_default();
             // Writing to a text can't fail.
-            let _ = writeln!(inventory, "{}|{}|{namespace}|{}|{applied}{rests}", entry.version, id.kind, id.name);
+            let _ = writeln!(inventory, "{}|{}|{namespace}|{}|{applied}{rests}{wave}", entry.version, id.kind, id.name);
         }
         if inventory.len() > MOST_BYTES {
             let count = self.objects.len();
@@ -198,7 +210,13 @@ fn entry(line: &str) -> Option<(ObjectId, Entry)> {
     let mut parts = line.splitn(5, '|');
     let (version, kind, namespace) = (parts.next()?, parts.next()?, parts.next()?);
     let (name, state) = (parts.next()?, parts.next()?);
-    let (applied, rests) = state.strip_suffix(" rests").map_or((state, false), |applied| (applied, true));
+    let mut words = state.split(' ');
+    let applied = words.next()?;
+    let (mut rests, mut wave) = (false, 0);
+    for word in words {
+        rests |= word == "rests";
+        wave = word.strip_prefix("wave=").and_then(|text| text.parse().ok()).unwrap_or(wave);
+    }
     let id = ObjectId {
         group: version.rsplit_once('/').map_or("", |(group, _)| group).to_owned(),
         kind: kind.to_owned(),
@@ -206,7 +224,7 @@ fn entry(line: &str) -> Option<(ObjectId, Entry)> {
         name: name.to_owned(),
     };
     let applied = Some(applied).filter(|text| *text != "-").map(str::to_owned);
-    Some((id, Entry { version: version.to_owned(), applied, rests }))
+    Some((id, Entry { version: version.to_owned(), applied, rests, wave }))
 }
 
 #[cfg(test)]
@@ -224,6 +242,7 @@ mod tests {
             version: version.into(),
             applied: applied.map(str::to_owned),
             rests,
+            wave: if rests { -3 } else { 0 },
         };
         Parent {
             namespace: "shop".into(),
@@ -274,7 +293,7 @@ mod tests {
         for index in 0..20_000 {
             let name = format!("a-name-that-is-not-short-{index}");
             let id = ObjectId { group: String::new(), kind: "ConfigMap".into(), namespace: None, name };
-            parent.objects.insert(id, Entry { version: "v1".into(), applied: None, rests: false });
+            parent.objects.insert(id, Entry { version: "v1".into(), applied: None, rests: false, wave: 0 });
         }
         assert!(parent.write("default").unwrap_err().contains("too many"));
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster::{Cluster, Fault};
+use super::cluster::{Cluster, Fault, is_same};
 use super::compose::{Composed, Frame};
 use super::discovery::Kind;
-use super::inventory::{Entry, Parent, Settings};
+use super::inventory::{Entry, LATER, Parent, Settings};
 use crate::domain::id::Epoch;
 use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
 use crate::ports::platform::EnsureGroup;
@@ -55,14 +55,22 @@ impl Cluster {
         let restarts = request.restarts;
         let frame = Frame { spec, installation: &self.installation, unit: &key, restarts };
         let mut objects = Vec::with_capacity(spec.objects.len());
-        for object in &spec.objects {
-            objects.push(self.composed(&frame, object).await?);
+        let mut later = spec.in_waves();
+        let asked = usize::try_from(request.replicas).unwrap_or(usize::MAX).min(later.len());
+        for (object, wave) in later.drain(..asked) {
+            let (composed, kind) = self.composed(&frame, object).await?;
+            objects.push((Composed { wave, ..composed }, kind));
+        }
+        let mut entries = entries(before, &objects)?;
+        for (object, _) in later {
+            let same = entries.iter_mut().find(|(id, _)| is_same(spec, object, id));
+            same.into_iter().for_each(|(_, entry)| entry.applied = Some(LATER.into()));
         }
         let parent = self.parent_for_group(epoch, request, spec, before, &key)?;
         Ok(Work {
             spec,
             secrets: &request.secrets,
-            parent: Parent { objects: entries(before, &objects)?, ..parent },
+            parent: Parent { objects: entries, ..parent },
             objects,
         })
     }
@@ -148,7 +156,7 @@ pub(super) fn entries(
     }
     for (composed, _) in objects {
         let (version, applied) = (composed.api_version.clone(), Some(composed.applied.clone()));
-        let entry = Entry { version, applied, rests: composed.rests };
+        let entry = Entry { version, applied, rests: composed.rests, wave: composed.wave };
         if entries.insert(composed.id.clone(), entry).is_some_and(|before| before.applied.is_some()) {
             return Err(Fault::Refused(format!("{} is there twice", composed.id)));
         }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::json;
 
-use super::apply::fence;
+use super::apply::{SETTLED, fence};
+use super::cache::State;
 use super::client::{Call, JSON};
 use super::cluster::{Cluster, Fault};
 use super::inventory::{Entry, Parent};
@@ -31,22 +32,45 @@ impl Cluster {
             let known = parent.leftover().all(|(id, _)| state.known(&super::cache::KindName::of(id)).is_ok());
             (view::all_ready(&state, parent), known)
         };
-        if parent.leftover().next().is_none() || !ready || !known {
+        if parent.leftover().next().is_none() || !ready || !known || parent.rises() {
             return Ok(());
         }
-        for (id, live) in self.owned(parent) {
-            if self.claims.wanted_by_others(&parent.unit, &id) {
-                continue;
+        let mut left = self.owned(parent);
+        left.retain(|(id, _)| !self.claims.wanted_by_others(&parent.unit, id));
+        while let Some(highest) = left.first().map(|(id, _)| wave(parent, id)) {
+            let lower = left.split_off(left.partition_point(|(id, _)| wave(parent, id) == highest));
+            self.remove_all(parent, &left).await?;
+            // What has yet to go needs it no longer once it is gone.
+            if !lower.is_empty() {
+                self.all_gone(parent, &left).await?;
             }
-            if let Some(finalizers) = live.deleting {
-                tracing::info!(unit = %parent.unit, object = %id, "being deleted already, which waits for {finalizers:?}");
-                continue;
-            }
-            self.remove(parent, &id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, &id), ""))?;
+            left = lower;
         }
         let wanted = parent.objects.iter().filter(|(_, entry)| entry.applied.is_some());
         let objects = wanted.map(|(id, entry)| (id.clone(), entry.clone())).collect();
         self.write_parent(&Parent { objects, epoch, ..parent.clone() }).await.map(drop)
+    }
+
+    async fn remove_all(&self, parent: &Parent, objects: &[(ObjectId, Live)]) -> Result<(), Fault> {
+        for (id, live) in objects {
+            if let Some(finalizers) = &live.deleting {
+                tracing::info!(unit = %parent.unit, object = %id, "being deleted already, which waits for {finalizers:?}");
+                continue;
+            }
+            self.remove(parent, id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, id), ""))?;
+        }
+        Ok(())
+    }
+
+    async fn all_gone(&self, parent: &Parent, objects: &[(ObjectId, Live)]) -> Result<(), Fault> {
+        let gone = |state: &State, id: &ObjectId| state.live(id).is_none();
+        let waited = self.cache_until(SETTLED, |state| objects.iter().all(|(id, _)| gone(state, id))).await;
+        let left = || {
+            let state = self.cache.lock();
+            let left = objects.iter().find(|(id, _)| !gone(&state, id));
+            left.map_or_else(String::new, |(id, _)| view::name(parent, id))
+        };
+        waited.map_err(|()| Fault::Failed(format!("lower waves go once {} is gone, which it is not yet", left())))
     }
 
     /// See [`crate::ports::platform::Platform::retire_group`].
@@ -84,7 +108,9 @@ impl Cluster {
             let pods = self.cache.lock().pods_of(parent).next().is_some();
             return if pods { Ok(()) } else { self.remove_parent(parent).await };
         }
-        for (id, live) in left.iter().filter(|(_, live)| live.deleting.is_none()) {
+        let highest = left.first().map(|(id, _)| wave(parent, id));
+        let now = left.iter().take_while(|(id, _)| Some(wave(parent, id)) == highest);
+        for (id, live) in now.filter(|(_, live)| live.deleting.is_none()) {
             self.remove(parent, id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, id), ""))?;
         }
         Ok(())
@@ -98,7 +124,7 @@ impl Cluster {
             .filter_map(|(id, _)| Some((id.clone(), state.live(id)?.clone())))
             .filter(|(id, live)| view::owns(parent, live) && !state.wanted_beside(parent, id))
             .collect();
-        all.sort_by_key(|(id, _)| Reverse(rank(&id.group, &id.kind)));
+        all.sort_by_key(|(id, _)| Reverse((wave(parent, id), rank(&id.group, &id.kind))));
         all
     }
 
@@ -185,4 +211,9 @@ impl Cluster {
         let (unit, rendered) = (request.desired.unit.clone(), request.rendered.clone());
         self.write_parent(&Parent { unit, rendered, epoch, ..old }).await.map(drop)
     }
+}
+
+/// The wave that an object of a group was of.
+fn wave(parent: &Parent, id: &ObjectId) -> i32 {
+    parent.objects.get(id).map_or(0, |entry| entry.wave)
 }

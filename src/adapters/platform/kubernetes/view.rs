@@ -25,7 +25,7 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
     // What is no longer asked for goes only once all that replaces it is well: until then old pods may need it.
     let well = instances.iter().all(|one| one.ready);
     let to_go = to_go(state, parent);
-    if well && !parent.retiring && to_go.iter().any(|(_, live)| live.deleting.is_none()) {
+    if well && !parent.retiring && !parent.rises() && to_go.iter().any(|(_, live)| live.deleting.is_none()) {
         right = right.saturating_sub(1);
     }
     if parent.retiring {

@@ -108,7 +108,7 @@ impl Cluster {
             routed.extend(previews);
         }
         for id in routed {
-            let entry = Entry { version: "v1".into(), applied: Some(ROUTED.into()), rests: false };
+            let entry = Entry { version: "v1".into(), applied: Some(ROUTED.into()), rests: false, wave: 0 };
             entries.insert(id, entry);
         }
         let deployment = ObjectId {
