@@ -65,8 +65,12 @@ pub async fn sweep(world: &World, shared: &Shared) -> Result<(), SweepError> {
     for unit in shared.registry.all() {
         let glance = unit.glance();
         needed.extend(asked(&glance.state));
-        scripts
-            .extend(ways_back(&glance.state).flat_map(|verified| &verified.undo).flat_map(|call| of_hook(&call.hook)));
+        scripts.extend(
+            ways_back(&glance.state)
+                .flat_map(|verified| &verified.undo)
+                .filter_map(|call| call.script())
+                .flat_map(of_hook),
+        );
         let running = running(&glance).map_err(|reason| SweepError::Unknown { unit: unit.id().to_string(), reason })?;
         needed.extend(running);
     }

@@ -190,6 +190,9 @@ fn draining<'a>(
 /// What the phase waits for until it counts as ready: the whole target; of the others only instances that have yet to come up
 /// for the first time. A stable instance that broke never holds up a healthy new version, nor the way back.
 fn not_ready(view: &View<'_>, force: bool) -> Option<Converge> {
+    if view.phase.unready {
+        return None;
+    }
     let target = view.plan.target.as_ref().filter(|target| view.phase.groups.contains_key(*target));
     let settling = view.is_settle();
     for (group, replicas) in &view.phase.groups {

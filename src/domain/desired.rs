@@ -111,7 +111,13 @@ impl DesiredUnit {
         let before = self.workload.secrets().clone();
         assume(self.workload.secrets_mut());
         if let Workload::Kubernetes(spec) = &mut self.workload {
-            generate::follow(&mut spec.objects, &before, &spec.secrets);
+            let count = spec.objects.len();
+            let mut all: Vec<_> = spec.all().cloned().collect();
+            generate::follow(&mut all, &before, &spec.secrets);
+            for (hook, object) in spec.hooks.iter_mut().zip(all.split_off(count)) {
+                hook.object = object;
+            }
+            spec.objects = all;
         }
         for hook in self.hooks.before.iter_mut().chain(&mut self.hooks.after) {
             assume(&mut hook.script.secrets);

@@ -88,10 +88,12 @@ fn secret_of(path: &str) -> Option<&str> {
 
 /// Where the objects of a cluster stand, each by what it is called.
 const OBJECTS: &str = "objects.";
+/// Where those stand that are hooks.
+const HOOKS: &str = "hooks of objects.";
 
 /// Whether a value is nobody's to see: of a Secret that stands in clear in the repository.
 fn is_hidden(path: &str) -> bool {
-    path.strip_prefix(OBJECTS).is_some_and(|id| id.starts_with("Secret "))
+    path.strip_prefix(OBJECTS).or_else(|| path.strip_prefix(HOOKS)).is_some_and(|id| id.starts_with("Secret "))
         && [".data.", ".stringData.", "last-applied-configuration"].iter().any(|part| path.contains(part))
         && !path.ends_with(SECRET_KEY)
         && !path.ends_with(SECRET_TEXT_KEY)
@@ -103,20 +105,23 @@ fn leaves(desired: Option<&DesiredUnit>, other: Option<&DesiredUnit>) -> BTreeMa
     let Some(Ok(mut value)) = desired.map(serde_json::to_value) else { return all };
     if let Some(Workload::Kubernetes(spec)) = desired.map(|desired| &desired.workload) {
         let known = match other.map(|other| &other.workload) {
-            Some(Workload::Kubernetes(other)) => other.objects.iter().map(Object::id).collect(),
+            Some(Workload::Kubernetes(other)) => other.all().map(Object::id).collect(),
             _ => BTreeSet::new(),
         };
-        for object in &spec.objects {
+        for (number, object) in spec.all().enumerate() {
             let (id, mut fields) = (object.id(), BTreeMap::new());
-            walk(&Value::Object(object.fields().clone()), format!("{OBJECTS}{id}"), &mut fields);
+            let path = format!("{}{id}", if number < spec.objects.len() { OBJECTS } else { HOOKS });
+            walk(&Value::Object(object.fields().clone()), path.clone(), &mut fields);
             if known.contains(&id) {
                 all.append(&mut fields);
             } else {
-                all.insert(format!("{OBJECTS}{id}"), format!("an object of {} fields", fields.len()));
+                all.insert(path, format!("an object of {} fields", fields.len()));
             }
         }
         // Their number says nothing that they don't.
-        value["workload"]["kubernetes"]["objects"] = Value::Null;
+        for told in ["objects", "hooks", "leftOut"] {
+            value["workload"]["kubernetes"][told] = Value::Null;
+        }
         value["replicas"] = Value::Null;
     }
     walk(&value, String::new(), &mut all);
@@ -147,7 +152,11 @@ fn walk(value: &Value, path: String, all: &mut BTreeMap<String, String>) {
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                let step = if path.starts_with(OBJECTS) { self::item(items, index) } else { format!("[{index}]") };
+                let step = if path.starts_with(OBJECTS) || path.starts_with(HOOKS) {
+                    self::item(items, index)
+                } else {
+                    format!("[{index}]")
+                };
                 walk(item, format!("{path}{step}"), all);
             }
         }
@@ -167,7 +176,9 @@ fn effect(path: &str, objects: bool) -> &'static str {
     };
     let makes_group =
         ["version", "workload", "health.readiness", "health.liveness", "health.minReady"].into_iter().any(under);
-    if path.starts_with(OBJECTS) {
+    if path.starts_with(HOOKS) {
+        "runs so with the next rollout"
+    } else if path.starts_with(OBJECTS) {
         "applies the object"
     } else if under("workload.kubernetes") {
         "applies the objects again"

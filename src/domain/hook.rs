@@ -28,6 +28,29 @@ impl Hooks {
     }
 }
 
+/// A hook that the workload brings along: its platform knows what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectHook {
+    /// Its place among the workload's hooks.
+    pub number: u32,
+    /// For people: `Job migrate`.
+    pub name: String,
+    /// When it runs, in the words of the tool that it is written for.
+    pub moment: String,
+}
+
+/// When hooks of a workload run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before anything of the new version is started.
+    Before,
+    /// Once the new version has all traffic.
+    After,
+    /// Once the rollout has failed.
+    Failed,
+}
+
 /// One hook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -131,6 +131,8 @@ pub enum ObservedRun {
     NotStarted,
     /// It runs.
     Running,
+    /// The same, and what it is at or waits for is known.
+    Busy(String),
     /// It ended with this code.
     Exited(i32),
     /// It failed without an exit code (a signal, its timeout, its memory limit); why.

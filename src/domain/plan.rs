@@ -1,6 +1,7 @@
 //! Plans: immutable lists of absolute phases. Nothing meaningful is left to decide when one is executed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use super::analysis::Analysis;
 use super::desired::Trigger;
 use super::difference::Difference;
 use super::digest::Digest;
-use super::hook::Hook;
+use super::hook::{Hook, ObjectHook};
 use super::id::{GroupId, Name, UnitId};
 use super::prediction::Prediction;
 use super::span::Span;
@@ -162,6 +163,9 @@ pub struct Phase {
     /// first start, and when what is lost is healed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_available: bool,
+    /// The phase is true once its instances are there, ready or not: what makes them ready comes with the next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unready: bool,
     /// What of the target's instances come with this phase, where they come one part after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
@@ -216,10 +220,74 @@ pub struct BackendGoal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HookCall {
-    /// `before-0`, `after-1`, `undo-before-0`: part of the run id, unique in the plan.
+    /// `before-0`, `after-1`, `undo-before-0`, `presync-3`: part of the run id, unique in the plan.
     pub at: String,
     /// What runs.
-    pub hook: Hook,
+    #[serde(flatten)]
+    pub what: Called,
+}
+
+/// What a hook runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "there are a few of them in a plan")]
+pub enum Called {
+    /// A script.
+    Hook(Hook),
+    /// What the workload brings along.
+    Object(ObjectHook),
+}
+
+/// What the places of hooks begin with that run because the rollout has failed.
+const FAILED: &str = "failed-";
+
+impl HookCall {
+    /// Calls hooks of the workload at one place: `presync-3`.
+    pub fn of_objects(at: &str, hooks: Vec<ObjectHook>) -> Vec<HookCall> {
+        let call = |hook: ObjectHook| HookCall { at: format!("{at}-{}", hook.number), what: Called::Object(hook) };
+        hooks.into_iter().map(call).collect()
+    }
+
+    /// Calls hooks of the workload once the rollout has failed.
+    pub fn of_failure(hooks: Vec<ObjectHook>) -> Vec<HookCall> {
+        HookCall::of_objects(FAILED.trim_end_matches('-'), hooks)
+    }
+
+    /// Whether it runs because the rollout has failed: nothing waits for how it ends.
+    pub fn is_of_failure(&self) -> bool {
+        self.at.starts_with(FAILED)
+    }
+
+    /// The script, where it is one.
+    pub fn script(&self) -> Option<&Hook> {
+        match &self.what {
+            Called::Hook(hook) => Some(hook),
+            Called::Object(_) => None,
+        }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        match &self.what {
+            Called::Hook(hook) => hook.name.as_str(),
+            Called::Object(hook) => &hook.name,
+        }
+    }
+
+    /// Whether it may run again when nobody knows how it ended. Tools that know hooks as objects always expect that.
+    pub fn is_idempotent(&self) -> bool {
+        self.script().is_none_or(|hook| hook.idempotent)
+    }
+}
+
+impl fmt::Display for HookCall {
+    /// `migrate`, `Job migrate (PreSync)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            Called::Hook(hook) => hook.name.fmt(f),
+            Called::Object(hook) => write!(f, "{} ({})", hook.name, hook.moment),
+        }
+    }
 }
 
 /// What must hold before a phase is left. Its clock begins when the condition before it is met, and stands still while an

@@ -172,6 +172,7 @@ fn forward(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup
         rollout(&mut draft, restart).map_err(Blocked::Unsupported)?;
     }
     let kind = if draft.base.is_none() { PlanKind::Install } else { PlanKind::Rollout };
+    draft.approximations.extend(desired.workload.left_out().iter().map(|one| format!("left out: {one}")));
     draft.settle_back();
     Ok(draft.finish(kind, differences(input.stable.map(|stable| stable.desired), Some(desired))))
 }
@@ -238,7 +239,7 @@ fn install(draft: &mut Draft<'_>) {
     let mut phase = draft.last();
     phase.name = format!("{} starts", draft.desired.version);
     phase.as_available = true;
-    draft.rise(&mut phase, 0);
+    draft.rise(&mut phase, None);
     draft.push(phase);
     draft.after_hooks();
     draft.enter_first();
@@ -256,7 +257,7 @@ fn adjust(input: &PlanInput<'_>, mut draft: Draft<'_>) -> Plan {
     phase.as_available = true;
     let groups = input.observed.groups.known().into_iter().flatten();
     let there = groups.filter(|seen| seen.group == draft.target).map(|seen| seen.replicas).max();
-    draft.rise(&mut phase, there.unwrap_or_default());
+    draft.rise(&mut phase, Some(there.unwrap_or_default()));
     draft.push(phase);
     if kind == PlanKind::Adjust {
         draft.settle_back();
@@ -345,9 +346,9 @@ fn remove(input: &PlanInput<'_>, groups: &[ObservedGroup]) -> Plan {
 impl Draft<'_> {
     /// The hooks that run before anything of the new version does.
     fn enter_first(&mut self) {
-        let calls = strategy::calls("before", &self.desired.hooks.before);
+        let calls = self.before_calls();
         let Some(first) = self.phases.first_mut() else { return };
-        first.enter = calls;
+        first.enter.splice(0..0, calls);
         if self.desired.hooks.before.iter().any(|hook| hook.on_rollback == OnRollback::ForwardOnly) {
             for phase in self.phases.iter_mut().skip(1) {
                 phase.on_failure = Settle::ForwardOnly;
@@ -357,17 +358,17 @@ impl Draft<'_> {
 
     /// The phase in which the hooks run that want all traffic on the new version, if there are any: as the last phase is.
     fn after_hooks(&mut self) {
-        let calls = strategy::calls("after", &self.desired.hooks.after);
+        let calls = self.after_calls();
         if let (Some(last), false) = (self.phases.last().cloned(), calls.is_empty()) {
             let name = "hooks after full traffic".to_owned();
-            self.push(Phase { name, enter: calls, advance: Vec::new(), gate: Vec::new(), ..last });
+            self.push(Phase { name, enter: calls, stage: None, advance: Vec::new(), gate: Vec::new(), ..last });
         }
     }
 
     /// The end of every rollout: the new version has all traffic, the hooks run, the old group stays for a while, goes, and
     /// the new one is still watched.
     pub(crate) fn tail(&mut self, keep: super::span::Span, post: &[super::id::Name], hooks: bool) {
-        let calls = if hooks { strategy::calls("after", &self.desired.hooks.after) } else { Vec::new() };
+        let calls = if hooks { self.after_calls() } else { Vec::new() };
         let delay = keep != super::span::Span::ZERO;
         let mut beside = self.last();
         beside.name = "all traffic".into();

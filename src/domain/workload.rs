@@ -9,12 +9,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub mod hooks;
 pub mod kubernetes;
+pub mod order;
 pub mod versioned;
 pub mod waves;
 
 pub use self::kubernetes::KubernetesSpec;
 use self::waves::Stage;
+use super::hook::{ObjectHook, When};
 use super::id::Name;
 use super::secret::SecretRef;
 use super::span::Span;
@@ -22,6 +25,7 @@ use super::span::Span;
 /// The kinds of workload. Capabilities belong to (platform, workload kind, data plane) together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "a unit has one, and boxing would make every match of it worse to read")]
 pub enum Workload {
     /// Processes started on the host itself.
     Process(ProcessSpec),
@@ -64,7 +68,12 @@ impl Workload {
 
     /// What decides whether two groups of instances are the same.
     pub fn of_group(&self) -> Value {
-        let workload = self.without_places();
+        let mut workload = self.without_places();
+        if let Workload::Kubernetes(kubernetes) = &mut workload {
+            // What runs once is no part of what shall be there.
+            kubernetes.hooks.clear();
+            kubernetes.left_out.clear();
+        }
         let part = match &workload {
             Workload::Kubernetes(kubernetes) => kubernetes.of_group(),
             Workload::Process(_) => None,
@@ -90,6 +99,22 @@ impl Workload {
         match self {
             Workload::Kubernetes(kubernetes) if kubernetes.versioned.is_none() => kubernetes.stages(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The hooks that it brings along, of a time of a rollout, in their order.
+    pub fn hooks(&self, when: When) -> Vec<ObjectHook> {
+        match self {
+            Workload::Kubernetes(kubernetes) => kubernetes.hooks_when(when),
+            Workload::Process(_) => Vec::new(),
+        }
+    }
+
+    /// What came with it and is not run or made, for people.
+    pub fn left_out(&self) -> &[String] {
+        match self {
+            Workload::Kubernetes(kubernetes) => &kubernetes.left_out,
+            Workload::Process(_) => &[],
         }
     }
 

@@ -117,6 +117,19 @@ pub trait Platform: Send + Sync {
     /// Kills a run's whole tree. One that is not there, or has ended, is no error.
     async fn kill_run(&self, epoch: Epoch, id: &RunId) -> Result<(), PlatformError>;
 
+    /// Makes the object of a hook that the workload brings along, unless it was made for this run already.
+    async fn start_hook(&self, epoch: Epoch, request: &HookRequest) -> Result<(), PlatformError> {
+        let _ = epoch;
+        let reason = format!("{} brings hooks along, which it knows nothing of", request.unit);
+        Err(PlatformError::Refused { platform: "this platform".into(), reason })
+    }
+
+    /// What became of a hook's run; no values of secrets are needed for that.
+    async fn hook(&self, request: &HookRequest) -> Seen<ObservedRun> {
+        let _ = request;
+        Seen::Known(ObservedRun::NotStarted)
+    }
+
     /// The last lines of the instances' logs, newest last, each `instance stream line`.
     async fn logs(
         &self,
@@ -169,6 +182,23 @@ pub struct Predict<'a> {
     pub before: Option<&'a DesiredUnit>,
     /// The operator's restarts.
     pub restarts: u32,
+}
+
+/// A hook that the workload brings along, and its run.
+#[derive(Clone, Debug)]
+pub struct HookRequest {
+    /// Its run: repeating the request finds the first.
+    pub run: RunId,
+    /// For whom.
+    pub unit: UnitId,
+    /// What brings it along.
+    pub desired: Arc<DesiredUnit>,
+    /// The rendered digest of that.
+    pub rendered: Digest,
+    /// Its place among the workload's hooks.
+    pub number: u32,
+    /// The values of the workload's secrets, by name.
+    pub secrets: SecretValues,
 }
 
 /// A group as it shall be.

@@ -12,6 +12,7 @@ mod drift;
 mod encrypted;
 mod faults;
 mod foresight;
+mod hooks;
 mod installation;
 mod kills;
 mod kubectl;

@@ -23,7 +23,7 @@ fn slow(name: &str, version: &str, seconds: u32) -> String {
 fn files(version: &str, seconds: u32) -> [(&'static str, String); 4] {
     [
         ("deploy/db.yaml", wave(&slow("db", version, seconds), "-1")),
-        ("deploy/settings.yaml", config("settings", version)),
+        ("deploy/settings.yaml", config("settings", &format!("w{version}"))),
         ("deploy/web.yaml", wave(&deployment(version), "2")),
         ("release.yaml", release(version)),
     ]
@@ -78,7 +78,7 @@ async fn a_first_wave_that_fails_leaves_the_later_ones_untouched_and_goes_back()
     let status = installation.wait(UNIT, "it went back", back).await;
     assert!(tells(&status, &["trimtab.test/web:none"]), "{status:#?}");
     assert_eq!(installation.namespace.object("deployment/web")["metadata"]["generation"], before);
-    assert_eq!(installation.namespace.object("configmap/settings")["data"]["word"], "1");
+    assert_eq!(installation.namespace.object("configmap/settings")["data"]["word"], "w1");
     let images = || installation.namespace.object("deployment/db")["spec"]["template"]["spec"].to_string();
     assert!(images().contains("trimtab.test/web:1"), "{}", images());
 }
@@ -102,7 +102,13 @@ async fn a_later_wave_goes_before_those_it_needs() {
         let object = installation.namespace.object(waits);
         assert!(object["metadata"]["deletionTimestamp"].is_null(), "{object:#}");
     }
-    installation.namespace.must(&["patch", "deployment/web", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
+    installation.namespace.must(&[
+        "patch",
+        "deployment/web",
+        "--type=merge",
+        "-p",
+        r#"{"metadata":{"finalizers":null}}"#,
+    ]);
     eventually(PATIENCE, "all of it is gone", || {
         let all = ["get", "deployment/web", "deployment/db", "configmap/settings", "--ignore-not-found"];
         let left = installation.namespace.must(&all);

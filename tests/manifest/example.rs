@@ -69,6 +69,7 @@ fn the_objects_are_valid_and_each_tells_its_file() {
     };
     let objects = run(&["render", "web"]);
     assert!(objects.contains("registry.example/web:1.4.2") && objects.contains("name: settings-"), "{objects}");
+    assert!(objects.contains("# hook: Job migrate runs at Sync, wave 0"), "{objects}");
     let explained = run(&["render", "web", "--explain", "-o", "json"]);
     let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
     let fields = explained[0]["explained"].as_array().unwrap();

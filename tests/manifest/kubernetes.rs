@@ -468,8 +468,11 @@ fn orders_of_other_tools_and_encrypted_files_are_refused() {
         assert_eq!(annotated("argocd.argoproj.io/sync-wave", wave), Ok(1), "{wave}");
     }
     assert!(annotated("argocd.argoproj.io/sync-wave", "first").is_err_and(|message| message.contains("is no wave")));
-    for name in ["argocd.argoproj.io/hook", "helm.sh/hook"] {
-        assert!(annotated(name, "5").is_err_and(|message| message.contains(name)), "{name}");
+    for (name, value) in [("argocd.argoproj.io/hook", "Before"), ("argocd.argoproj.io/hook", "PostDelete")] {
+        assert!(annotated(name, value).is_err_and(|message| message.contains(value)), "{value}");
+    }
+    for (name, value) in [("argocd.argoproj.io/hook", "PreSync"), ("helm.sh/hook", "post-install"), ("helm.sh/hook", "test")] {
+        assert_eq!(annotated(name, value), Ok(1), "{value}");
     }
     let mut reading = Reading::default();
     let text = "apiVersion: v1\nkind: Secret\nmetadata: { name: a }\ndata: { a: 'ENC[AES256_GCM,data:x]' }\n";

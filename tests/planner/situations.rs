@@ -2,7 +2,7 @@
 
 use trimtab::domain::action::Action;
 use trimtab::domain::observed::Seen;
-use trimtab::domain::plan::{GroupSource, PlanKind};
+use trimtab::domain::plan::{Called, GroupSource, HookCall, PlanKind};
 use trimtab::domain::planner::{Blocked, Intent, PlanInput, Stable, plan};
 use trimtab::domain::strategy::Step;
 use trimtab::domain::unit::event::UnitEvent;
@@ -168,9 +168,9 @@ fn an_explicit_rollback_goes_at_once() {
     bed.settle();
     let unit = "hello/staging/default".parse().unwrap();
     let observed = bed.fake.observe();
-    let undo = vec![trimtab::domain::plan::HookCall {
+    let undo = vec![HookCall {
         at: "undo-before-0".into(),
-        hook: hook("migrate", true, trimtab::domain::hook::OnRollback::Nothing),
+        what: Called::Hook(hook("migrate", true, trimtab::domain::hook::OnRollback::Nothing)),
     }];
     let input = PlanInput {
         unit: &unit,

@@ -120,3 +120,71 @@ fn what_a_wave_waits_for_is_told() {
     };
     assert_eq!(waiting.reason, "wave 0 waits for ConfigMap/c1: it is not there");
 }
+
+/// A unit with hooks: name, moment, wave.
+fn with_hooks(mut unit: DesiredUnit, hooks: &[(&str, &str, i32)]) -> DesiredUnit {
+    let Workload::Kubernetes(spec) = &mut unit.workload else { panic!("it is one of objects") };
+    let hook = |(name, moment, wave): &(&str, &str, i32)| {
+        let object = json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name } });
+        serde_json::from_value(json!({ "object": object, "at": [moment], "wave": wave })).unwrap()
+    };
+    spec.hooks = hooks.iter().map(hook).collect();
+    unit
+}
+
+/// Name, size of the target and hooks of each phase.
+fn phases(plan: &Plan) -> Vec<(&str, u32, String)> {
+    let target = plan.target.as_ref().unwrap();
+    let calls = |phase: &trimtab::domain::plan::Phase| {
+        phase.enter.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    plan.phases.iter().map(|phase| (phase.name.as_str(), phase.groups[target], calls(phase))).collect()
+}
+
+#[test]
+fn hooks_run_at_their_moments_in_the_order_of_their_waves() {
+    let hooks = [
+        ("last", "preSync", 5),
+        ("first", "preSync", -5),
+        ("early", "sync", -1),
+        ("beside", "sync", 1),
+        ("smoke", "postSync", 0),
+        ("clean", "syncFail", 0),
+    ];
+    let (old, new) = (unit("1", &[0, 1, 1]), with_hooks(unit("2", &[0, 1, 1]), &hooks));
+    assert_eq!(old.group_id(0), with_hooks(old.clone(), &hooks).group_id(0), "hooks are no part of the group");
+    let plan = planned(&new, Some(&old), &observed(vec![group(&old, 3)]));
+    let first = "Job first (PreSync), Job last (PreSync), Job early (Sync)";
+    let name = "the platform replaces what runs by 2";
+    assert_eq!(
+        phases(&plan),
+        [
+            ("wave 0", 1, first.into()),
+            ("wave 1 is applied", 3, String::new()),
+            (name, 3, "Job beside (Sync)".into()),
+            ("hooks after full traffic", 3, "Job smoke (PostSync)".into()),
+        ]
+    );
+    let unready: Vec<bool> = plan.phases.iter().map(|phase| phase.unready).collect();
+    assert_eq!(unready, [false, true, false, false]);
+    let settle: Vec<_> = plan.settle.iter().map(|phase| (phase.name.as_str(), phase.enter.len())).collect();
+    assert_eq!(settle, [("back to 1", 0), ("hooks after a failure", 1)]);
+    // The same by an install; nothing of it where the same version is healed, restarted or only its hooks are others.
+    assert_eq!(phases(&planned(&new, None, &observed(Vec::new())))[0].2, first);
+    for plan in [
+        planned(&new, Some(&new), &observed(vec![group(&new, 1)])),
+        planned(&with_hooks(old.clone(), &hooks), Some(&old), &observed(vec![group(&old, 3)])),
+    ] {
+        assert!(phases(&plan).iter().all(|(_, _, hooks)| hooks.is_empty()), "{:?}", phases(&plan));
+    }
+}
+
+#[test]
+fn what_is_applied_need_not_be_ready_before_its_hook_has_run() {
+    let unit = with_hooks(unit("1", &[0, 0]), &[("beside", "sync", 0)]);
+    let plan = planned(&unit, None, &observed(Vec::new()));
+    let seen = observed(vec![group(&unit, 2)]);
+    assert_eq!(phases(&plan).len(), 2);
+    assert_eq!(next_action(&plan, &plan.phases[0], &seen, false), Converge::True);
+    assert!(matches!(next_action(&plan, &plan.phases[1], &seen, false), Converge::Wait(_)));
+}

@@ -117,8 +117,7 @@ fn arguments(make: &Make) -> Vec<String> {
         }
         Make::Helm { chart, release, namespace, files, skip_hooks, .. } => {
             let chart = format!("{FILES}/{chart}");
-            let mut words =
-                own(&["template", release, &chart, "--namespace", namespace, "--include-crds", "--skip-tests"]);
+            let mut words = own(&["template", release, &chart, "--namespace", namespace, "--include-crds"]);
             for file in files {
                 words.extend(["--values".to_owned(), format!("{FILES}/{file}")]);
             }

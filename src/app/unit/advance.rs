@@ -116,7 +116,7 @@ impl Unit {
     }
 
     /// The plan of the rollout under way, from the store where it is not at hand.
-    async fn rollout_plan(&self, inner: &mut Inner) -> Result<std::sync::Arc<Plan>, StepError> {
+    pub(super) async fn rollout_plan(&self, inner: &mut Inner) -> Result<std::sync::Arc<Plan>, StepError> {
         let Some((id, digest)) = inner.log.state().running().map(|rollout| (rollout.id.clone(), rollout.plan.clone()))
         else {
             return Err(StepError::NoRollout);

@@ -230,7 +230,9 @@ fn judge_script(ended: &ObservedRun, output: &str) -> Measurement {
         }
         ObservedRun::Exited(code) => inconclusive(format!("exit code {code}: {last}")),
         ObservedRun::Failed(reason) | ObservedRun::Unknown(reason) => inconclusive(reason.clone()),
-        ObservedRun::NotStarted | ObservedRun::Running => inconclusive("the script did not end".into()),
+        ObservedRun::NotStarted | ObservedRun::Running | ObservedRun::Busy(_) => {
+            inconclusive("the script did not end".into())
+        }
     }
 }
 

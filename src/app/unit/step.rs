@@ -100,7 +100,8 @@ impl Unit {
         }
         let runs = hook_runs(inner.log.state());
         let place = self.place(inner.log.state()).await;
-        let observed = observe(&self.world, &self.id, &place, runs).await;
+        let mut observed = observe(&self.world, &self.id, &place, runs).await;
+        self.look_at_hooks(inner, &mut observed).await?;
         inner.observed = Some(observed.clone());
         self.publish(inner, |glance| {
             (glance.waits, glance.blocked, glance.stuck) = (None, None, None);

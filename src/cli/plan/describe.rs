@@ -29,7 +29,7 @@ pub fn group(plan: &Plan, id: &GroupId) -> String {
 pub fn phase(plan: &Plan, phase: &Phase) -> Vec<String> {
     let mut lines = Vec::new();
     if !phase.enter.is_empty() {
-        let hooks: Vec<_> = phase.enter.iter().map(|call| call.hook.name.to_string()).collect();
+        let hooks: Vec<_> = phase.enter.iter().map(ToString::to_string).collect();
         lines.push(format!("first runs {}", hooks.join(", ")));
     }
     if let Some(wait) = phase.stop_first {

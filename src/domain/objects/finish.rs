@@ -12,7 +12,7 @@ use super::scope::{Scope, Scopes};
 use super::{MAX_OBJECTS, Written, labels};
 use crate::domain::manifest::source::Location;
 use crate::domain::workload::kubernetes::Object;
-use crate::domain::workload::waves;
+use crate::domain::workload::{hooks, waves};
 
 /// What is done with objects on their way.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ pub fn finish(written: &[Written], ask: Finish<'_>) -> Result<Vec<Object>, Vec<R
     for (index, mut value) in values.into_iter().enumerate() {
         labels::add(&mut value, ask.labels);
         let annotations = value.get("metadata").and_then(|metadata| metadata.get("annotations"));
-        if let Some((message, remedy)) = waves::wrong(annotations) {
+        if let Err((message, remedy, _)) = hooks::role(annotations) {
             refused.push(told(message, remedy));
         }
         match Object::try_from(value) {

@@ -20,14 +20,15 @@ pub fn is_secret(object: &Object) -> bool {
 pub fn masked(desired: &DesiredUnit, before: Option<&DesiredUnit>) -> DesiredUnit {
     let mut masked = desired.clone();
     let Workload::Kubernetes(spec) = &mut masked.workload else { return masked };
-    let known: &[Object] = match before.map(|before| &before.workload) {
-        Some(Workload::Kubernetes(before)) => &before.objects,
-        _ => &[],
+    let known: Vec<&Object> = match before.map(|before| &before.workload) {
+        Some(Workload::Kubernetes(before)) => before.all().collect(),
+        _ => Vec::new(),
     };
-    for object in spec.objects.iter_mut().filter(|object| is_secret(object)) {
+    let hooks = spec.hooks.iter_mut().map(|hook| &mut hook.object);
+    for object in spec.objects.iter_mut().chain(hooks).filter(|object| is_secret(object)) {
         let id = object.id();
         let same = known.iter().find(|other| other.id() == id);
-        *object = hide(object, same);
+        *object = hide(object, same.copied());
     }
     masked
 }

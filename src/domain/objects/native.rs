@@ -13,8 +13,8 @@ use crate::domain::manifest::problem::{Problems, is_hidden};
 use crate::domain::manifest::source::{Location, SourceFile};
 use crate::domain::manifest::yaml::{Limits, RawDocument, read_within};
 use crate::domain::manifest::{Layer, Problem};
+use crate::domain::workload::hooks::{self, Role};
 use crate::domain::workload::kubernetes::{Object, ObjectId};
-use crate::domain::workload::waves;
 
 /// The largest file of objects, in bytes: the definitions of large operators have some.
 pub const MAX_FILE_BYTES: usize = 8 << 20;
@@ -136,11 +136,14 @@ impl Reading {
             Err((message, remedy)) => return problems.push(Layer::Security, &node.at, message, remedy),
         };
         check(node, &fields, problems);
-        refuse_orders(node, &fields, problems);
+        check_orders(node, &fields, problems);
         if problems.len() > before {
             return;
         }
         leave_to_the_server(&mut fields);
+        if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+            hooks::name_apart(metadata, self.objects.len());
+        }
         let Ok(object) = Object::try_from(Value::Object(fields)) else { return };
         let id = object.id();
         if let Some(other) = self.seen.get(&id).and_then(|index| self.objects.get(*index)) {
@@ -215,10 +218,7 @@ fn check(node: &Node, fields: &Map<String, Value>, problems: &mut Problems) {
             let message = format!("`{}` is not a name", shortened(name));
             problems.push(Layer::Schema, inner("name"), message, "use letters, digits, `-` and `.`, at most 253");
         }
-        None if metadata.contains_key("generateName") => {
-            let message = "an object with `generateName` would be another one each time it is applied";
-            problems.push(Layer::Compatibility, inner("generateName"), message, "give it a `name`");
-        }
+        None if metadata.contains_key("generateName") => generated(inner("generateName"), fields, metadata, problems),
         _ => {
             let message = format!("this {kind} has no `metadata.name`, or it is no text");
             problems.push(Layer::Schema, inner("name"), message, "add `name:`, in quotes if it looks like a number");
@@ -242,6 +242,22 @@ fn check(node: &Node, fields: &Map<String, Value>, problems: &mut Problems) {
     }
 }
 
+/// A name that is made each time is for hooks alone.
+fn generated(at: &Location, fields: &Map<String, Value>, metadata: &Map<String, Value>, problems: &mut Problems) {
+    let prefix = metadata.get("generateName").and_then(Value::as_str).filter(|prefix| is_segment(prefix));
+    match (prefix, hooks::role(annotations(fields))) {
+        (None, _) => {
+            let remedy = "use letters, digits, `-` and `.`, for example `notify-`";
+            problems.push(Layer::Schema, at, "this is not what a name can begin with", remedy);
+        }
+        (Some(_), Ok(Role::Object)) => {
+            let message = "an object with `generateName` would be another one each time it is applied";
+            problems.push(Layer::Compatibility, at, message, "give it a `name`; only hooks may have none");
+        }
+        _ => {}
+    }
+}
+
 fn described(value: Option<&Value>) -> &'static str {
     match value {
         None | Some(Value::Null) => "nothing",
@@ -262,36 +278,17 @@ fn is_segment(text: &str) -> bool {
         && !text.chars().any(|c| c.is_whitespace() || is_hidden(c) || matches!(c, '/' | '%' | '?' | '#' | '\\'))
 }
 
-/// Reports what asks other tools for an order or a deed that is not done here.
-fn refuse_orders(node: &Node, fields: &Map<String, Value>, problems: &mut Problems) {
-    let annotations = fields.get("metadata").and_then(|metadata| metadata.get("annotations"));
-    for (name, what, remedy) in ORDERS {
-        let Some(value) = annotations.and_then(|all| all.get(name)?.as_str()).filter(|value| *value != "0") else {
-            continue;
-        };
-        let message = format!("`{name}: {}` {what}", shortened(value));
-        problems.push(Layer::Compatibility, &node.at, message, remedy);
-    }
-    if let Some((message, remedy)) = waves::wrong(annotations) {
-        let annotations = node.get("metadata").and_then(|metadata| metadata.get("annotations"));
-        let at = annotations.and_then(|all| all.get(waves::WAVE)).map_or(&node.at, |value| &value.at);
-        problems.push(Layer::Schema, at, message, remedy);
+/// Reports what annotations of other tools say that can't be understood or is not done here.
+fn check_orders(node: &Node, fields: &Map<String, Value>, problems: &mut Problems) {
+    if let Err((message, remedy, name)) = hooks::role(annotations(fields)) {
+        let written = node.get("metadata").and_then(|metadata| metadata.get("annotations")?.get(name));
+        problems.push(Layer::Compatibility, written.map_or(&node.at, |value| &value.at), message, remedy);
     }
 }
 
-/// Annotations of other tools, what they ask for, and what to do about it.
-const ORDERS: [(&str, &str, &str); 2] = [
-    (
-        "helm.sh/hook",
-        "is a hook of Helm, which is not run",
-        "write `hooks: skip` beside `chart` to leave hooks out, or let a hook of the App run it",
-    ),
-    (
-        "argocd.argoproj.io/hook",
-        "is a hook of Argo CD, which is not run",
-        "delete the object, or let a hook of the App run it",
-    ),
-];
+fn annotations(fields: &Map<String, Value>) -> Option<&Value> {
+    fields.get("metadata")?.get("annotations")
+}
 
 /// Takes out what belongs to the API server: a saved answer of it can be committed as it is.
 fn leave_to_the_server(fields: &mut Map<String, Value>) {

@@ -8,11 +8,11 @@ use crate::domain::capabilities::{Capabilities, Split};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::difference::Difference;
 use crate::domain::digest::Digest;
-use crate::domain::hook::{Hook, OnRollback};
+use crate::domain::hook::{Hook, OnRollback, When};
 use crate::domain::id::{GroupId, UnitId};
 use crate::domain::observed::ObservedGroup;
 use crate::domain::plan::{
-    BackendGoal, FORMAT, Gradually, GroupSource, HookCall, Phase, PhaseId, Plan, PlanKind, Settle, TrafficGoal,
+    BackendGoal, Called, FORMAT, Gradually, GroupSource, HookCall, Phase, PhaseId, Plan, PlanKind, Settle, TrafficGoal,
 };
 use crate::domain::prediction::Prediction;
 use crate::domain::route;
@@ -139,15 +139,38 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds the phases before the `last` one in which the target has only a part of its instances, which the others wait for.
-    /// `there`: as many are as they shall be already.
-    pub(crate) fn rise(&mut self, last: &mut Phase, there: u32) {
-        let mut stages = self.desired.workload.stages();
-        let Some(end) = stages.pop() else { return };
-        for stage in stages.into_iter().filter(|stage| stage.size > there) {
+    /// The hooks of a part run once its instances are there. `there`: as many are as they shall be already, which is healed, without hooks.
+    pub(crate) fn rise(&mut self, last: &mut Phase, there: Option<u32>) {
+        let stages = self.desired.workload.stages();
+        let (count, mut prior) = (stages.len(), 0);
+        for (number, stage) in (1..).zip(stages) {
             let groups = BTreeMap::from([(self.target.clone(), stage.size)]);
-            self.push(Phase { name: stage.name.clone(), groups, stage: Some(stage.name), ..last.clone() });
+            let name = Some(stage.name.clone()).filter(|_| count > 1);
+            let part = Phase { groups, stage: name, ..last.clone() };
+            let enter = if there.is_some() { Vec::new() } else { HookCall::of_objects("sync", stage.hooks) };
+            if !enter.is_empty() && stage.size > prior {
+                let name = format!("{} is applied", stage.name);
+                self.push(Phase { name, unready: true, advance: Vec::new(), ..part.clone() });
+            }
+            prior = stage.size;
+            if number == count {
+                (last.stage, last.enter) = (part.stage, enter);
+            } else if !enter.is_empty() || stage.size > there.unwrap_or_default() {
+                self.push(Phase { name: stage.name, enter, ..part });
+            }
         }
-        last.stage = Some(end.name);
+    }
+
+    /// The hooks that run before anything of the new version does.
+    pub(crate) fn before_calls(&self) -> Vec<HookCall> {
+        let objects = HookCall::of_objects("presync", self.desired.workload.hooks(When::Before));
+        calls("before", &self.desired.hooks.before).into_iter().chain(objects).collect()
+    }
+
+    /// The hooks that want all traffic on the new version.
+    pub(crate) fn after_calls(&self) -> Vec<HookCall> {
+        let objects = HookCall::of_objects("postsync", self.desired.workload.hooks(When::After));
+        calls("after", &self.desired.hooks.after).into_iter().chain(objects).collect()
     }
 
     /// The state to stay in: the new version alone.
@@ -226,6 +249,11 @@ impl<'a> Draft<'a> {
             let id = PhaseId(first.saturating_add(1));
             self.settle.push(Phase { id, name: "undo hooks".into(), enter: undo, ..phase.clone() });
         }
+        let failed = HookCall::of_failure(self.desired.workload.hooks(When::Failed));
+        if !failed.is_empty() {
+            let id = PhaseId(first.saturating_add(1 + u32::try_from(self.settle.len()).unwrap_or(0)));
+            self.settle.push(Phase { id, name: "hooks after a failure".into(), enter: failed, ..phase.clone() });
+        }
         self.settle.insert(0, phase);
         let gradual = self.desired.rollback.gradual.as_ref();
         let calm: Vec<_> = gradual.map(|gradual| gradual.on.iter().copied().collect()).unwrap_or_default();
@@ -297,14 +325,15 @@ impl<'a> Draft<'a> {
 
 /// The call that undoes another.
 pub fn undo(call: &HookCall) -> Option<HookCall> {
-    let OnRollback::Script(script) = &call.hook.on_rollback else { return None };
+    let undone = call.script()?;
+    let OnRollback::Script(script) = &undone.on_rollback else { return None };
     let hook = Hook {
-        name: call.hook.name.clone(),
+        name: undone.name.clone(),
         script: script.clone(),
-        idempotent: call.hook.idempotent,
+        idempotent: undone.idempotent,
         on_rollback: OnRollback::Nothing,
     };
-    Some(HookCall { at: format!("undo-{}", call.at), hook })
+    Some(HookCall { at: format!("undo-{}", call.at), what: Called::Hook(hook) })
 }
 
 /// A phase that says nothing: no groups, no routes.
@@ -318,6 +347,7 @@ pub(super) fn bare(id: u32, name: String) -> Phase {
         enter: Vec::new(),
         stop_first: None,
         as_available: false,
+        unready: false,
         stage: None,
         gate: Vec::new(),
         advance: Vec::new(),

@@ -28,6 +28,7 @@ use crate::domain::objects::generate::{self, Content, Generated};
 use crate::domain::objects::{self as object, Found, HelmSource, ObjectSource};
 use crate::domain::secret::{Delivery, SecretRef, SecretSource, SecretValue};
 use crate::domain::strategy::Strategy;
+use crate::domain::workload::hooks::{Divided, Moment};
 use crate::domain::workload::kubernetes::{ClusterPlace, Object};
 use crate::domain::workload::versioned::Versioned;
 use crate::domain::workload::waves;
@@ -271,15 +272,35 @@ impl Lookup<'_> {
         };
         self.cx.explain_objects(|| places(&found, &objects));
         let named = generate::secrets_named(&objects);
+        let Divided { objects, hooks, left_out } = Divided::of(objects);
+        if objects.is_empty() {
+            let message = "there is no object here but hooks, and what has ended runs nothing".to_owned();
+            self.cx.report(
+                Layer::Dependency,
+                at,
+                message,
+                "add what shall run, or make it a script of the App's `hooks`",
+            );
+            return None;
+        }
         let sealed: BTreeMap<&String, &SecretSource> = found.iter().flat_map(|one| &one.secrets).collect();
         let (sealed_named, own) = named.into_iter().partition(|name| sealed.contains_key(name));
         self.all_known(&spec.secrets, &own, at)?;
         secrets.retain(|name, _| own.contains(name));
         secrets.extend(self.sealed(&sealed, sealed_named, at)?);
         let (versioned, replicas) = self.versioned(&spec.strategy, &objects, at)?;
+        if let Some(hook) = hooks.iter().find(|hook| versioned.is_some() && hook.at.contains(&Moment::Sync)) {
+            let message =
+                format!("{} runs beside objects of a wave, which `{}` has not", hook.told(), spec.strategy.name());
+            let remedy = "make it a hook before or after (`PreSync`, `PostSync`), or use `rolling`";
+            self.cx.report(Layer::Compatibility, at, message, remedy);
+            return None;
+        }
         let spec = KubernetesSpec {
             place: ClusterPlace { cluster: cluster.cluster.clone(), namespace, service_account },
             objects,
+            hooks,
+            left_out,
             secrets,
             ignore: written.ignore.clone(),
             health: written.health.clone(),
@@ -297,7 +318,8 @@ impl Lookup<'_> {
             return Some((None, u32::try_from(objects.len()).unwrap_or(u32::MAX)));
         }
         if waves::count(objects) > 1 {
-            let message = format!("objects of several waves can't be made by `{}`: they go out together", strategy.name());
+            let message =
+                format!("objects of several waves can't be made by `{}`: they go out together", strategy.name());
             let remedy = format!("use `rolling`, delete the annotation `{}`, or join Apps by `dependsOn`", waves::WAVE);
             self.cx.report(Layer::Compatibility, at, message, remedy);
             return None;

@@ -85,8 +85,9 @@ impl RolloutState {
     pub fn forward_only(&self, plan: &Plan) -> Option<String> {
         let calls = plan.phases.iter().flat_map(|phase| &phase.enter);
         calls
-            .filter(|call| call.hook.on_rollback == OnRollback::ForwardOnly && self.hooks.contains_key(&call.at))
-            .map(|call| call.hook.name.to_string())
+            .filter(|call| call.script().is_some_and(|hook| hook.on_rollback == OnRollback::ForwardOnly))
+            .filter(|call| self.hooks.contains_key(&call.at))
+            .map(|call| call.name().to_owned())
             .next()
     }
 

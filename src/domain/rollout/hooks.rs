@@ -30,14 +30,20 @@ pub(super) fn next(state: &RolloutState, observed: &ObservedUnit, call: &HookCal
         Some(HookOutcome::Failed(_)) if state.is_forward() && state.stopped.is_none() => None,
         Some(HookOutcome::Failed(reason)) => Some(Move::Stuck(format!(
             "hook {} failed: {reason}; retry it, or promote to go on without it",
-            call.hook.name
+            call.name()
         ))),
         Some(HookOutcome::Unknown(reason)) => Some(Move::Stuck(format!(
             "nobody knows how hook {} ended: {reason}; it is not idempotent: look yourself, then retry it, or promote to go on \
              without it",
-            call.hook.name
+            call.name()
         ))),
     }
+}
+
+/// What a hook needs next that runs because the rollout has failed; `None`: it has ended, however it did.
+pub(super) fn next_of_failure(state: &RolloutState, observed: &ObservedUnit, call: &HookCall) -> Option<Move> {
+    let over = state.hooks.get(&call.at).is_some_and(|hook| hook.outcome.is_some() && !hook.again);
+    if over { None } else { next(state, observed, call) }
 }
 
 fn look(
@@ -49,15 +55,16 @@ fn look(
     let wait = |reason: String| Some(Move::Wait { until: None, reason });
     let ended = |outcome| Some(Move::Record(RolloutEvent::HookEnded { call: call.at.clone(), outcome }));
     match observed.runs.get(&hook.run) {
-        None => wait(format!("hook {}: it has not been looked at yet", call.hook.name)),
-        Some(Seen::Unknown(reason)) => wait(format!("hook {}: it can't be seen: {reason}", call.hook.name)),
+        None => wait(format!("hook {}: it has not been looked at yet", call.name())),
+        Some(Seen::Unknown(reason)) => wait(format!("hook {}: it can't be seen: {reason}", call.name())),
         Some(Seen::Known(run)) => match run {
             ObservedRun::NotStarted => start(hook.attempt),
-            ObservedRun::Running => wait(format!("hook {} runs", call.hook.name)),
+            ObservedRun::Running => wait(format!("hook {} runs", call.name())),
+            ObservedRun::Busy(what) => wait(format!("hook {} runs: {what}", call.name())),
             ObservedRun::Exited(0) => ended(HookOutcome::Succeeded),
             ObservedRun::Exited(code) => ended(HookOutcome::Failed(format!("exit code {code}"))),
             ObservedRun::Failed(reason) => ended(HookOutcome::Failed(reason.clone())),
-            ObservedRun::Unknown(_) if call.hook.idempotent => start(hook.attempt.saturating_add(1)),
+            ObservedRun::Unknown(_) if call.is_idempotent() => start(hook.attempt.saturating_add(1)),
             ObservedRun::Unknown(reason) => ended(HookOutcome::Unknown(reason.clone())),
         },
     }

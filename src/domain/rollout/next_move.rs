@@ -135,6 +135,11 @@ impl Round<'_> {
         {
             return turn;
         }
+        if self.state.stopped.is_some()
+            && let Some(next) = self.after_failure()
+        {
+            return next;
+        }
         let Some(at) = &self.state.phase else { return self.enter(0) };
         let Some(phase) = self.plan.phase(at.id) else {
             return Move::Stuck(format!("the plan has no phase {}: it is not the plan of this rollout", at.id.0));
@@ -261,6 +266,12 @@ impl Round<'_> {
     fn run_hooks(&self, phase: &Phase) -> Option<Move> {
         let undo = !self.state.is_forward();
         for call in phase.enter.iter().filter(|call| !undo || self.must_undo(call)) {
+            if call.is_of_failure() {
+                match hooks::next_of_failure(self.state, self.observed, call) {
+                    None => continue,
+                    next => return next,
+                }
+            }
             let next = hooks::next(self.state, self.observed, call);
             if next.is_some() || !hooks::succeeded(self.state, call) {
                 return next;
@@ -269,7 +280,18 @@ impl Round<'_> {
         None
     }
 
+    /// The hooks that run because the rollout has failed, where it stopped instead of going back.
+    fn after_failure(&self) -> Option<Move> {
+        let failed = self.state.is_forward() && self.state.failure.is_some();
+        let mut calls =
+            self.plan.settle.iter().flat_map(|phase| &phase.enter).filter(|call| failed && call.is_of_failure());
+        calls.find_map(|call| hooks::next_of_failure(self.state, self.observed, call))
+    }
+
     fn must_undo(&self, call: &HookCall) -> bool {
+        if call.is_of_failure() {
+            return matches!(self.state.course, Course::Settling(Why::Failed(_)));
+        }
         call.at.strip_prefix("undo-").is_none_or(|at| self.state.hooks.contains_key(at))
     }
 
@@ -288,7 +310,7 @@ impl Round<'_> {
             return Some(failed(self.failure(Trigger::Unhealthy, at, reason, None)));
         }
         if let Some((call, reason)) = hooks::failed(self.state, phase) {
-            let reason = format!("hook {} failed: {reason}", call.hook.name);
+            let reason = format!("hook {} failed: {reason}", call.name());
             return Some(failed(self.failure(Trigger::Hook, at, reason, None)));
         }
         phase.gate.iter().find_map(|name| {
@@ -451,6 +473,7 @@ impl Round<'_> {
         let Some(target) = &self.plan.target else { return false };
         match &phase.traffic {
             Some(goal) => goal.hold.is_none() && goal.backends.len() == 1 && goal.backends.contains_key(target),
+            None if phase.unready => false,
             None => {
                 let whole = self.plan.phases.last().and_then(|last| last.groups.get(target));
                 phase.groups.len() == 1 && whole.is_some() && phase.groups.get(target) == whole

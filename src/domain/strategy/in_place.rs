@@ -7,6 +7,6 @@ use crate::domain::planner::Draft;
 pub(crate) fn phases(draft: &mut Draft<'_>, restart: bool) {
     let name = format!("the platform replaces what runs by {}", draft.desired.version);
     let mut phase = Phase { name, ..draft.last() };
-    draft.rise(&mut phase, 0);
+    draft.rise(&mut phase, if restart { Some(0) } else { None });
     super::end(draft, phase, restart);
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hook::Hook;
 use super::id::Name;
-use super::plan::{HookCall, Phase};
+use super::plan::{Called, HookCall, Phase};
 use super::planner::Draft;
 use super::span::Span;
 
@@ -60,13 +60,13 @@ pub(crate) fn calls(at: &str, hooks: &[Hook]) -> Vec<HookCall> {
     hooks
         .iter()
         .enumerate()
-        .map(|(number, hook)| HookCall { at: format!("{at}-{number}"), hook: hook.clone() })
+        .map(|(number, hook)| HookCall { at: format!("{at}-{number}"), what: Called::Hook(hook.clone()) })
         .collect()
 }
 
 /// The end of a rollout without weights: the phase, then the hooks that want all traffic on the new version, then the watch.
 pub(crate) fn end(draft: &mut Draft<'_>, mut phase: Phase, restart: bool) {
-    let hooks = calls("after", &draft.desired.hooks.after);
+    let hooks = draft.after_calls();
     if hooks.is_empty() || restart {
         draft.watch(&mut phase, Span::ZERO);
         draft.push(phase);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::id::Name;
 use super::super::secret::SecretRef;
+use super::hooks::HookObject;
 use super::versioned::Versioned;
 
 /// The key of the mapping `{ trimtab.dev/secret: NAME }`, which stands in an object where a secret's value will.
@@ -32,7 +33,13 @@ pub struct KubernetesSpec {
     /// The objects, sorted by [`Object::id`], no id twice: complete but for values of secrets, which stand as
     /// `{ trimtab.dev/secret: NAME }`.
     pub objects: Vec<Object>,
-    /// The secrets that objects name.
+    /// The objects that are hooks, sorted as the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookObject>,
+    /// What stands among the objects and is not made, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// The secrets that objects and hooks name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretRef>,
     /// Fields that belong to others, for difference and apply alike.

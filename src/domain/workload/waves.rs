@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::hooks::Moment;
 use super::kubernetes::{KubernetesSpec, Object};
+use crate::domain::hook::ObjectHook;
 
 /// The annotation of Argo CD that says which wave an object is of.
 pub const WAVE: &str = "argocd.argoproj.io/sync-wave";
@@ -19,6 +21,8 @@ pub struct Stage {
     pub name: String,
     /// How many instances there are with it.
     pub size: u32,
+    /// The hooks that run beside it, in their order.
+    pub hooks: Vec<ObjectHook>,
 }
 
 /// A wave as it is written; `None`: it is none.
@@ -68,19 +72,23 @@ impl KubernetesSpec {
         all
     }
 
-    /// The waves, one after the other; none where all objects are of one.
+    /// The waves, one after the other; none where all objects are of one and no hook runs beside them.
     pub fn stages(&self) -> Vec<Stage> {
-        let mut sizes: BTreeMap<i32, u32> = BTreeMap::new();
-        self.waves().into_iter().for_each(|wave| *sizes.entry(wave).or_default() += 1);
-        if sizes.len() < 2 {
+        let mut parts: BTreeMap<i32, (u32, Vec<ObjectHook>)> = BTreeMap::new();
+        self.waves().into_iter().for_each(|wave| parts.entry(wave).or_default().0 += 1);
+        let first = parts.keys().next().copied().unwrap_or_default();
+        for (wave, hook) in self.hooks_at(Moment::Sync).into_iter().filter(|(wave, _)| *wave >= first) {
+            parts.entry(wave).or_default().1.push(hook);
+        }
+        if parts.len() < 2 && parts.values().all(|(_, hooks)| hooks.is_empty()) {
             return Vec::new();
         }
         let mut size = 0;
-        let stage = |(wave, count): (i32, u32)| {
+        let stage = |(wave, (count, hooks))| {
             size += count;
-            Stage { name: format!("wave {wave}"), size }
+            Stage { name: format!("wave {wave}"), size, hooks }
         };
-        sizes.into_iter().map(stage).collect()
+        parts.into_iter().map(stage).collect()
     }
 }
 

@@ -20,12 +20,12 @@ use super::health::Health;
 use super::inventory::Parent;
 use super::labels;
 use super::live::{Form, Live};
-use super::order::{Rank, rank};
 use super::prepare::Work;
 use super::view;
 use crate::domain::id::Epoch;
 use crate::domain::workload::Workload;
 use crate::domain::workload::kubernetes::{Drift, ObjectId, has_no_status};
+use crate::domain::workload::order::{Rank, rank};
 use crate::ports::platform::EnsureGroup;
 use crate::secrets::value::SecretValues;
 
@@ -35,6 +35,8 @@ const AT_ONCE: usize = 32;
 const READ: Duration = Duration::from_secs(20);
 /// How long a definition may take to be established, and an object to be gone that is made again.
 pub(super) const SETTLED: Duration = Duration::from_secs(30);
+/// From one look at an object that is to go to the next.
+pub(super) const READ_AGAIN: Duration = Duration::from_millis(200);
 /// So often within [`HEALED_WITHIN`] an object is taken back from somebody who edits it: two that fight would never end.
 const MOST_HEALS: usize = 6;
 /// See [`MOST_HEALS`].
@@ -56,6 +58,7 @@ impl Cluster {
         let before = self.cache.lock().parent(&request.desired.unit).cloned();
         let mut work = self.prepare(epoch, request, spec, before.as_ref()).await?;
         self.make(&mut work, before.as_ref()).await?;
+        self.tidy_hooks(&work.parent).await?;
         self.prune(epoch, &work.parent).await
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::health::custom::Rules;
+use super::hooks;
 use super::inventory::Parent;
 use super::live::Live;
 use super::scope::{Known, Part, Scope};
@@ -65,6 +66,8 @@ pub(super) struct State {
     /// The parents by their keys.
     pub parents: HashMap<String, Parent>,
     by_unit: HashMap<UnitId, BTreeSet<String>>,
+    /// The units whose hooks are looked at, by their keys: they may have no parent yet.
+    hooks: HashMap<String, UnitId>,
     kinds: HashMap<KindName, Objects>,
     diagnoses: HashMap<ObjectId, Diagnosis>,
     /// The rules of health of the units that have some, by their keys.
@@ -181,7 +184,8 @@ impl State {
     }
 
     fn unit_of(&self, live: Option<&Live>) -> Option<UnitId> {
-        Some(self.parents.get(live?.unit.as_ref()?)?.unit.clone())
+        let key = live?.unit.as_ref()?;
+        self.parents.get(key).map(|parent| &parent.unit).or_else(|| self.hooks.get(key)).cloned()
     }
 }
 
@@ -192,6 +196,7 @@ impl Cache {
             parents_known: Known::nothing(scope.parts(true), "it has not been read yet"),
             parents: HashMap::new(),
             by_unit: HashMap::new(),
+            hooks: HashMap::new(),
             kinds: HashMap::new(),
             diagnoses: HashMap::new(),
             rules: HashMap::new(),
@@ -435,6 +440,11 @@ impl Cache {
         self.lock().rules_for(id, unit).cloned()
     }
 
+    /// A unit's hooks are looked at, whose objects have this key.
+    pub fn know_hooks(&self, key: &str, unit: &UnitId) {
+        self.lock().hooks.insert(key.to_owned(), unit.clone());
+    }
+
     /// The kinds of which objects were judged by other rules since this was asked last: they must be read anew.
     pub fn take_judged_otherwise(&self) -> BTreeSet<KindName> {
         std::mem::take(&mut self.lock().judged_otherwise)
@@ -456,8 +466,11 @@ impl Cache {
     pub fn unwell(&self) -> Vec<(ObjectId, String)> {
         let state = self.lock();
         let all = state.kinds.values().flat_map(|objects| &objects.all);
-        let unwell = all.filter(|(_, live)| {
-            live.deleting.is_none() && live.unit.is_some() && !matches!(live.health, super::health::Health::Healthy)
+        let unwell = all.filter(|(id, live)| {
+            live.deleting.is_none()
+                && live.unit.is_some()
+                && !matches!(live.health, super::health::Health::Healthy)
+                && (live.mark.is_none() || hooks::ended(id, live).is_none())
         });
         unwell.filter_map(|(id, live)| Some((id.clone(), live.pods.clone()?))).collect()
     }

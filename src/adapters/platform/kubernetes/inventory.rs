@@ -20,6 +20,9 @@ pub const ROUTED: &str = "routed";
 /// What stands in an inventory for what was applied, where an object is of a wave that has yet to come: it is left as it is.
 pub const LATER: &str = "later";
 
+/// What stands in an inventory for what was applied, where an object is a hook's.
+pub const HOOK: &str = "hook";
+
 /// The largest inventory, in bytes: an object of a cluster has 1 MiB at most.
 const MOST_BYTES: usize = 900 << 10;
 
@@ -69,6 +72,18 @@ pub struct Entry {
     pub wave: i32,
 }
 
+impl Entry {
+    /// That of an object of a hook.
+    pub fn hook(version: &str, wave: i32) -> Self {
+        Entry { version: version.to_owned(), applied: Some(HOOK.into()), rests: false, wave }
+    }
+
+    /// Whether it is an object of a hook.
+    pub fn is_hook(&self) -> bool {
+        self.applied.as_deref() == Some(HOOK)
+    }
+}
+
 /// One version of a Deployment.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,8 +126,20 @@ impl Parent {
 
     /// The objects of the group in force, in their order.
     pub fn wanted(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
-        let wanted = |entry: &Entry| entry.applied.as_deref().is_some_and(|applied| applied != ROUTED && applied != LATER);
+        let wanted =
+            |entry: &Entry| entry.applied.as_deref().is_some_and(|text| ![ROUTED, LATER, HOOK].contains(&text));
         self.objects.iter().filter(move |(_, entry)| wanted(entry))
+    }
+
+    /// The objects of hooks: they need not be there, and go with the unit alone.
+    pub fn hooks(&self) -> impl Iterator<Item = (&ObjectId, &Entry)> {
+        self.objects.iter().filter(|(_, entry)| entry.is_hook())
+    }
+
+    /// The key of the whole unit, which is that of its hooks too.
+    pub fn unit_key(&self) -> &str {
+        let group = self.version_of.as_ref().and_then(|version| self.key().strip_suffix(&version.group));
+        group.and_then(|key| key.strip_suffix('-')).unwrap_or_else(|| self.key())
     }
 
     /// Whether waves have yet to come.

@@ -14,5 +14,11 @@ pub const RESTARTS: &str = "trimtab.dev/restarts";
 pub const GROUP: &str = "trimtab.dev/group";
 /// Where the requests go that a Service leads: an annotation.
 pub const TRAFFIC: &str = "trimtab.dev/traffic";
+/// The run of a hook that an object was made for: an annotation.
+pub const RUN: &str = "trimtab.dev/run";
+/// The rendered state that the hook is of: an annotation.
+pub const RUN_OF: &str = "trimtab.dev/run-of";
+/// After which ends the object of a hook goes: an annotation.
+pub const RUN_ENDS: &str = "trimtab.dev/run-ends";
 /// The field manager, and the value of [`MANAGED_BY`].
 pub const MANAGER: &str = "trimtab";

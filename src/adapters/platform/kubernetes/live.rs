@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use super::fields::{self, Owner};
 use super::health::{Health, health};
+use super::hooks::Mark;
 use super::inventory::Settings;
 use super::labels;
+use crate::domain::workload::hooks::Ended;
 use crate::domain::workload::kubernetes::ObjectId;
 
 /// An object as it was seen last.
@@ -33,6 +35,8 @@ pub struct Live {
     pub judged: Option<Arc<str>>,
     /// Which pods are its own, as a selector in a query.
     pub pods: Option<String>,
+    /// The run of a hook that it was made for.
+    pub mark: Option<Box<Mark>>,
     /// What only some kinds have.
     pub more: More,
     /// The fields that were applied, as the server keeps them now.
@@ -62,6 +66,8 @@ pub struct More {
     pub selects: Option<String>,
     /// What a Service says of where its requests go.
     pub traffic: Option<String>,
+    /// What runs once has ended.
+    pub over: Option<Ended>,
 }
 
 impl More {
@@ -90,11 +96,25 @@ impl More {
                 restarts: list("/status/containerStatuses")
                     .filter_map(|one| u32::try_from(one.get("restartCount")?.as_u64()?).ok())
                     .sum(),
+                over: match text("/status/phase") {
+                    Some("Succeeded") => Some(Ended::Succeeded),
+                    Some("Failed") => Some(Ended::Failed),
+                    _ => None,
+                },
                 ..More::default()
             },
             "Service" => More {
                 selects: object.pointer("/spec/selector").and_then(|selector| of(selector, labels::GROUP)),
                 traffic: object.pointer("/metadata/annotations").and_then(|notes| of(notes, labels::TRAFFIC)),
+                ..More::default()
+            },
+            // Of Argo Workflows.
+            "Workflow" => More {
+                over: match text("/status/phase") {
+                    Some("Succeeded") => Some(Ended::Succeeded),
+                    Some("Failed" | "Error") => Some(Ended::Failed),
+                    _ => None,
+                },
                 ..More::default()
             },
             _ => More::default(),
@@ -138,6 +158,7 @@ impl Live {
             applied: mark("annotations", labels::APPLIED),
             created: text("creationTimestamp").and_then(|at| at.parse().ok()),
             deleting: text("deletionTimestamp").map(|_| finalizers()),
+            mark: Mark::read(metadata),
             health: match form {
                 Form::Whole => health(object),
                 Form::Metadata => Health::Healthy,

@@ -16,10 +16,10 @@ mod connect;
 mod discovery;
 mod fields;
 pub mod health;
+mod hooks;
 mod inventory;
 mod labels;
 mod live;
-mod order;
 mod pods;
 mod predict;
 mod prepare;
@@ -43,7 +43,7 @@ use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, GroupId, RunId, UnitId};
 use crate::domain::observed::{ObservedGroup, ObservedRun, Seen};
 use crate::domain::prediction::Prediction;
-use crate::ports::platform::{EnsureGroup, LogStream, Platform, PlatformError, Predict};
+use crate::ports::platform::{EnsureGroup, HookRequest, LogStream, Platform, PlatformError, Predict};
 use crate::ports::scripts::RunRequest;
 use crate::ports::traffic::Traffic;
 use client::Call;
@@ -133,6 +133,15 @@ impl Platform for KubernetesPlatform {
 
     async fn run(&self, _id: &RunId) -> (Seen<ObservedRun>, String) {
         (Seen::Known(ObservedRun::NotStarted), String::new())
+    }
+
+    async fn start_hook(&self, epoch: Epoch, request: &HookRequest) -> Result<(), PlatformError> {
+        self.cluster.start_hook(epoch, request).await.map_err(|fault| self.told(fault, epoch))
+    }
+
+    async fn hook(&self, request: &HookRequest) -> Seen<ObservedRun> {
+        let seen = self.cluster.hook(request).await;
+        seen.map_or_else(|fault| Seen::Unknown(self.told(fault, Epoch(0)).to_string()), Seen::Known)
     }
 
     async fn kill_run(&self, _epoch: Epoch, _id: &RunId) -> Result<(), PlatformError> {

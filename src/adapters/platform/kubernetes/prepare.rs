@@ -58,8 +58,9 @@ impl Cluster {
         let mut later = spec.in_waves();
         let asked = usize::try_from(request.replicas).unwrap_or(usize::MAX).min(later.len());
         for (object, wave) in later.drain(..asked) {
-            let (composed, kind) = self.composed(&frame, object).await?;
-            objects.push((Composed { wave, ..composed }, kind));
+            let (mut composed, kind) = self.composed(&frame, object).await?;
+            composed.wave = wave;
+            objects.push((composed, kind));
         }
         let mut entries = entries(before, &objects)?;
         for (object, _) in later {
@@ -67,12 +68,10 @@ impl Cluster {
             same.into_iter().for_each(|(_, entry)| entry.applied = Some(LATER.into()));
         }
         let parent = self.parent_for_group(epoch, request, spec, before, &key)?;
-        Ok(Work {
-            spec,
-            secrets: &request.secrets,
-            parent: Parent { objects: entries, ..parent },
-            objects,
-        })
+        let parent = Parent { objects: entries, ..parent };
+        let mut work = Work { spec, secrets: &request.secrets, parent, objects };
+        self.remember_hooks(&mut work).await;
+        Ok(work)
     }
 
     /// An object as it is sent, and its kind; refused where the daemon may not write it.
@@ -152,12 +151,16 @@ pub(super) fn entries(
 ) -> Result<BTreeMap<ObjectId, Entry>, Fault> {
     let mut entries: BTreeMap<ObjectId, Entry> = BTreeMap::new();
     for (id, entry) in before.into_iter().flat_map(|parent| &parent.objects) {
-        entries.insert(id.clone(), Entry { applied: None, ..entry.clone() });
+        let applied = entry.applied.clone().filter(|_| entry.is_hook());
+        entries.insert(id.clone(), Entry { applied, ..entry.clone() });
     }
     for (composed, _) in objects {
         let (version, applied) = (composed.api_version.clone(), Some(composed.applied.clone()));
         let entry = Entry { version, applied, rests: composed.rests, wave: composed.wave };
-        if entries.insert(composed.id.clone(), entry).is_some_and(|before| before.applied.is_some()) {
+        if entries
+            .insert(composed.id.clone(), entry)
+            .is_some_and(|before| before.applied.is_some() && !before.is_hook())
+        {
             return Err(Fault::Refused(format!("{} is there twice", composed.id)));
         }
     }

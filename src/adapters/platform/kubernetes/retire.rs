@@ -11,12 +11,13 @@ use super::apply::{SETTLED, fence};
 use super::cache::State;
 use super::client::{Call, JSON};
 use super::cluster::{Cluster, Fault};
+use super::hooks::is_hook_of;
 use super::inventory::{Entry, Parent};
 use super::live::Live;
-use super::order::rank;
 use super::view;
 use crate::domain::id::{Epoch, GroupId, UnitId};
 use crate::domain::workload::kubernetes::ObjectId;
+use crate::domain::workload::order::rank;
 use crate::ports::platform::EnsureGroup;
 
 /// How often what could not be removed is tried again.
@@ -119,16 +120,20 @@ impl Cluster {
     /// What is to go and is there, in the order in which it goes.
     fn owned(&self, parent: &Parent) -> Vec<(ObjectId, Live)> {
         let state = self.cache.lock();
+        // Hooks are the unit's, and go with its last group.
+        let alone = state.parents_of(&parent.unit).all(|other| other.key() == parent.key());
         let mut all: Vec<(ObjectId, Live)> = parent
             .leftover()
             .filter_map(|(id, _)| Some((id.clone(), state.live(id)?.clone())))
-            .filter(|(id, live)| view::owns(parent, live) && !state.wanted_beside(parent, id))
+            .filter(|(id, live)| {
+                (view::owns(parent, live) || (alone && is_hook_of(parent, live))) && !state.wanted_beside(parent, id)
+            })
             .collect();
         all.sort_by_key(|(id, _)| Reverse((wave(parent, id), rank(&id.group, &id.kind))));
         all
     }
 
-    async fn remove(&self, parent: &Parent, id: &ObjectId, uid: &str) -> Result<(), Fault> {
+    pub(super) async fn remove(&self, parent: &Parent, id: &ObjectId, uid: &str) -> Result<(), Fault> {
         let version = parent.objects.get(id).map(|entry| entry.version.as_str()).unwrap_or_default();
         match self.discovery.kind(self.server().await?.as_ref(), version, &id.kind).await? {
             Some(kind) => self.delete(id, &kind, uid, parent.account.as_deref()).await,

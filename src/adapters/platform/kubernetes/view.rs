@@ -2,6 +2,7 @@
 
 use super::cache::{KindName, State};
 use super::health::Health;
+use super::hooks;
 use super::inventory::{Entry, Parent};
 use super::live::Live;
 use super::versions::sight;
@@ -25,7 +26,8 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
     // What is no longer asked for goes only once all that replaces it is well: until then old pods may need it.
     let well = instances.iter().all(|one| one.ready);
     let to_go = to_go(state, parent);
-    if well && !parent.retiring && !parent.rises() && to_go.iter().any(|(_, live)| live.deleting.is_none()) {
+    let to_prune = well && !parent.rises() && to_go.iter().any(|(_, live)| live.deleting.is_none());
+    if !parent.retiring && (to_prune || untidy(state, parent)) {
         right = right.saturating_sub(1);
     }
     if parent.retiring {
@@ -41,6 +43,11 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
         retiring: parent.retiring,
         instances,
     })
+}
+
+/// Whether hooks have ended whose objects are to go for that.
+pub(super) fn untidy(state: &State, parent: &Parent) -> bool {
+    parent.hooks().any(|(id, _)| state.live(id).is_some_and(|live| hooks::is_to_go(parent, id, live)))
 }
 
 /// The group's objects that are no longer asked for, and are there.

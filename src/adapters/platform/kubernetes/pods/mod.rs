@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::cache::Diagnosis;
 use super::client::Call;
 use super::cluster::{Cluster, Fault};
+use super::live::Live;
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::net::client::segment;
 
@@ -58,9 +59,27 @@ impl Cluster {
         }
     }
 
+    /// Why what has failed did, with its pod's last lines.
+    pub async fn told_by_pods(&self, id: &ObjectId, live: &Live) -> Option<String> {
+        let pods = match &live.pods {
+            Some(selector) => self.pods(id, selector).await.ok()?,
+            None if *id == (ObjectId { kind: "Pod".into(), group: String::new(), ..id.clone() }) => {
+                let (namespace, name) = (id.namespace.as_deref()?, &id.name);
+                let call = Call::get(format!("/api/v1/namespaces/{namespace}/pods/{name}"));
+                vec![self.server().await.ok()?.call(&call).await.ok()?]
+            }
+            None => return None,
+        };
+        self.judged(id, &pods, &mut Crashes::new()).await.message
+    }
+
     async fn diagnosis(&self, id: &ObjectId, selector: &str, crashes: &mut Crashes) -> Result<Diagnosis, Fault> {
         let pods = self.pods(id, selector).await?;
-        let verdict = judge::judge(&pods);
+        Ok(self.judged(id, &pods, crashes).await)
+    }
+
+    async fn judged(&self, id: &ObjectId, pods: &[Value], crashes: &mut Crashes) -> Diagnosis {
+        let verdict = judge::judge(pods);
         let mut message = verdict.message;
         if let Some(crash) = verdict.crash {
             let key = (crash.pod.clone(), crash.container.clone(), crash.restarts);
@@ -76,7 +95,7 @@ impl Cluster {
             let warning = self.last_warning(id, &pod).await.ok().flatten();
             message = warning.map(|warning| format!("pod {pod}: {warning}")).or(message);
         }
-        Ok(Diagnosis { restarts: verdict.restarts, message, for_good: verdict.for_good })
+        Diagnosis { restarts: verdict.restarts, message, for_good: verdict.for_good }
     }
 
     /// The pods of a workload.

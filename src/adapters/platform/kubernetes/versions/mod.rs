@@ -74,6 +74,7 @@ impl Cluster {
         }
         self.make(&mut work, before.as_ref()).await?;
         self.resize(&work, request.replicas).await?;
+        self.tidy_hooks(&work.parent).await?;
         self.prune(epoch, &work.parent).await
     }
 
@@ -119,7 +120,9 @@ impl Cluster {
         let version = Version { group: group.into(), replicas: request.replicas, deployment, scaled };
         let parent = self.parent_for_group(epoch, request, spec, before, &key)?;
         let parent = Parent { version_of: Some(version), objects: entries, ..parent };
-        Ok(Work { spec, secrets: &request.secrets, parent, objects })
+        let mut work = Work { spec, secrets: &request.secrets, parent, objects };
+        self.remember_hooks(&mut work).await;
+        Ok(work)
     }
 
     /// Takes the autoscaler away from a group that is about to become smaller than it keeps it.

@@ -18,6 +18,7 @@ pub fn group(state: &State, parent: &Parent, version: &Version) -> Result<Observ
     let right = parent.wanted().all(|(id, entry)| view::is_right(state, parent, id, entry));
     let tidy =
         !view::all_ready(state, parent) || view::to_go(state, parent).iter().all(|(_, live)| live.deleting.is_some());
+    let tidy = tidy && !view::untidy(state, parent);
     let whole = parent.retiring || (right && tidy && is_sized(state, parent, version));
     Ok(ObservedGroup {
         group: parent.group.clone(),

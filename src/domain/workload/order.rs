@@ -1,4 +1,4 @@
-//! In which order objects are applied; they are removed in the reverse.
+//! In which order objects of one wave are applied; they are removed in the reverse.
 
 /// What must stand before other objects do. Objects of one rank don't depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,202 @@
+//! Hooks of Argo CD and Helm: each runs once a rollout, at its moment, whatever happens to the daemon.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use trimtab::api::types::UnitStatus;
+
+use super::cluster::Namespace;
+use super::documents::{UNIT, app, config, deployment, release};
+use super::installation::{Installation, tells};
+use crate::support::{PATIENCE, eventually};
+
+/// A Job that runs a line of the shell, with annotations.
+fn job(metadata: &str, annotations: &str, line: &str) -> String {
+    format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{ {metadata}, annotations: {{ {annotations} }} }}\nspec:\n  backoffLimit: 0\n  template:\n    \
+         spec:\n      restartPolicy: Never\n      terminationGracePeriodSeconds: 1\n      containers:\n        - name: main\n          \
+         image: trimtab.test/web:1\n          command: [sh, -c, '{line}']\n"
+    )
+}
+
+fn argo(name: &str, moment: &str, more: &str, line: &str) -> String {
+    job(&format!("name: {name}"), &format!("argocd.argoproj.io/hook: {moment}{more}"), line)
+}
+
+/// An App whose failed hooks take it back.
+fn taken_back() -> String {
+    app("").replace("[unhealthy]", "[unhealthy, hook]")
+}
+
+fn uid(installation: &Installation, object: &str) -> Value {
+    installation.namespace.object(object)["metadata"]["uid"].clone()
+}
+
+fn there(installation: &Installation, object: &str) -> bool {
+    installation.namespace.get(object).is_ok()
+}
+
+fn time(value: &Value) -> Timestamp {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time: {value}"))
+}
+
+fn ended(job: &Value) -> Timestamp {
+    time(&job["status"]["completionTime"])
+}
+
+/// How many Jobs there are whose name was made.
+fn notified(installation: &Installation) -> usize {
+    let all = installation.namespace.must(&["get", "jobs", "--output", "name"]);
+    all.lines().filter(|name| name.contains("/notify-")).count()
+}
+
+fn rolled_back(status: &UnitStatus) -> bool {
+    status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hook_that_fails_stops_a_rollout_before_anything_has_changed_and_its_log_is_told() {
+    let settings = config("settings", "one");
+    let Some(installation) = Installation::start(&[("deploy/settings.yaml", &settings)]) else { return };
+    installation.verified(UNIT, "1").await;
+    let failing = argo("migrate", "PreSync", "", "echo no such column: price; exit 3");
+    let clean = argo("clean", "SyncFail", ", argocd.argoproj.io/hook-delete-policy: HookFailed", "echo cleaned");
+    let files = [
+        ("app.yaml", &*taken_back()),
+        ("release.yaml", &*release("2")),
+        ("deploy/settings.yaml", &*config("settings", "two")),
+        ("deploy/migrate.yaml", &*failing),
+        ("deploy/clean.yaml", &*clean),
+    ];
+    installation.push("second", &files);
+    let status = installation.wait(UNIT, "it went back", rolled_back).await;
+    assert!(tells(&status, &["Job migrate", "exit code 3", "no such column: price"]), "{status:#?}");
+    assert_eq!(installation.namespace.object("configmap/settings")["data"]["word"], "one");
+    assert_eq!(installation.namespace.object("job/clean")["status"]["succeeded"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_run_once_at_their_moments_and_go_by_their_policies() {
+    let policy = |policy: &str| format!(", argocd.argoproj.io/hook-delete-policy: {policy}");
+    let (gone, wave) = (policy("HookSucceeded"), ", argocd.argoproj.io/sync-wave: \"-1\"");
+    let files = [
+        ("deploy/web.yaml", deployment("1")),
+        ("deploy/settings.yaml", config("settings", "one")),
+        ("deploy/first.yaml", argo("first", "PreSync", wave, "sleep 1")),
+        ("deploy/second.yaml", argo("second", "PreSync", "", "true")),
+        ("deploy/gone.yaml", argo("gone", "PreSync", &gone, "true")),
+        // It has what is applied beside it.
+        ("deploy/beside.yaml", argo("beside", "Sync", "", "test $WORD = one").replace("command:", ENV)),
+        ("deploy/after.yaml", argo("after", "PostSync", "", "true")),
+        ("deploy/notify.yaml", job("generateName: notify-", "argocd.argoproj.io/hook: PostSync", "true")),
+        ("deploy/skip.yaml", argo("skip", "Skip", "", "exit 1")),
+    ];
+    let texts: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let Some(mut installation) = Installation::start(&texts) else { return };
+    installation.verified(UNIT, "1").await;
+    let object = |name: &str| installation.namespace.object(name);
+    let created = |object: &Value| time(&object["metadata"]["creationTimestamp"]);
+    let (first, second, after) = (object("job/first"), object("job/second"), object("job/after"));
+    let (web, settings, beside) = (object("deployment/web"), object("configmap/settings"), object("job/beside"));
+    assert!(created(&second) >= ended(&first) && created(&settings) >= ended(&second), "{first:#} {second:#}");
+    assert!(created(&beside) >= created(&settings), "{beside:#}");
+    let available = web["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Available");
+    assert!(created(&after) >= time(&available.unwrap()["lastTransitionTime"]), "{after:#} {web:#}");
+    assert!(!there(&installation, "job/gone") && !there(&installation, "job/skip"));
+    assert_eq!(notified(&installation), 1);
+    let shown = installation.told(&["plan"]);
+    assert_eq!(installation.cli(&["plan"]).status.code(), Some(0), "a hook is nothing to do: {shown}");
+
+    // They are no part of what shall be there: neither a restart nor an absence runs them again.
+    let before = uid(&installation, "job/first");
+    installation.namespace.must(&["delete", "job/second"]);
+    installation.kill_daemon();
+    installation.start_daemon();
+    installation.push("third", &[("deploy/settings.yaml", &config("settings", "one")), ("other.txt", "nothing")]);
+    installation.verified(UNIT, "1").await;
+    assert_eq!(installation.cli(&["plan"]).status.code(), Some(0), "{}", installation.told(&["plan"]));
+    assert!(!there(&installation, "job/second"));
+    assert_eq!(uid(&installation, "job/first"), before);
+
+    // A new revision runs them anew.
+    installation.push("second", &[("deploy/web.yaml", &deployment("2")), ("release.yaml", &release("2"))]);
+    installation.verified(UNIT, "2").await;
+    assert!(uid(&installation, "job/first") != before && there(&installation, "job/second"));
+    assert_eq!(notified(&installation), 2);
+
+    // With the app all of it goes.
+    let mut all: Vec<(&str, &str)> = files.iter().map(|(path, _)| (*path, "")).collect();
+    all.extend([("app.yaml", ""), ("release.yaml", "")]);
+    installation.push("gone", &all);
+    eventually(PATIENCE, "nothing is left", || {
+        let left = installation.namespace.must(&["get", "jobs,deployments", "--output", "name"]);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
+}
+
+const ENV: &str =
+    "env: [ { name: WORD, valueFrom: { configMapKeyRef: { name: settings, key: word } } } ]\n          command:";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_is_killed_while_a_hook_runs_takes_it_up() {
+    let (settings, migrate) = (config("settings", "one"), argo("migrate", "PreSync", "", "sleep 5"));
+    let Some(mut installation) =
+        Installation::start(&[("deploy/settings.yaml", &settings), ("deploy/migrate.yaml", &migrate)])
+    else {
+        return;
+    };
+    installation.wait(UNIT, "the hook runs", |status| tells(status, &["hook Job migrate runs"])).await;
+    let before = uid(&installation, "job/migrate");
+    installation.kill_daemon();
+    assert!(!there(&installation, "configmap/settings"));
+    installation.start_daemon();
+    installation.verified(UNIT, "1").await;
+    assert_eq!(uid(&installation, "job/migrate"), before);
+    let job = installation.namespace.object("job/migrate");
+    assert_eq!((&job["status"]["succeeded"], &job["status"]["failed"]), (&1.into(), &Value::Null));
+    let settings = installation.namespace.object("configmap/settings");
+    assert!(time(&settings["metadata"]["creationTimestamp"]) >= ended(&job));
+}
+
+/// A chart like those of the world: accounts and rights for its Jobs are hooks too, weights order them, and a pod tests it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chart_with_hooks_of_helm_runs() {
+    let Some(namespace) = Namespace::new() else { return };
+    let hook = |kind: &str, weight: &str, more: &str| {
+        format!(
+            "annotations: {{ helm.sh/hook: '{kind}', helm.sh/hook-weight: '{weight}', \
+             helm.sh/hook-delete-policy: 'before-hook-creation,{more}' }}"
+        )
+    };
+    let before = "pre-install,pre-upgrade";
+    let account = format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: {{{{ .Release.Name }}}}-admission, {} }}\n",
+        hook(before, "-5", "hook-succeeded")
+    );
+    let create = job("name: \"{{ .Release.Name }}-create\"", "x: y", "true")
+        .replace("annotations: { x: y }", &hook(before, "0", ""))
+        .replace("restartPolicy:", "serviceAccountName: \"{{ .Release.Name }}-admission\"\n      restartPolicy:");
+    let check = job("name: \"{{ .Release.Name }}-check\"", "x: y", "true")
+        .replace("annotations: { x: y }", &hook("post-install,post-upgrade", "1", "hook-succeeded"));
+    let test = "apiVersion: v1\nkind: Pod\nmetadata: { name: \"{{ .Release.Name }}-test\", annotations: { helm.sh/hook: test } }\nspec:\n  \
+                restartPolicy: Never\n  containers: [ { name: main, image: trimtab.test/crash:1 } ]\n";
+    let app = taken_back().replace("path: deploy", "helm: { chart: chart }");
+    let files = [
+        ("app.yaml", &*app),
+        ("chart/Chart.yaml", "apiVersion: v2\nname: web\nversion: 0.1.0\n"),
+        ("chart/templates/web.yaml", &*deployment("1")),
+        ("chart/templates/account.yaml", &*account),
+        ("chart/templates/create.yaml", &*create),
+        ("chart/templates/check.yaml", &*check),
+        ("chart/templates/test.yaml", test),
+    ];
+    let installation = Installation::of("", &files, namespace);
+    installation.verified(UNIT, "1").await;
+    let create = installation.namespace.object("job/web-create");
+    assert_eq!(create["status"]["succeeded"], 1, "{create:#}");
+    for gone in ["serviceaccount/web-admission", "job/web-check", "pod/web-test"] {
+        assert!(!there(&installation, gone), "{gone}");
+    }
+    installation.push("second", &[("chart/templates/web.yaml", &deployment("2")), ("release.yaml", &release("2"))]);
+    installation.verified(UNIT, "2").await;
+    assert_ne!(uid(&installation, "job/web-create"), create["metadata"]["uid"]);
+}
