@@ -471,7 +471,9 @@ fn orders_of_other_tools_and_encrypted_files_are_refused() {
     for (name, value) in [("argocd.argoproj.io/hook", "Before"), ("argocd.argoproj.io/hook", "PostDelete")] {
         assert!(annotated(name, value).is_err_and(|message| message.contains(value)), "{value}");
     }
-    for (name, value) in [("argocd.argoproj.io/hook", "PreSync"), ("helm.sh/hook", "post-install"), ("helm.sh/hook", "test")] {
+    for (name, value) in
+        [("argocd.argoproj.io/hook", "PreSync"), ("helm.sh/hook", "post-install"), ("helm.sh/hook", "test")]
+    {
         assert_eq!(annotated(name, value), Ok(1), "{value}");
     }
     let mut reading = Reading::default();

@@ -125,9 +125,12 @@ fn a_chart_is_filled_in() {
         assert!(told.contains(part), "{part} is not in\n{told}");
     }
     let mut files = CHART;
-    files[2].1 = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: a, annotations: { helm.sh/hook: pre-install } }\n";
+    files[2].1 = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: a, annotations: { helm.sh/hook: pre-install } }\n---\n\
+                  apiVersion: v1\nkind: ConfigMap\nmetadata: { name: b }\n---\n\
+                  apiVersion: v1\nkind: Pod\nmetadata: { name: c, annotations: { helm.sh/hook: test } }\n";
     let (code, told) = run(repository(HELM, &files).path(), &path, &["render"]);
     assert!(code == Some(0) && told.contains("# hook: Job a runs at PreSync, wave 0"), "{told}");
+    assert!(told.contains("# left out: Pod c (helm.sh/hook: test)"), "{told}");
     files[2].1 = "{{ fail \"no good\" }}";
     let (code, told) = run(repository(HELM, &files).path(), &path, &["validate"]);
     assert!(code == Some(2) && told.contains("no good"), "{told}");

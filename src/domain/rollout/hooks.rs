@@ -1,11 +1,11 @@
 //! Hooks: once, with a known end, or not on without somebody's word.
 
-use super::event::{HookOutcome, RolloutEvent};
+use super::event::{HookOutcome, RolloutEvent, Why};
 use super::next_move::Move;
-use super::state::{HookState, RolloutState};
+use super::state::{Course, HookState, RolloutState};
 use crate::domain::id::{RolloutId, RunId};
 use crate::domain::observed::{ObservedRun, ObservedUnit, Seen};
-use crate::domain::plan::{HookCall, Phase};
+use crate::domain::plan::{HookCall, Phase, Plan};
 
 /// The run of a hook: the same for the same attempt of the same call, so that starting it again finds the first start.
 pub fn run_id(rollout: &RolloutId, at: &str, attempt: u32) -> RunId {
@@ -13,12 +13,12 @@ pub fn run_id(rollout: &RolloutId, at: &str, attempt: u32) -> RunId {
 }
 
 /// Whether a hook has ended as it should: only then the next one may run.
-pub(super) fn succeeded(state: &RolloutState, call: &HookCall) -> bool {
+fn succeeded(state: &RolloutState, call: &HookCall) -> bool {
     state.hooks.get(&call.at).is_some_and(|hook| hook.outcome == Some(HookOutcome::Succeeded))
 }
 
 /// What a hook needs next; `None`: it has ended, and its end is written down.
-pub(super) fn next(state: &RolloutState, observed: &ObservedUnit, call: &HookCall) -> Option<Move> {
+fn next(state: &RolloutState, observed: &ObservedUnit, call: &HookCall) -> Option<Move> {
     let start =
         |attempt| Some(Move::StartRun { call: call.clone(), run: run_id(&state.id, &call.at, attempt), attempt });
     let Some(hook) = state.hooks.get(&call.at) else { return start(1) };
@@ -40,8 +40,41 @@ pub(super) fn next(state: &RolloutState, observed: &ObservedUnit, call: &HookCal
     }
 }
 
+/// The hooks of a phase, before anything else of it, one after the other. On the way back only those that undo one that has started, and
+/// those of a failure.
+pub(super) fn of_phase(state: &RolloutState, observed: &ObservedUnit, phase: &Phase) -> Option<Move> {
+    for call in phase.enter.iter().filter(|call| state.is_forward() || runs_on_the_way_back(state, call)) {
+        if call.is_of_failure() {
+            match next_of_failure(state, observed, call) {
+                None => continue,
+                next => return next,
+            }
+        }
+        let next = next(state, observed, call);
+        if next.is_some() || !succeeded(state, call) {
+            return next;
+        }
+    }
+    None
+}
+
+fn runs_on_the_way_back(state: &RolloutState, call: &HookCall) -> bool {
+    if call.is_of_failure() {
+        return matches!(state.course, Course::Settling(Why::Failed(_)));
+    }
+    call.at.strip_prefix("undo-").is_none_or(|at| state.hooks.contains_key(at))
+}
+
+/// The hooks that run because the rollout has failed, where it stopped instead of going back.
+pub(super) fn after_failure(plan: &Plan, state: &RolloutState, observed: &ObservedUnit) -> Option<Move> {
+    let stopped = state.is_forward() && state.failure.is_some() && state.stopped.is_some();
+    let calls = plan.settle.iter().flat_map(|phase| &phase.enter);
+    let mut calls = calls.filter(|call| stopped && call.is_of_failure());
+    calls.find_map(|call| next_of_failure(state, observed, call))
+}
+
 /// What a hook needs next that runs because the rollout has failed; `None`: it has ended, however it did.
-pub(super) fn next_of_failure(state: &RolloutState, observed: &ObservedUnit, call: &HookCall) -> Option<Move> {
+fn next_of_failure(state: &RolloutState, observed: &ObservedUnit, call: &HookCall) -> Option<Move> {
     let over = state.hooks.get(&call.at).is_some_and(|hook| hook.outcome.is_some() && !hook.again);
     if over { None } else { next(state, observed, call) }
 }

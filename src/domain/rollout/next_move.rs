@@ -135,9 +135,7 @@ impl Round<'_> {
         {
             return turn;
         }
-        if self.state.stopped.is_some()
-            && let Some(next) = self.after_failure()
-        {
+        if let Some(next) = hooks::after_failure(self.plan, self.state, self.observed) {
             return next;
         }
         let Some(at) = &self.state.phase else { return self.enter(0) };
@@ -145,7 +143,7 @@ impl Round<'_> {
             return Move::Stuck(format!("the plan has no phase {}: it is not the plan of this rollout", at.id.0));
         };
         self.hurry(phase, at)
-            .or_else(|| self.run_hooks(phase))
+            .or_else(|| hooks::of_phase(self.state, self.observed, phase))
             .or_else(|| self.judge(phase, at))
             .unwrap_or_else(|| self.converge(phase, at))
     }
@@ -260,39 +258,6 @@ impl Round<'_> {
                 restarts: health::restarts(self.plan, self.observed),
             }),
         }
-    }
-
-    /// Hooks before anything else of the phase, one after the other. On the way back only those whose hook has started.
-    fn run_hooks(&self, phase: &Phase) -> Option<Move> {
-        let undo = !self.state.is_forward();
-        for call in phase.enter.iter().filter(|call| !undo || self.must_undo(call)) {
-            if call.is_of_failure() {
-                match hooks::next_of_failure(self.state, self.observed, call) {
-                    None => continue,
-                    next => return next,
-                }
-            }
-            let next = hooks::next(self.state, self.observed, call);
-            if next.is_some() || !hooks::succeeded(self.state, call) {
-                return next;
-            }
-        }
-        None
-    }
-
-    /// The hooks that run because the rollout has failed, where it stopped instead of going back.
-    fn after_failure(&self) -> Option<Move> {
-        let failed = self.state.is_forward() && self.state.failure.is_some();
-        let mut calls =
-            self.plan.settle.iter().flat_map(|phase| &phase.enter).filter(|call| failed && call.is_of_failure());
-        calls.find_map(|call| hooks::next_of_failure(self.state, self.observed, call))
-    }
-
-    fn must_undo(&self, call: &HookCall) -> bool {
-        if call.is_of_failure() {
-            return matches!(self.state.course, Course::Settling(Why::Failed(_)));
-        }
-        call.at.strip_prefix("undo-").is_none_or(|at| self.state.hooks.contains_key(at))
     }
 
     /// What speaks against the new version, before anything more is done for it.
