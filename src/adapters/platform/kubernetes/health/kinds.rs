@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Health, conditions, number, text};
+use super::{Health, conditions, number, pods, text};
 
 /// The rule of a kind that has one of its own.
 pub(super) fn rule(group: &str, kind: &str) -> Option<fn(&Value) -> Health> {
@@ -10,8 +10,9 @@ pub(super) fn rule(group: &str, kind: &str) -> Option<fn(&Value) -> Health> {
         ("apps" | "extensions", "Deployment") => deployment,
         ("apps", "StatefulSet") => stateful_set,
         ("apps" | "extensions", "DaemonSet") => daemon_set,
-        ("apps" | "extensions", "ReplicaSet") => replica_set,
-        ("", "Pod") => pod,
+        // It has the same fields.
+        ("apps" | "extensions", "ReplicaSet") | ("", "ReplicationController") => replica_set,
+        ("", "Pod") => pods::pod,
         ("", "Service") => service,
         ("", "PersistentVolumeClaim") => claim,
         ("batch", "Job") => job,
@@ -40,7 +41,7 @@ fn deployment(object: &Value) -> Health {
     // Without a deadline its controller sets no `Progressing`.
     let deadline = number(object, "/spec/progressDeadlineSeconds", i64::from(i32::MAX));
     let mut progressed = deadline == i64::from(i32::MAX);
-    let mut available = false;
+    let (mut available, mut hindered) = (false, None);
     for condition in conditions(object) {
         match condition.kind {
             "Progressing" if condition.reason == "ProgressDeadlineExceeded" => {
@@ -49,7 +50,7 @@ fn deployment(object: &Value) -> Health {
             "Progressing" => progressed |= condition.is_true() && condition.reason == "NewReplicaSetAvailable",
             "Available" => available |= condition.is_true(),
             // A quota or an admission refuses its pods: it is tried again until the deadline.
-            "ReplicaFailure" if condition.is_true() => return Health::Progressing(condition.words()),
+            "ReplicaFailure" if condition.is_true() => hindered = Some(Health::Progressing(condition.words())),
             _ => {}
         }
     }
@@ -57,12 +58,15 @@ fn deployment(object: &Value) -> Health {
     let want = number(object, "/spec/replicas", 1);
     let (all, updated) = (status("replicas"), status("updatedReplicas"));
     let (ready, serving) = (status("readyReplicas"), status("availableReplicas"));
-    counts(&[(want > all, "there", all, want), (want > updated, "of the new version", updated, want)])
+    let missing = counts(&[(want > all, "there", all, want), (want > updated, "of the new version", updated, want)])
         .or_else(|| extra(all, want))
         .or_else(|| counts(&[(updated > serving, "available", serving, updated), (want > ready, "ready", ready, want)]))
         .or_else(|| (!progressed).then(|| Health::Progressing("its new replicas are not yet available".into())))
-        .or_else(|| (!available).then(|| Health::Progressing("it is not yet available".into())))
-        .unwrap_or(Health::Healthy)
+        .or_else(|| (!available).then(|| Health::Progressing("it is not yet available".into())));
+    match missing {
+        None => Health::Healthy,
+        Some(missing) => hindered.unwrap_or(missing),
+    }
 }
 
 fn stateful_set(object: &Value) -> Health {
@@ -102,9 +106,11 @@ fn daemon_set(object: &Value) -> Health {
     let status = |field: &str| number(object, &format!("/status/{field}"), 0);
     let (current, updated) = (status("currentNumberScheduled"), status("updatedNumberScheduled"));
     let (available, ready) = (status("numberAvailable"), status("numberReady"));
+    // Somebody else decides when its old pods go.
+    let replaces = text(object, "/spec/updateStrategy/type") != Some("OnDelete");
     counts(&[
         (want > current, "there", current, want),
-        (want > updated, "of the new version", updated, want),
+        (replaces && want > updated, "of the new version", updated, want),
         (want > available, "available", available, want),
         (want > ready, "ready", ready, want),
     ])
@@ -129,45 +135,6 @@ fn replica_set(object: &Value) -> Health {
     .unwrap_or(Health::Healthy)
 }
 
-fn pod(object: &Value) -> Health {
-    let message = || text(object, "/status/message").map(str::to_owned);
-    match text(object, "/status/phase") {
-        Some("Succeeded") => Health::Healthy,
-        Some("Failed") => Health::failed(message().unwrap_or_else(|| "it has ended, and not well".into())),
-        Some("Running") => running(object),
-        Some("Pending") => {
-            let unscheduled = conditions(object)
-                .find(|one| one.kind == "PodScheduled" && one.is_false() && one.reason == "Unschedulable");
-            match unscheduled {
-                Some(condition) => Health::Degraded { message: condition.words(), for_good: false },
-                None => Health::Progressing(message().unwrap_or_else(|| "it is pending".into())),
-            }
-        }
-        None => Health::Progressing("its phase is not known yet".into()),
-        Some("Unknown") => Health::Unknown("its node does not answer".into()),
-        Some(phase) => Health::Unknown(format!("its phase is {phase}, which is not known")),
-    }
-}
-
-fn running(object: &Value) -> Health {
-    if conditions(object).any(|condition| condition.kind == "Ready" && condition.is_true()) {
-        return Health::Healthy;
-    }
-    let containers = object.pointer("/status/containerStatuses").and_then(Value::as_array);
-    let looping = containers
-        .into_iter()
-        .flatten()
-        .filter(|one| one.pointer("/state/waiting/reason").and_then(Value::as_str) == Some("CrashLoopBackOff"));
-    let names: Vec<&str> = looping.filter_map(|one| one.get("name")?.as_str()).collect();
-    match names.is_empty() {
-        true => Health::Progressing("it runs and is not ready".into()),
-        false => {
-            let message = format!("it crashes again and again: {}", names.join(", "));
-            Health::Degraded { message, for_good: false }
-        }
-    }
-}
-
 fn service(object: &Value) -> Health {
     let balanced = text(object, "/spec/type") == Some("LoadBalancer");
     match balanced && text(object, "/spec/clusterIP").is_none() {
@@ -186,11 +153,12 @@ fn claim(object: &Value) -> Health {
 
 /// A Job is healthy once it is complete: what merely runs has proven nothing.
 fn job(object: &Value) -> Health {
+    let rests = super::rests(object);
     for condition in conditions(object).filter(super::Condition::is_true) {
         match condition.kind {
             "Complete" => return Health::Healthy,
             "Failed" => return Health::failed(condition.words()),
-            "Suspended" => return Health::Suspended("it is suspended".into()),
+            "Suspended" if rests => return Health::Suspended("it is suspended".into()),
             _ => {}
         }
     }

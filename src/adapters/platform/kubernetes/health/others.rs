@@ -1,0 +1,90 @@
+//! Kinds of others that are widely used and tell how they are doing in words of their own.
+
+use serde_json::Value;
+
+use super::{Condition, Health, asked, conditions, list, text, unseen};
+
+/// The rule of a kind that has one of its own.
+pub(super) fn rule(group: &str, kind: &str) -> Option<fn(&Value) -> Health> {
+    Some(match (group, kind) {
+        ("gateway.networking.k8s.io", "Gateway" | "GatewayClass") => gateway,
+        ("gateway.networking.k8s.io", kind) if kind.ends_with("Route") => route,
+        ("bitnami.com", "SealedSecret") => sealed_secret,
+        ("argoproj.io", "Rollout") => rollout,
+        _ => return None,
+    })
+}
+
+/// What the Gateway API's conditions say: each tells itself which version it is about.
+fn accepted<'a>(conditions: impl Iterator<Item = Condition<'a>>) -> Option<Health> {
+    let mut progressing = None;
+    for condition in conditions {
+        match condition.kind {
+            "Accepted" | "ResolvedRefs" | "Programmed" if condition.old => progressing = Some(unseen()),
+            "Accepted" | "ResolvedRefs" if condition.is_false() => {
+                return Some(Health::Degraded { message: condition.words(), for_good: false });
+            }
+            "Accepted" | "Programmed" if !condition.is_true() => {
+                progressing = Some(Health::Progressing(condition.words()));
+            }
+            _ => {}
+        }
+    }
+    progressing
+}
+
+fn gateway(object: &Value) -> Health {
+    let asked = asked(object);
+    let listeners = list(object, "/status/listeners").flat_map(|one| list(one, "/conditions"));
+    let all = conditions(object).chain(listeners.map(|one| Condition::read(one, asked)));
+    accepted(all).unwrap_or(Health::Healthy)
+}
+
+/// A route is well where the parents that have seen it take it. One that no parent speaks of is not waited for: there are clusters
+/// without a controller of them.
+fn route(object: &Value) -> Health {
+    let asked = asked(object);
+    let (mut worst, mut behind, mut seen) = (None, None, false);
+    for parent in list(object, "/status/parents") {
+        let all: Vec<_> = list(parent, "/conditions").map(|one| Condition::read(one, asked)).collect();
+        if all.iter().any(|condition| condition.old) {
+            behind = Some(unseen());
+            continue;
+        }
+        seen = true;
+        let name = text(parent, "/parentRef/name").unwrap_or_default();
+        match accepted(all.into_iter()) {
+            Some(Health::Degraded { message, for_good }) => {
+                return Health::Degraded { message: format!("{name}: {message}"), for_good };
+            }
+            Some(Health::Progressing(message)) => worst = Some(Health::Progressing(format!("{name}: {message}"))),
+            _ => {}
+        }
+    }
+    worst.or(behind.filter(|_| !seen)).unwrap_or(Health::Healthy)
+}
+
+fn sealed_secret(object: &Value) -> Health {
+    match conditions(object).find(|condition| condition.kind == "Synced") {
+        Some(condition) if condition.is_true() => Health::Healthy,
+        Some(condition) if condition.is_false() => Health::Degraded { message: condition.words(), for_good: false },
+        _ => Health::Progressing("it has yet to be decrypted".into()),
+    }
+}
+
+/// Argo Rollouts tells a phase.
+fn rollout(object: &Value) -> Health {
+    let message = || text(object, "/status/message").unwrap_or("its rollout is not complete").to_owned();
+    match text(object, "/status/phase") {
+        Some("Healthy") => Health::Healthy,
+        Some("Degraded") => Health::failed(message()),
+        Some("Paused") => Health::Suspended(message()),
+        Some("Progressing") => Health::Progressing(message()),
+        Some(phase) => Health::Unknown(format!("its phase is {phase}, which is not known")),
+        None if object.get("status").is_none_or(Value::is_null) => {
+            Health::Progressing("its controller has yet to see it".into())
+        }
+        // Before its version 1.0 it had no phase.
+        None => Health::Healthy,
+    }
+}
