@@ -99,8 +99,7 @@ fn stateful_set(object: &Value) -> Health {
 
 fn daemon_set(object: &Value) -> Health {
     let known = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
-    let seen = known("/metadata/generation").and(known("/status/observedGeneration"));
-    let (Some(_), Some(want)) = (seen, known("/status/desiredNumberScheduled")) else {
+    let (Some(_), Some(want)) = (known("/status/observedGeneration"), known("/status/desiredNumberScheduled")) else {
         return Health::Progressing("its controller has yet to see it".into());
     };
     let status = |field: &str| number(object, &format!("/status/{field}"), 0);

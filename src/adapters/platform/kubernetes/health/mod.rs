@@ -100,6 +100,7 @@ fn odd(object: &Value) -> Option<Health> {
         (Value::Object(_), Some(Value::Array(all))) if all.iter().all(|one| one.is_object() || one.is_null()) => {
             return None;
         }
+        (Value::Object(_), Some(Value::Object(none))) if none.is_empty() => return None,
         (Value::Object(_), _) => "its `status.conditions` is not a list of mappings",
         _ => "its `status` is not a mapping",
     };
@@ -165,7 +166,12 @@ impl<'a> Condition<'a> {
         let seen = one.get("observedGeneration").and_then(Value::as_i64);
         Condition {
             kind: field("type"),
-            status: field("status"),
+            // Some write a boolean.
+            status: match one.get("status").and_then(Value::as_bool) {
+                Some(true) => "True",
+                Some(false) => "False",
+                None => field("status"),
+            },
             reason: field("reason"),
             message: field("message"),
             old: asked.zip(seen).is_some_and(|(asked, seen)| seen < asked),

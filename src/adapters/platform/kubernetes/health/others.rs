@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Condition, Health, asked, conditions, list, text, unseen};
+use super::{Condition, Health, asked, conditions, list, number, text, unseen};
 
 /// The rule of a kind that has one of its own.
 pub(super) fn rule(group: &str, kind: &str) -> Option<fn(&Value) -> Health> {
@@ -72,8 +72,15 @@ fn sealed_secret(object: &Value) -> Health {
     }
 }
 
-/// Argo Rollouts tells a phase.
+/// Argo Rollouts tells a phase; before its version 1.0 it told by conditions.
 fn rollout(object: &Value) -> Health {
+    // A template that stands elsewhere has a generation of its own.
+    let elsewhere = object.pointer("/metadata/annotations/rollout.argoproj.io~1workload-generation");
+    if object.pointer("/spec/workloadRef").is_some()
+        && elsewhere.is_some_and(|asked| object.pointer("/status/workloadObservedGeneration") != Some(asked))
+    {
+        return unseen();
+    }
     let message = || text(object, "/status/message").unwrap_or("its rollout is not complete").to_owned();
     match text(object, "/status/phase") {
         Some("Healthy") => Health::Healthy,
@@ -81,10 +88,31 @@ fn rollout(object: &Value) -> Health {
         Some("Paused") => Health::Suspended(message()),
         Some("Progressing") => Health::Progressing(message()),
         Some(phase) => Health::Unknown(format!("its phase is {phase}, which is not known")),
-        None if object.get("status").is_none_or(Value::is_null) => {
-            Health::Progressing("its controller has yet to see it".into())
-        }
-        // Before its version 1.0 it had no phase.
-        None => Health::Healthy,
+        None => without_phase(object),
+    }
+}
+
+fn without_phase(object: &Value) -> Health {
+    if object.pointer("/status/currentPodHash").is_none() {
+        return Health::Progressing("its controller has yet to see it".into());
+    }
+    let failed = conditions(object).find(|condition| match condition.kind {
+        "InvalidSpec" => true,
+        "Progressing" => matches!(condition.reason, "RolloutAborted" | "ProgressDeadlineExceeded"),
+        _ => false,
+    });
+    if let Some(failed) = failed {
+        return Health::failed(failed.words());
+    }
+    if !list(object, "/status/pauseConditions").as_slice().is_empty() {
+        return Health::Suspended("it is paused".into());
+    }
+    let status = |field: &str| number(object, &format!("/status/{field}"), 0);
+    let (want, updated) = (number(object, "/spec/replicas", 1), status("updatedReplicas"));
+    let stable = ["/status/stableRS", "/status/canary/stableRS"].iter().find_map(|place| text(object, place));
+    let done = updated >= want && status("availableReplicas") >= updated && status("replicas") <= updated;
+    match done && stable.is_none_or(|stable| Some(stable) == text(object, "/status/currentPodHash")) {
+        true => Health::Healthy,
+        false => Health::Progressing("its rollout is not complete".into()),
     }
 }
