@@ -43,6 +43,7 @@ use crate::ports::secrets::Secrets;
 use crate::ports::source::Source;
 use crate::ports::traffic::Traffic;
 use crate::process::LogLevel;
+use crate::secrets::local::LocalKey;
 use crate::secrets::{Identities, find};
 
 /// Runs the daemon until it is told to stop or is taken over. `file` is read again when the process gets SIGHUP.
@@ -113,7 +114,7 @@ async fn assemble(
         tools: object_tools(config)?,
         installation: config.installation.clone(),
         epoch,
-        blobs: Blobs::new(journal.clone()),
+        blobs: Blobs::new(journal.clone(), LocalKey::new(config.state_dir.join("values.key"))),
         journal,
         source,
         platforms,

@@ -83,7 +83,7 @@ impl Daemon {
     /// A plan by its digest.
     pub(super) async fn plan_by_digest(&self, digest: &Digest) -> Result<Plan, Problem> {
         self.world.blobs.plan(digest).await.map_err(|error| match error {
-            BlobError::Missing { .. } | BlobError::Unreadable { .. } => {
+            BlobError::Missing { .. } | BlobError::Unreadable { .. } | BlobError::Values { .. } => {
                 problem(StatusCode::NOT_FOUND, "notFound", "there is no plan with this digest")
             }
             error @ BlobError::Journal(_) => unavailable(&error),

@@ -8,6 +8,7 @@ pub mod file;
 pub mod find;
 pub mod harden;
 pub mod identity;
+pub mod local;
 pub mod open;
 pub mod plain;
 pub mod post_quantum;

@@ -144,17 +144,29 @@ pub fn read(text: &str, format: Format) -> Result<Tree, String> {
 }
 
 fn read_yaml(text: &str) -> Result<Tree, String> {
+    let mut documents = read_documents(text)?;
+    match documents.len() {
+        0 => Ok(Tree::Map(Vec::new())),
+        1 => Ok(documents.remove(0)),
+        _ => Err("it holds more than one YAML document".into()),
+    }
+}
+
+/// Reads all documents of a YAML file.
+///
+/// # Errors
+///
+/// It is not YAML.
+pub fn read_documents(text: &str) -> Result<Vec<Tree>, String> {
     let file = Arc::new(SourceFile::new("", text));
-    let mut documents = yaml::read(&file);
-    if documents.len() > 1 {
-        return Err("it holds more than one YAML document".into());
-    }
-    let Some(document) = documents.pop() else { return Ok(Tree::Map(Vec::new())) };
-    // Neither message nor lines are told: they would show what stands there.
-    if let Some(problem) = document.problems.first() {
-        return Err(format!("it is not YAML as it is read here, at line {}, column {}", problem.line, problem.column));
-    }
-    Ok(document.root.as_ref().map_or(Tree::Null, from_node))
+    let read = |document: yaml::RawDocument| match document.problems.first() {
+        // Neither message nor lines are told: they would show what stands there.
+        Some(problem) => {
+            Err(format!("it is not YAML as it is read here, at line {}, column {}", problem.line, problem.column))
+        }
+        None => Ok(document.root.as_ref().map_or(Tree::Null, from_node)),
+    };
+    yaml::read(&file).into_iter().map(read).collect()
 }
 
 fn from_node(found: &node::Node) -> Tree {

@@ -6,6 +6,7 @@ mod golden;
 mod holders;
 mod retention;
 mod store;
+mod values;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -19,9 +19,15 @@ use trimtab::domain::unit::event::UnitEvent;
 use trimtab::domain::unit::pins::pins;
 use trimtab::domain::unit::state::{HISTORY, UnitState};
 use trimtab::ports::journal::{Journal, JournalError};
+use trimtab::secrets::local::LocalKey;
 
 use super::{append, at, open};
 use crate::support::Running;
+
+/// Nothing here has values that would have to be encrypted.
+fn no_key() -> LocalKey {
+    LocalKey::new("/nonexistent/values.key".into())
+}
 
 async fn fill(journal: &SqliteJournal, stream: &str, count: u64, epoch: Epoch) {
     for number in 0..count {
@@ -187,7 +193,7 @@ async fn the_state_stays_bounded_over_ten_thousand_rollouts() {
     let path = folder.path().join("journal.db");
     let journal = open(&path);
     let epoch = journal.claim("one").await.unwrap();
-    let blobs = Blobs::new(journal.clone()).with_grace(Duration::ZERO);
+    let blobs = Blobs::new(journal.clone(), no_key()).with_grace(Duration::ZERO);
     let mut logs = Vec::new();
     for unit in 0..UNITS {
         let stream = format!("unit/app-{unit}/production/default");
@@ -237,7 +243,7 @@ async fn what_was_just_put_survives_a_sweep() {
     let epoch = journal.claim("one").await.unwrap();
     let old = digest("old");
     journal.put_blob(&old, epoch, b"old").await.unwrap();
-    let blobs = Blobs::new(journal.clone());
+    let blobs = Blobs::new(journal.clone(), no_key());
     let plan = trimtab::domain::plan::Plan {
         format: 1,
         unit: "a/b/c".parse().unwrap(),
@@ -284,7 +290,7 @@ async fn child_that_removes() {
     let Some(path) = std::env::var_os(CHILD) else { return };
     let journal = open(Path::new(&path));
     let epoch = journal.claim("child").await.unwrap();
-    let blobs = Blobs::new(journal.clone()).with_grace(Duration::ZERO);
+    let blobs = Blobs::new(journal.clone(), no_key()).with_grace(Duration::ZERO);
     let mut log = Log::open(journal.clone(), epoch, "unit/a/b/c".into(), UnitState::default()).await.unwrap();
     let first = log
         .state()

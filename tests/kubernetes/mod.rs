@@ -3,6 +3,7 @@
 
 mod adapter;
 mod chart;
+mod clear;
 pub mod cluster;
 mod clusters;
 pub mod control_plane;

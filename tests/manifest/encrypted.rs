@@ -83,3 +83,41 @@ fn a_kustomization_may_name_an_encrypted_object() {
     let (code, told) = render(written(&all, "path: deploy").path(), &["validate"], &path);
     assert!(code == Some(2) && told.contains("ciphertext"), "{told}");
 }
+
+/// A file of three documents that SOPS 3.13.3 encrypted.
+const DOCUMENTS: &str = "deploy/all.yaml";
+
+#[test]
+fn the_documents_of_an_encrypted_file_are_objects_each() {
+    let mut all = files();
+    all.retain(|(path, _)| !path.starts_with("deploy/"));
+    all.push((DOCUMENTS, std::fs::read_to_string(vector("documents.yaml")).unwrap()));
+    let path = std::env::var("PATH").unwrap();
+    let references = |told: &str, digests: usize| {
+        for part in [
+            "all.yaml#0.stringData.token",
+            "all.yaml#1.data.level",
+            "all.yaml#2.data.token",
+            "all.yaml#2.stringData.user",
+        ] {
+            assert!(told.contains(&format!("deploy/{part}")), "{part}: {told}");
+        }
+        assert_eq!(told.matches("\"digest\": \"s1:").count(), digests, "{told}");
+    };
+    let (code, told) = render(written(&all, "path: deploy").path(), &["render", "-o", "json"], &path);
+    assert_eq!(code, Some(0), "{told}");
+    references(&told, 4);
+    if let Some(path) = path_with("kustomize") {
+        // A tool gives them in another order, and each is found again.
+        let mut built = all.clone();
+        built.push(("deploy/kustomization.yaml", "namePrefix: eu-\nresources: [all.yaml]\n".to_owned()));
+        let (code, told) = render(written(&built, "path: deploy").path(), &["render", "-o", "json"], &path);
+        assert_eq!(code, Some(0), "{told}");
+        references(&told, 4);
+    }
+    // One MAC holds for all of them.
+    let mut changed = all.clone();
+    changed[1].1 = changed[1].1.replace("name: between", "name: behind");
+    let (code, told) = render(written(&changed, "path: deploy").path(), &["validate"], &path);
+    assert!(code == Some(2) && told.contains("MAC does not match"), "{told}");
+}

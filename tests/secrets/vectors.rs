@@ -76,6 +76,9 @@ fn files_of_sops_are_read_in_every_format_and_by_every_rule() {
         ("regex.yaml", "database.url", "postgres://hunter2-yaml@db"),
         ("suffix.yaml", "database.url", "postgres://hunter2-yaml@db"),
         ("comment.yaml", "database.url", "hunter2-comment"),
+        ("documents.yaml", "0.stringData.token", "hunter2-one"),
+        ("documents.yaml", "1.data.level", "info"),
+        ("documents.yaml", "2.stringData.user", "hunter2-user"),
     ] {
         assert_eq!(value(file, Some(key), &x25519).unwrap_or_else(|e| panic!("{file}: {e}")), expected, "{file} {key}");
     }

@@ -33,6 +33,7 @@ use trimtab::domain::id::{Epoch, UnitId};
 use trimtab::ports::journal::Journal;
 use trimtab::ports::platform::Platform;
 use trimtab::ports::traffic::Traffic;
+use trimtab::secrets::local::LocalKey;
 
 use super::dice::Dice;
 use super::judge::Judge;
@@ -369,7 +370,7 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
     let world = Arc::new(World {
         installation: "sim".parse()?,
         epoch,
-        blobs: Blobs::new(ports.clone()),
+        blobs: Blobs::new(ports.clone(), LocalKey::new("/nonexistent/values.key".into())),
         journal: ports.clone(),
         source: ports.clone(),
         platforms: Platforms::from(ports.clone() as Arc<dyn Platform>),

@@ -1,7 +1,10 @@
-//! Secrets that stand in clear in a repository: whoever may see what is asked for need not see them.
+//! Secrets that stand in clear in a repository: whoever may see what is asked for need not see them, and they are not stored with it.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
+use super::native::LAST_APPLIED;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::workload::Workload;
 use crate::domain::workload::kubernetes::{Object, secret_at};
@@ -9,6 +12,9 @@ use crate::domain::workload::kubernetes::{Object, secret_at};
 /// What stands where a value was.
 const HIDDEN: &str = "hidden";
 const CHANGED: &str = "hidden, changed";
+
+/// The parts of a Secret that hold values.
+const PARTS: [&str; 2] = ["data", "stringData"];
 
 /// Whether the values of an object are nobody's to see.
 pub fn is_secret(object: &Object) -> bool {
@@ -33,9 +39,75 @@ pub fn masked(desired: &DesiredUnit, before: Option<&DesiredUnit>) -> DesiredUni
     masked
 }
 
+/// What stands in a stored state where the values of a Secret are kept apart from it.
+const APART: &str = "trimtab.dev/kept-apart";
+
+/// The parts of Secrets that hold values: by the number of the object and the name of the part.
+pub type Values = BTreeMap<usize, BTreeMap<String, Value>>;
+
+/// A state without the values of its Secrets, and the values; `None` where no Secret has any in clear.
+pub fn apart(desired: &DesiredUnit) -> Option<(DesiredUnit, Values)> {
+    let Workload::Kubernetes(spec) = &desired.workload else { return None };
+    if !is_clear(desired) {
+        return None;
+    }
+    let mut all = Values::new();
+    for (index, object) in spec.objects.iter().enumerate().filter(|(_, object)| is_secret(object)) {
+        for part in PARTS {
+            let value = object.fields().get(part).filter(|value| holds_any(value));
+            if let Some(value) = value {
+                all.entry(index).or_default().insert(part.to_owned(), value.clone());
+            }
+        }
+    }
+    Some((with(desired, &all, |_| json!({ APART: true }))?, all))
+}
+
+/// Whether a Secret of a state holds values in clear.
+pub fn is_clear(desired: &DesiredUnit) -> bool {
+    let Workload::Kubernetes(spec) = &desired.workload else { return false };
+    let holds = |object: &Object| PARTS.iter().filter_map(|part| object.fields().get(*part)).any(holds_any);
+    spec.objects.iter().any(|object| is_secret(object) && holds(object))
+}
+
+/// Whether values of a stored state are kept apart from it.
+pub fn is_apart(desired: &DesiredUnit) -> bool {
+    let Workload::Kubernetes(spec) = &desired.workload else { return false };
+    let kept = |object: &Object| PARTS.iter().any(|part| object.fields().get(*part) == Some(&json!({ APART: true })));
+    spec.objects.iter().any(|object| is_secret(object) && kept(object))
+}
+
+/// The state as it was before its values were taken [`apart`]; `None` where they are of another.
+pub fn together(stored: &DesiredUnit, values: &Values) -> Option<DesiredUnit> {
+    let whole = with(stored, values, Value::clone)?;
+    (!is_apart(&whole)).then_some(whole)
+}
+
+/// The state with other parts in its Secrets.
+fn with(desired: &DesiredUnit, values: &Values, part: impl Fn(&Value) -> Value) -> Option<DesiredUnit> {
+    let mut desired = desired.clone();
+    let Workload::Kubernetes(spec) = &mut desired.workload else { return None };
+    for (index, parts) in values {
+        let object = spec.objects.get_mut(*index).filter(|object| is_secret(object))?;
+        let mut fields = object.fields().clone();
+        fields.extend(parts.iter().map(|(name, value)| (name.clone(), part(value))));
+        *object = Object::try_from(Value::Object(fields)).ok()?;
+    }
+    Some(desired)
+}
+
+/// Whether a part of a Secret holds a value that is not merely referred to.
+fn holds_any(part: &Value) -> bool {
+    match part {
+        Value::Object(values) => values.values().any(|value| !value.is_null() && secret_at(value).is_none()),
+        Value::Null => false,
+        _ => true,
+    }
+}
+
 fn hide(object: &Object, before: Option<&Object>) -> Object {
     let mut fields = object.fields().clone();
-    for part in ["data", "stringData"] {
+    for part in PARTS {
         let Some(Value::Object(values)) = fields.get_mut(part) else { continue };
         for (key, value) in values {
             // A reference says nothing of the value.
@@ -48,7 +120,7 @@ fn hide(object: &Object, before: Option<&Object>) -> Object {
     }
     // Annotations of kubectl hold the whole object once more.
     if let Some(Value::Object(annotations)) = fields.get_mut("metadata").and_then(|meta| meta.get_mut("annotations")) {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        annotations.remove(LAST_APPLIED);
     }
     // Only values were replaced, so it is an object as before.
     Object::try_from(Value::Object(fields)).unwrap_or_else(|_| object.clone())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::manifest::node::Node;
+use crate::domain::manifest::node::{self, Node};
 use crate::domain::manifest::source::SourceFile;
 use crate::domain::manifest::yaml::{Limits, read_within};
 use crate::domain::secret::SecretSource;
@@ -21,7 +21,7 @@ const ARMORED: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 /// The most encrypted values of one object.
 const MAX_VALUES: usize = 500;
 /// What a file of SOPS may hold.
-const LIMITS: Limits = Limits { documents: 2, depth: 100, nodes: 100_000 };
+const LIMITS: Limits = Limits { documents: 100, depth: 64, nodes: 50_000 };
 
 /// What is wrong, and what to do about it.
 pub type Wrong = (String, &'static str);
@@ -29,7 +29,15 @@ pub type Wrong = (String, &'static str);
 /// Files that SOPS encrypted, by their MAC, which no two have in common: so the file of an object is found again in what a tool made of
 /// it.
 #[derive(Debug, Default)]
-pub struct SopsFiles(HashMap<String, (String, Arc<str>)>);
+pub struct SopsFiles(HashMap<String, SopsFile>);
+
+#[derive(Debug)]
+struct SopsFile {
+    path: String,
+    text: Arc<str>,
+    /// Its documents, which have one MAC in common.
+    documents: Vec<Option<Node>>,
+}
 
 impl SopsFiles {
     /// Notes a file, should SOPS have encrypted it.
@@ -38,14 +46,37 @@ impl SopsFiles {
         if !text.contains(ENCRYPTED) || !text.contains("sops") {
             return;
         }
-        let documents = read_within(&Arc::new(SourceFile::new(path, text)), LIMITS);
-        // The MAC is one for all documents of a file, and the keys of its values are looked up in one.
-        if let [one] = documents.as_slice()
-            && let Some(mac) = one.root.as_ref().and_then(mac)
-        {
-            self.0.insert(mac.to_owned(), (path.to_owned(), text.into()));
+        let documents: Vec<_> = read_within(&Arc::new(SourceFile::new(path, text)), LIMITS)
+            .into_iter()
+            .map(|document| document.root)
+            .collect();
+        if let Some(mac) = documents.iter().flatten().find_map(mac).map(str::to_owned) {
+            self.0.insert(mac, SopsFile { path: path.to_owned(), text: text.into(), documents });
         }
     }
+}
+
+impl SopsFile {
+    /// The key of an encrypted value, by where it stands in its object: no two values have the same ciphertext. A document is told
+    /// by its number where there are several.
+    fn key(&self, path: &[String], ciphertext: &str) -> Option<String> {
+        let holds = |document: &Option<Node>| document.as_ref().and_then(|root| at(root, path)) == Some(ciphertext);
+        let number = self.documents.iter().position(holds)?;
+        let key = path.join(".");
+        Some(if self.documents.len() == 1 { key } else { format!("{number}.{key}") })
+    }
+}
+
+/// The text at a path.
+fn at<'n>(root: &'n Node, path: &[String]) -> Option<&'n str> {
+    let mut node = root;
+    for step in path {
+        node = match &node.value {
+            node::Value::List(items) => items.get(step.parse::<usize>().ok()?)?,
+            _ => node.get(step)?,
+        };
+    }
+    node.as_text()
 }
 
 fn mac(root: &Node) -> Option<&str> {
@@ -68,9 +99,8 @@ pub fn take(
         Some(sops) => {
             let mac = sops.get("mac").and_then(Value::as_str).unwrap_or_default();
             let source = known.0.get(mac).ok_or_else(|| {
-                let message =
-                    "this object has metadata of SOPS that belong to no file with one object alone".to_owned();
-                (message, "give each object that SOPS encrypts a file of its own")
+                let message = "this object has metadata of SOPS that belong to no file here".to_owned();
+                (message, "keep the file as SOPS wrote it, with at most 100 documents")
             })?;
             Some(source)
         }
@@ -101,7 +131,7 @@ pub fn take(
 
 struct Walk<'a> {
     file: &'a str,
-    source: Option<&'a (String, Arc<str>)>,
+    source: Option<&'a SopsFile>,
     armored: bool,
     path: Vec<String>,
     found: &'a mut BTreeMap<String, SecretSource>,
@@ -139,12 +169,18 @@ impl Walk<'_> {
         done
     }
 
-    fn sops(&mut self, value: &mut Value, (path, text): &(String, Arc<str>)) -> Result<(), Wrong> {
-        let key = self.path.join(".");
-        if !value.as_str().is_some_and(|text| text.ends_with(",type:str]")) {
-            let message = format!("`{key}` is encrypted and is no text");
+    fn sops(&mut self, value: &mut Value, source: &SopsFile) -> Result<(), Wrong> {
+        let here = self.path.join(".");
+        let ciphertext = value.as_str().unwrap_or_default();
+        if !ciphertext.ends_with(",type:str]") {
+            let message = format!("`{here}` is encrypted and is no text");
             return Err((message, "put it in quotes before it is encrypted, or leave it in clear"));
         }
+        let Some(key) = source.key(&self.path, ciphertext) else {
+            let message = format!("`{here}` is encrypted by SOPS, and stands elsewhere in {}", source.path);
+            return Err((message, "leave the values of encrypted objects where they are"));
+        };
+        let SopsFile { path, text, .. } = source;
         let name = format!("{path}#{key}");
         *value = json!({ SECRET_TEXT_KEY: name });
         self.add(name, SecretSource::Within { path: path.clone(), key, text: text.clone() })

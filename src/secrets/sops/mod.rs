@@ -66,17 +66,17 @@ pub fn is_sops(text: &str, format: Option<Format>) -> bool {
 ///
 /// It is not written as SOPS writes.
 pub fn recipients(text: &str, format: Format) -> Result<Vec<String>, SopsError> {
-    let (_, metadata) = metadata::split(plain::read(text, format).map_err(SopsError::Format)?, format)?;
+    let (_, metadata) = split(text, format)?;
     Ok(metadata.age.into_iter().map(|(recipient, _)| recipient).collect())
 }
 
-/// Decrypts a file: its tree in clear, without what SOPS keeps beside it.
+/// Decrypts a file: its tree in clear, without what SOPS keeps beside it. Several documents are a list of theirs.
 ///
 /// # Errors
 ///
 /// It is for others, was changed without SOPS, or uses something that is not read here.
 pub fn open(text: &str, format: Format, identities: &Identities) -> Result<Tree, SopsError> {
-    let (mut tree, metadata) = metadata::split(plain::read(text, format).map_err(SopsError::Format)?, format)?;
+    let (mut documents, metadata) = split(text, format)?;
     let key = data_key(&metadata, identities)?;
     let mut walk = Walk {
         key: &key,
@@ -89,11 +89,36 @@ pub fn open(text: &str, format: Format, identities: &Identities) -> Result<Tree,
     if walk.only_encrypted {
         walk.hash.update(ONLY_ENCRYPTED);
     }
-    walk.tree(&mut tree)?;
+    documents.iter_mut().try_for_each(|document| walk.tree(document))?;
     let computed = Zeroizing::new(hex::encode_upper(walk.hash.finalize()));
     let mac = cipher::decrypt(&metadata.mac, &key, &metadata.last_modified).map_err(|_| SopsError::Mac)?;
     let same = mac.bytes.as_slice().ct_eq(computed.as_bytes());
-    if bool::from(same) { Ok(tree) } else { Err(SopsError::Mac) }
+    if !bool::from(same) {
+        return Err(SopsError::Mac);
+    }
+    Ok(if documents.len() == 1 { documents.remove(0) } else { Tree::List(documents) })
+}
+
+/// The documents of a file, of which there are several in YAML only, without what SOPS keeps beside the values. Each has the same of it.
+fn split(text: &str, format: Format) -> Result<(Vec<Tree>, Metadata), SopsError> {
+    let documents = match format {
+        Format::Yaml => plain::read_documents(text).map_err(SopsError::Format)?,
+        _ => vec![plain::read(text, format).map_err(SopsError::Format)?],
+    };
+    let (mut all, mut first) = (Vec::new(), None);
+    for document in documents {
+        if document == Tree::Null {
+            all.push(document);
+            continue;
+        }
+        let (values, metadata) = metadata::split(document, format)?;
+        all.push(values);
+        first.get_or_insert(metadata);
+    }
+    match first {
+        Some(metadata) => Ok((all, metadata)),
+        None => Err(SopsError::Format("it is empty".into())),
+    }
 }
 
 fn data_key(metadata: &Metadata, identities: &Identities) -> Result<Zeroizing<[u8; 32]>, SopsError> {

@@ -3,9 +3,7 @@
 //! The key is, in this order: the file that `--secrets-key` names; the systemd credential `trimtab-supervisor-key`, which can
 //! be encrypted to the machine's TPM; `secrets.key` in the state folder, made when first needed.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -15,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::SecretsError;
+use crate::secrets::local;
 use crate::secrets::value::SecretValues;
 use crate::supervisor::store::{self, Record};
 
@@ -103,41 +102,12 @@ impl Keeper {
         let key = match self.key.get() {
             Some(key) => key,
             None => {
-                let key = self.read_or_make()?;
+                let failed = |reason| SecretsError::Key { path: self.file.clone(), reason };
+                let key = local::read_or_make(&self.file, self.own).map_err(failed)?;
                 self.key.get_or_init(|| Key(key))
             }
         };
         Ok(Aes256Gcm::new((&*key.0).into()))
-    }
-
-    fn read_or_make(&self) -> Result<Zeroizing<[u8; 32]>, SecretsError> {
-        let failed = |reason: String| SecretsError::Key { path: self.file.clone(), reason };
-        match fs::read(&self.file).map(Zeroizing::new) {
-            Ok(text) => {
-                let mut key = Zeroizing::new([0; 32]);
-                let digits = hex::decode_to_slice(text.trim_ascii(), &mut *key);
-                digits
-                    .map_err(|_| failed("it is not 64 hexadecimal digits (`openssl rand -hex 32`)".into()))
-                    .map(|()| key)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound && self.own => {
-                let key = Zeroizing::new(rand::random::<[u8; 32]>());
-                let temporary = self.file.with_extension("key.new");
-                let written = || {
-                    let mut options = OpenOptions::new();
-                    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-                    file.write_all(Zeroizing::new(hex::encode(*key)).as_bytes())?;
-                    file.sync_all()?;
-                    fs::rename(&temporary, &self.file)
-                };
-                written().map_err(|error: std::io::Error| failed(error.to_string()))?;
-                if let Some(folder) = self.file.parent() {
-                    store::sync_dir(folder)?;
-                }
-                Ok(key)
-            }
-            Err(error) => Err(failed(error.to_string())),
-        }
     }
 }
 
