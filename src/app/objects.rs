@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::id::Revision;
 use crate::domain::manifest::{Layer, Location, Problem, SourceFile};
-use crate::domain::objects::kustomize::{Gathering, is_kustomization};
+use crate::domain::objects::kustomize::{Gathering, NAMES, is_kustomization};
 use crate::domain::objects::native::{MAX_FILE_BYTES, Reading, is_object_path};
 use crate::domain::objects::{
     ChartSource, Files, Found, HelmSource, MAX_BYTES, MAX_FILES, ObjectSource, Objects, Origins,
@@ -165,6 +165,11 @@ impl Steps {
 }
 
 async fn plain(path: String, given: Vec<(String, Files)>, origins: Origins) -> Found {
+    let foreign: Vec<Problem> =
+        given.iter().flat_map(|(path, files)| files.files.iter().filter_map(|(file, _)| foreign(file, path))).collect();
+    if !foreign.is_empty() {
+        return Found::Unusable(foreign);
+    }
     let mut all = Files::default();
     for (_, files) in given {
         all.files.extend(files.files.into_iter().filter(|(file, _)| is_looked_at(file, &path)));
@@ -174,6 +179,24 @@ async fn plain(path: String, given: Vec<(String, Files)>, origins: Origins) -> F
         return Found::Nothing;
     }
     blocking(move || read_plain(all, origins)).await
+}
+
+/// What is wrong with a file that makes its folder something else than plain objects.
+fn foreign(file: &str, path: &str) -> Option<Problem> {
+    if is_hidden(file, path) {
+        return None;
+    }
+    let (folder, name) = file.rsplit_once('/').unwrap_or_default();
+    let (what, remedy) = match name {
+        "Chart.yaml" => ("a chart of Helm", format!("write `helm: {{ chart: /{folder} }}` in place of `path`")),
+        name if NAMES.contains(&name) => {
+            let remedy = format!("write `path: /{folder}`, or name it in a kustomization.yaml of the folder above");
+            ("a kustomization", remedy)
+        }
+        _ => return None,
+    };
+    let message = format!("`{folder}` is {what}, and `{path}` is read as plain objects");
+    Some(problem(file, &message, &remedy))
 }
 
 async fn chart(tools: &dyn ObjectTools, helm: HelmSource, given: Vec<(String, Files)>, origins: Origins) -> Found {
@@ -291,8 +314,11 @@ pub const LINK: &str = "this is a symbolic link, and objects are read from files
 
 /// Whether a file below a path is one that objects are looked for in: by its ending, and not hidden below that path.
 fn is_looked_at(file: &str, path: &str) -> bool {
-    let below = file.strip_prefix(path).unwrap_or(file);
-    is_object_path(file) && !below.split('/').any(|part| part.starts_with('.'))
+    is_object_path(file) && !is_hidden(file, path)
+}
+
+fn is_hidden(file: &str, path: &str) -> bool {
+    file.strip_prefix(path).unwrap_or(file).split('/').any(|part| part.starts_with('.'))
 }
 
 async fn blocking(work: impl FnOnce() -> Found + Send + 'static) -> Found {

@@ -230,7 +230,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata: { name: ../up }
 ";
-    let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: same }\n---\nbroken: [\n";
+    let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: same }\ndata: {}\n---\nbroken: [\n";
     let files = [("apps/web/deploy/a.yaml", bad), ("apps/web/deploy/b.yaml", twice)];
     let problems = outcome(&[CLUSTER, &app("path: deploy"), RELEASE], &files).unwrap_err();
     let told = told(&problems);

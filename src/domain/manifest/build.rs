@@ -34,7 +34,11 @@ enum Open {
 
 /// A key whose value comes next.
 enum Key {
-    Text(String, Location),
+    Text {
+        key: String,
+        at: Location,
+        plain: bool,
+    },
     /// `<<`: the members of its value are taken over where they are not given.
     Merge(Location),
     /// The inner braces of `{{ name }}` without quotes.
@@ -153,7 +157,9 @@ impl<'a> Builder<'a> {
                 "delete them; the lines above show them written out",
             );
         }
-        let plain = style == ScalarStyle::Plain && !is_text;
+        // A tag says what quotes would hide.
+        let typed = |tag: &Tag| ["int", "bool", "float", "null"].iter().any(|kind| tag.is_yaml_core_schema_tag(kind));
+        let plain = tag.as_deref().is_some_and(typed) || style == ScalarStyle::Plain && !is_text;
         if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             return Node { at, value: Value::Null };
         }
@@ -230,12 +236,12 @@ impl<'a> Builder<'a> {
                 None => {
                     *key = Some(read_key(&node, seen, &mut self.problems));
                 }
-                Some(Key::Text(key, key_at)) => {
+                Some(Key::Text { key, at, plain }) => {
                     if node.is_null() {
                         // An empty place is shown by its key.
-                        node.at = key_at.clone();
+                        node.at = at.clone();
                     }
-                    entries.push(Entry { key, key_at, value: node });
+                    entries.push(Entry { key, key_at: at, key_plain: plain, value: node });
                 }
                 Some(Key::Merge(at)) => {
                     let sources = if let Value::List(items) = node.value { items } else { vec![node] };
@@ -255,9 +261,9 @@ impl<'a> Builder<'a> {
 /// Reads a key, or says why it is none. `seen` holds the lines of the keys before it.
 fn read_key(node: &Node, seen: &mut HashMap<String, u32>, problems: &mut Problems) -> Key {
     let at = &node.at;
-    let text = match &node.value {
+    let (text, plain) = match &node.value {
         Value::Scalar(scalar) if scalar.plain && scalar.text == "<<" => return Key::Merge(at.clone()),
-        Value::Scalar(scalar) => &scalar.text,
+        Value::Scalar(scalar) => (&scalar.text, scalar.plain),
         Value::Map(entries) if matches!(entries.as_slice(), [one] if one.value.is_null()) => {
             return Key::Placeholder(entries.iter().map(|entry| entry.key.as_str()).collect());
         }
@@ -273,7 +279,7 @@ fn read_key(node: &Node, seen: &mut HashMap<String, u32>, problems: &mut Problem
         problems.push(Layer::Schema, at, message, "keep one of them");
         return Key::Wrong;
     }
-    Key::Text(text.clone(), at.clone())
+    Key::Text { key: text.clone(), at: at.clone(), plain }
 }
 
 /// Adds the members of merged mappings that are not given; of several mappings the first wins.

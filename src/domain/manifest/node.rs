@@ -51,6 +51,8 @@ pub struct Entry {
     pub key: String,
     /// Where the key stands.
     pub key_at: Location,
+    /// The key is written without quotes.
+    pub key_plain: bool,
     /// The value.
     pub value: Node,
 }

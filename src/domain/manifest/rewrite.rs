@@ -30,7 +30,12 @@ impl Change {
         for (key, change) in changes {
             match entries.iter_mut().find(|entry| entry.key == *key) {
                 Some(entry) => entry.value = change.applied(Some(&entry.value)),
-                None => entries.push(Entry { key: key.clone(), key_at: at.clone(), value: change.applied(None) }),
+                None => entries.push(Entry {
+                    key: key.clone(),
+                    key_at: at.clone(),
+                    key_plain: true,
+                    value: change.applied(None),
+                }),
             }
         }
         Node { at, value: Value::Map(entries) }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::sealed::{self, SopsFiles};
 use super::{MAX_OBJECTS, Written, plain};
 use crate::domain::manifest::document::is_ours;
-use crate::domain::manifest::node::{self, Node};
+use crate::domain::manifest::node::{self, Entry, Node};
 use crate::domain::manifest::problem::{Problems, is_hidden};
 use crate::domain::manifest::source::{Location, SourceFile};
 use crate::domain::manifest::yaml::{Limits, RawDocument, read_within};
@@ -24,6 +24,9 @@ const LIMITS: Limits = Limits { documents: 10_000, depth: 100, nodes: 1_000_000 
 
 /// Fields of `metadata` that the API server writes, and that come along when somebody saves what it told.
 const SERVERS: [&str; 6] = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"];
+
+/// The annotation in which kubectl keeps the object that it applied.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Whether a path is one that objects are looked for in.
 pub fn is_object_path(path: &str) -> bool {
@@ -113,7 +116,7 @@ impl Reading {
         let text = |name: &str| node.get(name).and_then(Node::as_text).unwrap_or_default();
         let (version, kind) = (text("apiVersion"), text("kind"));
         match (kind.strip_suffix("List"), node.get("items")) {
-            (Some(single), Some(items)) if matches!(items.value, node::Value::List(_)) => {
+            (Some(single), Some(items)) if matches!(items.value, node::Value::List(_) | node::Value::Null) => {
                 for item in items.items() {
                     let missing = item.get("kind").is_none() && item.get("apiVersion").is_none();
                     let implied = (missing && !single.is_empty()).then_some((version, single));
@@ -147,8 +150,14 @@ impl Reading {
         let Ok(object) = Object::try_from(Value::Object(fields)) else { return };
         let id = object.id();
         if let Some(other) = self.seen.get(&id).and_then(|index| self.objects.get(*index)) {
-            let message = format!("{id} is given twice: here and at {}", other.place());
-            problems.push(Layer::Dependency, &node.at, message, "keep one of them, or give one another name");
+            // The same once more is nothing else.
+            if other.object == object && other.secrets == secrets {
+                return;
+            }
+            let message = format!("{id} is given twice, in different words: here and at {}", other.place());
+            let remedy =
+                "keep one of them, give one another name, or name a file or folder that has one of them as `path`";
+            problems.push(Layer::Dependency, &node.at, message, remedy);
             return;
         }
         if self.objects.len() >= MAX_OBJECTS {
@@ -183,11 +192,15 @@ pub fn json(node: &Node, problems: &mut Problems) -> Option<Value> {
             all.into_iter().collect::<Option<Vec<_>>>().map(Value::Array)
         }
         node::Value::Map(entries) => {
-            let all: Vec<_> =
-                entries.iter().map(|entry| Some((entry.key.clone(), json(&entry.value, problems)?))).collect();
+            let all: Vec<_> = entries.iter().map(|entry| Some((key(entry), json(&entry.value, problems)?))).collect();
             all.into_iter().collect::<Option<Map<_, _>>>().map(Value::Object)
         }
     }
+}
+
+/// The key of a mapping, as Kubernetes reads it.
+fn key(entry: &Entry) -> String {
+    if entry.key_plain { plain::key(&entry.key) } else { entry.key.clone() }
 }
 
 /// Reports what no API server takes, so that it is known before anything is applied.
@@ -226,14 +239,15 @@ fn check(node: &Node, fields: &Map<String, Value>, problems: &mut Problems) {
     }
     match metadata.get("namespace") {
         None | Some(Value::Null) => {}
-        Some(Value::String(name)) if name.len() <= 63 && is_segment(name) => {}
+        // What a template leaves where nothing was said is no namespace.
+        Some(Value::String(name)) if name.is_empty() || name.len() <= 63 && is_segment(name) => {}
         Some(_) => {
             problems.push(Layer::Schema, inner("namespace"), "this is not a namespace", "write its name");
         }
     }
     for (field, what) in [("labels", "a label"), ("annotations", "an annotation")] {
         for entry in metadata_node.get(field).map(Node::entries).unwrap_or_default() {
-            let value = metadata.get(field).and_then(|all| all.get(&entry.key));
+            let value = metadata.get(field).and_then(|all| all.get(key(entry)));
             if !matches!(value, Some(Value::String(_))) {
                 let message = format!("the value of {what} is a text, and this is {}", described(value));
                 problems.push(Layer::Schema, &entry.value.at, message, "put it in quotes");
@@ -290,7 +304,7 @@ fn annotations(fields: &Map<String, Value>) -> Option<&Value> {
     fields.get("metadata")?.get("annotations")
 }
 
-/// Takes out what belongs to the API server: a saved answer of it can be committed as it is.
+/// Takes out what belongs to the API server and to kubectl: a saved answer can be committed as it is.
 fn leave_to_the_server(fields: &mut Map<String, Value>) {
     let group = fields.get("apiVersion").and_then(Value::as_str).and_then(|version| version.rsplit_once('/'));
     if group.is_none_or(|(group, _)| !group.contains('.') || group.ends_with(".k8s.io")) {
@@ -298,6 +312,12 @@ fn leave_to_the_server(fields: &mut Map<String, Value>) {
     }
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
         metadata.retain(|name, value| !SERVERS.contains(&name.as_str()) && !value.is_null());
+        if metadata.get("namespace").and_then(Value::as_str) == Some("") {
+            metadata.remove("namespace");
+        }
+        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+            annotations.remove(LAST_APPLIED);
+        }
     }
 }
 

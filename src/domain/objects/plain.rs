@@ -32,6 +32,14 @@ pub fn value(text: &str) -> Option<Value> {
     Some(text.into())
 }
 
+/// The key of a mapping that is written without quotes: `on` is `true`, `0644` is `420`.
+pub fn key(text: &str) -> String {
+    match value(text) {
+        Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
+        _ => text.to_owned(),
+    }
+}
+
 /// A whole number in Go's notation: decimal, `0x`, `0b`, `0o`, or octal with a leading zero.
 fn integer(text: &str) -> Option<Number> {
     let (negative, rest) = match text.strip_prefix('-') {
@@ -133,5 +141,10 @@ mod tests {
             assert_eq!(value(text), Some(expected), "{text}");
         }
         assert_eq!((value(".nan"), value("-.Inf")), (None, None));
+        for (text, expected) in
+            [("on", "true"), ("N", "false"), ("0644", "420"), ("80", "80"), ("1.5", "1.5"), ("a", "a"), ("~", "~")]
+        {
+            assert_eq!(key(text), expected);
+        }
     }
 }
