@@ -163,7 +163,9 @@ fn kinds_that_nobody_knows_are_judged_by_the_conventions() {
     fails(&condition("Stalled", "True"), "R");
     assert_eq!(health(&condition("Stalled", "False")), Health::Healthy);
     progresses(&custom(json!({ "observedGeneration": 1 })), "newest version");
-    for odd in [json!({ "conditions": {} }), json!({ "conditions": [1, null] }), json!([]), json!("text")] {
+    for odd in
+        [json!({ "conditions": { "Ready": "True" } }), json!({ "conditions": [1, null] }), json!([]), json!("text")]
+    {
         assert!(matches!(health(&custom(odd)), Health::Unknown(_)));
     }
 }
