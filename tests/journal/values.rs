@@ -22,7 +22,17 @@ fn desired() -> Arc<DesiredUnit> {
          stringData: {{ a: {CANARY} }}\ndata: {{ b: aHVudGVyMi1pbi1jbGVhcg==, c: ~ }}\n"
     );
     let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: db }\ndata: { a: b }\n";
-    Arc::new(unit("path: deploy", &[("apps/web/deploy/secret.yaml", &secret), ("apps/web/deploy/config.yaml", config)]))
+    let hook = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{ name: before, annotations: {{ helm.sh/hook: pre-install }} }}\nstringData: {{ a: {CANARY} }}\n"
+    );
+    Arc::new(unit(
+        "path: deploy",
+        &[
+            ("apps/web/deploy/hook.yaml", &hook),
+            ("apps/web/deploy/secret.yaml", &secret),
+            ("apps/web/deploy/config.yaml", config),
+        ],
+    ))
 }
 
 fn blobs(journal: &Arc<impl Journal + 'static>, key: &Path) -> Blobs {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::native::LAST_APPLIED;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::workload::Workload;
-use crate::domain::workload::kubernetes::{Object, secret_at};
+use crate::domain::workload::kubernetes::{KubernetesSpec, Object, secret_at};
 
 /// What stands where a value was.
 const HIDDEN: &str = "hidden";
@@ -42,7 +42,12 @@ pub fn masked(desired: &DesiredUnit, before: Option<&DesiredUnit>) -> DesiredUni
 /// What stands in a stored state where the values of a Secret are kept apart from it.
 const APART: &str = "trimtab.dev/kept-apart";
 
-/// The parts of Secrets that hold values: by the number of the object and the name of the part.
+/// The objects and then the hooks of a unit.
+fn all(spec: &KubernetesSpec) -> impl Iterator<Item = &Object> {
+    spec.objects.iter().chain(spec.hooks.iter().map(|hook| &hook.object))
+}
+
+/// The parts of Secrets that hold values: by the number of the object, hooks after the others, and the name of the part.
 pub type Values = BTreeMap<usize, BTreeMap<String, Value>>;
 
 /// A state without the values of its Secrets, and the values; `None` where no Secret has any in clear.
@@ -51,30 +56,30 @@ pub fn apart(desired: &DesiredUnit) -> Option<(DesiredUnit, Values)> {
     if !is_clear(desired) {
         return None;
     }
-    let mut all = Values::new();
-    for (index, object) in spec.objects.iter().enumerate().filter(|(_, object)| is_secret(object)) {
+    let mut values = Values::new();
+    for (index, object) in all(spec).enumerate().filter(|(_, object)| is_secret(object)) {
         for part in PARTS {
             let value = object.fields().get(part).filter(|value| holds_any(value));
             if let Some(value) = value {
-                all.entry(index).or_default().insert(part.to_owned(), value.clone());
+                values.entry(index).or_default().insert(part.to_owned(), value.clone());
             }
         }
     }
-    Some((with(desired, &all, |_| json!({ APART: true }))?, all))
+    Some((with(desired, &values, |_| json!({ APART: true }))?, values))
 }
 
 /// Whether a Secret of a state holds values in clear.
 pub fn is_clear(desired: &DesiredUnit) -> bool {
     let Workload::Kubernetes(spec) = &desired.workload else { return false };
     let holds = |object: &Object| PARTS.iter().filter_map(|part| object.fields().get(*part)).any(holds_any);
-    spec.objects.iter().any(|object| is_secret(object) && holds(object))
+    all(spec).any(|object| is_secret(object) && holds(object))
 }
 
 /// Whether values of a stored state are kept apart from it.
 pub fn is_apart(desired: &DesiredUnit) -> bool {
     let Workload::Kubernetes(spec) = &desired.workload else { return false };
     let kept = |object: &Object| PARTS.iter().any(|part| object.fields().get(*part) == Some(&json!({ APART: true })));
-    spec.objects.iter().any(|object| is_secret(object) && kept(object))
+    all(spec).any(|object| is_secret(object) && kept(object))
 }
 
 /// The state as it was before its values were taken [`apart`]; `None` where they are of another.
@@ -88,7 +93,8 @@ fn with(desired: &DesiredUnit, values: &Values, part: impl Fn(&Value) -> Value) 
     let mut desired = desired.clone();
     let Workload::Kubernetes(spec) = &mut desired.workload else { return None };
     for (index, parts) in values {
-        let object = spec.objects.get_mut(*index).filter(|object| is_secret(object))?;
+        let hooks = spec.hooks.iter_mut().map(|hook| &mut hook.object);
+        let object = spec.objects.iter_mut().chain(hooks).nth(*index).filter(|object| is_secret(object))?;
         let mut fields = object.fields().clone();
         fields.extend(parts.iter().map(|(name, value)| (name.clone(), part(value))));
         *object = Object::try_from(Value::Object(fields)).ok()?;
