@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::native::LAST_APPLIED;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::workload::Workload;
-use crate::domain::workload::kubernetes::{KubernetesSpec, Object, secret_at};
+use crate::domain::workload::kubernetes::{Object, secret_at};
 
 /// What stands where a value was.
 const HIDDEN: &str = "hidden";
@@ -42,11 +42,6 @@ pub fn masked(desired: &DesiredUnit, before: Option<&DesiredUnit>) -> DesiredUni
 /// What stands in a stored state where the values of a Secret are kept apart from it.
 const APART: &str = "trimtab.dev/kept-apart";
 
-/// The objects and then the hooks of a unit.
-fn all(spec: &KubernetesSpec) -> impl Iterator<Item = &Object> {
-    spec.objects.iter().chain(spec.hooks.iter().map(|hook| &hook.object))
-}
-
 /// The parts of Secrets that hold values: by the number of the object, hooks after the others, and the name of the part.
 pub type Values = BTreeMap<usize, BTreeMap<String, Value>>;
 
@@ -57,7 +52,7 @@ pub fn apart(desired: &DesiredUnit) -> Option<(DesiredUnit, Values)> {
         return None;
     }
     let mut values = Values::new();
-    for (index, object) in all(spec).enumerate().filter(|(_, object)| is_secret(object)) {
+    for (index, object) in spec.all().enumerate().filter(|(_, object)| is_secret(object)) {
         for part in PARTS {
             let value = object.fields().get(part).filter(|value| holds_any(value));
             if let Some(value) = value {
@@ -72,14 +67,14 @@ pub fn apart(desired: &DesiredUnit) -> Option<(DesiredUnit, Values)> {
 pub fn is_clear(desired: &DesiredUnit) -> bool {
     let Workload::Kubernetes(spec) = &desired.workload else { return false };
     let holds = |object: &Object| PARTS.iter().filter_map(|part| object.fields().get(*part)).any(holds_any);
-    all(spec).any(|object| is_secret(object) && holds(object))
+    spec.all().any(|object| is_secret(object) && holds(object))
 }
 
 /// Whether values of a stored state are kept apart from it.
 pub fn is_apart(desired: &DesiredUnit) -> bool {
     let Workload::Kubernetes(spec) = &desired.workload else { return false };
     let kept = |object: &Object| PARTS.iter().any(|part| object.fields().get(*part) == Some(&json!({ APART: true })));
-    all(spec).any(|object| is_secret(object) && kept(object))
+    spec.all().any(|object| is_secret(object) && kept(object))
 }
 
 /// The state as it was before its values were taken [`apart`]; `None` where they are of another.
