@@ -109,8 +109,7 @@ impl Builders {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_header_size(limits.max_header_size)
-            .max_buf_size(limits.max_header_size.max(64 * 1024))
-            .max_headers(128);
+            .max_buf_size(limits.max_header_size.max(64 * 1024));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
