@@ -151,6 +151,10 @@ pub(super) fn pin(store: &Store, name: &str, revision: &Revision) -> Result<(), 
     let reference = pin_reference(name)?;
     store.with(|repository| {
         let commit = store.commit(repository, revision)?;
+        // A hundred units that one commit changes pin it a hundred times.
+        if repository.refname_to_id(&reference).is_ok_and(|pinned| pinned == commit.id()) {
+            return Ok(());
+        }
         repository.reference(&reference, commit.id(), true, "pin").map(|_| ()).map_err(|error| store.missing(&error))
     })
 }
