@@ -12,8 +12,9 @@ use crate::app::perform::perform;
 use crate::domain::action::Action;
 use crate::domain::observed::ObservedUnit;
 use crate::domain::plan::Plan;
+use crate::domain::rollout::ahead::{Ahead, ahead};
 use crate::domain::rollout::event::{RolloutEvent, Why};
-use crate::domain::rollout::next_move::{Move, MoveFacts, next_move};
+use crate::domain::rollout::next_move::{Move, MoveFacts};
 use crate::domain::unit::event::UnitEvent;
 use crate::traces;
 
@@ -36,11 +37,25 @@ impl Unit {
             recent_rollbacks: &recent,
             rollback_cap: shared.settings.rollback.per_hour,
         };
-        let next = next_move(&plan, rollout, observed, &facts);
-        let Some(name) = name(&next) else { return self.make(inner, shared, &plan, next, now).await };
+        let Ahead { records, next } = ahead(&plan, rollout, observed, &facts);
+        let Some(name) = name(&next).or_else(|| (!records.is_empty()).then_some("record")) else {
+            return self.make(inner, shared, &plan, next, now).await;
+        };
         let revision = state.effective.as_ref().map(|effective| &effective.revision);
         let span = traces::step(&self.id, &rollout.id, name, revision);
-        traces::noted(&span, self.make(inner, shared, &plan, next, now).instrument(span.clone()).await)
+        let work = async {
+            let records: Vec<_> = records.into_iter().map(UnitEvent::Rollout).collect();
+            match next {
+                Move::Perform(action) => self.perform(inner, records, action).await,
+                next => {
+                    if !records.is_empty() {
+                        self.append(inner, &records).await?;
+                    }
+                    self.make(inner, shared, &plan, next, now).await
+                }
+            }
+        };
+        traces::noted(&span, work.instrument(span.clone()).await)
     }
 
     async fn make(
@@ -52,7 +67,7 @@ impl Unit {
         now: Timestamp,
     ) -> Result<Next, StepError> {
         match next {
-            Move::Perform(action) => self.perform(inner, action).await,
+            Move::Perform(action) => self.perform(inner, Vec::new(), action).await,
             Move::Record(RolloutEvent::Ended { outcome }) => self.finish(inner, shared, plan, outcome).await,
             Move::Record(event) => self.record(inner, event).await,
             Move::StartRun { call, run, attempt } => self.start_hook(inner, plan, &call, run, attempt).await,
@@ -93,12 +108,13 @@ impl Unit {
         Ok(Next::Again)
     }
 
-    /// `Started` is durable before the effect and `Succeeded` after it; a failure is durable too, so that the saga sees
-    /// how often it was tried.
-    async fn perform(&self, inner: &mut Inner, action: Action) -> Result<Next, StepError> {
+    /// `Started` is durable before the effect, together with what comes before it, and `Succeeded` after it; a failure is durable
+    /// too, so that the saga sees how often it was tried.
+    async fn perform(&self, inner: &mut Inner, mut before: Vec<UnitEvent>, action: Action) -> Result<Next, StepError> {
         let (kind, place) = (kind(&action), self.place(inner.log.state()).await);
         tracing::info!(unit = %self.id, "{action}");
-        self.append(inner, &[UnitEvent::Rollout(RolloutEvent::ActionStarted { action: action.clone() })]).await?;
+        before.push(UnitEvent::Rollout(RolloutEvent::ActionStarted { action: action.clone() }));
+        self.append(inner, &before).await?;
         let rollout = inner.log.state().running().map(|rollout| rollout.id.clone());
         let span = traces::action(&self.id, rollout.as_ref(), kind, &action);
         let result =

@@ -4,6 +4,7 @@
 //! # Flow
 //! The executor asks [`next_move::next_move`], does what it says, appends the event that says so, folds it with
 //! [`state::RolloutState::apply`], and asks again. A `Started` event is durable before its effect and a `Succeeded` after it.
+//! What needs nothing done is appended together with what follows it ([`ahead::ahead`]): a sync of the disk less for each.
 //!
 //! # Guarantees
 //! - Which move comes next depends on the journal, the plan and the observation alone: cutting the journal anywhere and going
@@ -11,6 +12,7 @@
 //! - No phase is skipped or entered twice, but for an operator's full promotion.
 //! - A hook whose end nobody knows runs again only if it is idempotent or an operator says so.
 
+pub mod ahead;
 pub mod clock;
 pub mod command;
 pub mod event;
