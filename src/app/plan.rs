@@ -120,7 +120,8 @@ impl Daemon {
             Some(desired) => self.predict(&place, desired, before.as_deref(), state.restarts).await,
             None => Prediction::default(),
         };
-        let planned = unit.plan_desired(&state, desired.clone(), &observed, &prediction).await;
+        let rendered = desired.as_ref().map(|desired| (desired.clone(), desired.digest()));
+        let planned = unit.plan_desired(&state, rendered, &observed, &prediction).await;
         let planned = planned.map_err(|error| unavailable(&error))?;
         let held = if is_head { state.held.iter().map(held_view).collect() } else { Vec::new() };
         let (plan, blocked) = match planned {

@@ -8,6 +8,7 @@ use super::capabilities::{Capabilities, Split};
 use super::converge;
 use super::desired::DesiredUnit;
 use super::difference::differences;
+use super::digest::Digest;
 use super::hook::OnRollback;
 use super::id::{GroupId, UnitId};
 use super::observed::{ObservedGroup, ObservedUnit, Seen};
@@ -16,8 +17,8 @@ use super::prediction::Prediction;
 use super::strategy::{self, Amount, Recreate, Rolling, Strategy};
 use crate::domain::analysis::Measure;
 
+pub(crate) use draft::WHOLE;
 pub use draft::{Base, Draft, undo};
-pub(crate) use draft::{WHOLE, traffic, whole};
 
 /// Everything that a plan depends on.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct PlanInput<'a> {
     /// Whose plan it is.
     pub unit: &'a UnitId,
     /// What shall run; `None`: nothing any more.
-    pub desired: Option<&'a DesiredUnit>,
+    pub desired: Option<Rendered<'a>>,
     /// The operator's restarts that are asked for.
     pub restarts: u32,
     /// What had all traffic last: where a failure leads back to. `None`: nothing is remembered.
@@ -40,11 +41,20 @@ pub struct PlanInput<'a> {
     pub intent: Intent,
 }
 
+/// A desired state with its rendered digest, which costs too much to be computed again at each use.
+#[derive(Clone, Copy, Debug)]
+pub struct Rendered<'a> {
+    /// The desired state.
+    pub desired: &'a DesiredUnit,
+    /// What [`DesiredUnit::digest`] says of it.
+    pub digest: &'a Digest,
+}
+
 /// What had all traffic last.
 #[derive(Clone, Copy, Debug)]
 pub struct Stable<'a> {
-    /// It, rendered.
-    pub desired: &'a DesiredUnit,
+    /// It.
+    pub rendered: Rendered<'a>,
     /// The operator's restarts counted in its group's id.
     pub restarts: u32,
 }
@@ -85,11 +95,11 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Blocked> {
     let mut plan = match (input.desired, &input.intent) {
         (None, _) => remove(input, groups),
         (Some(desired), Intent::Rollback { undo }) => {
-            supported(desired, input.capabilities)?;
+            supported(desired.desired, input.capabilities)?;
             back(input, desired, groups, undo)
         }
         (Some(desired), Intent::Forward) => {
-            supported(desired, input.capabilities)?;
+            supported(desired.desired, input.capabilities)?;
             forward(input, desired, groups)?
         }
     };
@@ -154,12 +164,13 @@ fn supported(desired: &DesiredUnit, capabilities: &Capabilities) -> Result<(), B
     }
 }
 
-fn forward(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup]) -> Result<Plan, Blocked> {
+fn forward(input: &PlanInput<'_>, rendered: Rendered<'_>, groups: &[ObservedGroup]) -> Result<Plan, Blocked> {
+    let desired = rendered.desired;
     let target = desired.group_id(input.restarts);
-    let base = base_of(input, desired, &target, groups);
+    let base = base_of(input, rendered, &target, groups);
     let same = base.as_ref().is_some_and(|base| base.group == target);
     let adopted = base.is_none() && groups.iter().any(|seen| seen.group == target && !seen.retiring);
-    let mut draft = Draft::new(input, desired, target, base);
+    let mut draft = Draft::new(input, rendered, target, base);
     if same || adopted {
         return Ok(adjust(input, draft));
     }
@@ -168,19 +179,21 @@ fn forward(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup
     if nothing_runs {
         install(&mut draft);
     } else {
-        let restart = input.stable.is_some_and(|stable| stable.desired.digest() == desired.digest());
+        let restart = input.stable.is_some_and(|stable| stable.rendered.digest == rendered.digest);
         rollout(&mut draft, restart).map_err(Blocked::Unsupported)?;
     }
     let kind = if draft.base.is_none() { PlanKind::Install } else { PlanKind::Rollout };
     draft.approximations.extend(desired.workload.left_out().iter().map(|one| format!("left out: {one}")));
     draft.settle_back();
-    Ok(draft.finish(kind, differences(input.stable.map(|stable| stable.desired), Some(desired))))
+    Ok(draft.finish(kind, differences(input.stable.map(|stable| stable.rendered.desired), Some(desired))))
 }
 
 /// What keeps the traffic until the new version has it: what is remembered, or else what is seen to have most of it.
-fn base_of(input: &PlanInput<'_>, desired: &DesiredUnit, target: &GroupId, groups: &[ObservedGroup]) -> Option<Base> {
+fn base_of(input: &PlanInput<'_>, rendered: Rendered<'_>, target: &GroupId, groups: &[ObservedGroup]) -> Option<Base> {
     if let Some(stable) = &input.stable {
-        return Some(Base::remembered(stable.desired, stable.restarts));
+        let same = stable.rendered.digest == rendered.digest && stable.restarts == input.restarts;
+        let group = if same { target.clone() } else { stable.rendered.desired.group_id(stable.restarts) };
+        return Some(Base::remembered(stable, group));
     }
     let main = input.observed.traffic.known().and_then(Option::as_ref);
     let weight = |seen: &ObservedGroup| {
@@ -193,7 +206,7 @@ fn base_of(input: &PlanInput<'_>, desired: &DesiredUnit, target: &GroupId, group
     let most = others
         .filter(|seen| serves(seen) || !adopted)
         .max_by_key(|seen| (weight(seen), seen.ready(u32::MAX), &seen.group))?;
-    Some(Base::seen(most, desired))
+    Some(Base::seen(most, rendered))
 }
 
 fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
@@ -247,7 +260,7 @@ fn install(draft: &mut Draft<'_>) {
 
 /// The same instances: other numbers, another route, or what is lost comes back.
 fn adjust(input: &PlanInput<'_>, mut draft: Draft<'_>) -> Plan {
-    let stable = input.stable.filter(|stable| stable.desired.digest() != draft.desired.digest());
+    let stable = input.stable.filter(|stable| stable.rendered.digest != draft.rendered());
     let kind = if stable.is_some() { PlanKind::Adjust } else { PlanKind::Heal };
     let mut phase = draft.last();
     phase.name = match kind {
@@ -264,7 +277,8 @@ fn adjust(input: &PlanInput<'_>, mut draft: Draft<'_>) -> Plan {
     } else {
         draft.never_fails();
     }
-    let changes = stable.map(|stable| differences(Some(stable.desired), Some(draft.desired))).unwrap_or_default();
+    let changes =
+        stable.map(|stable| differences(Some(stable.rendered.desired), Some(draft.desired))).unwrap_or_default();
     let mut plan = draft.finish(kind, changes);
     if plan.phases.iter().all(|phase| !converge::needs_effect(&plan, phase, input.observed)) {
         plan.phases.clear();
@@ -275,10 +289,11 @@ fn adjust(input: &PlanInput<'_>, mut draft: Draft<'_>) -> Plan {
 }
 
 /// Back to something verified: its whole group, and the traffic as soon as it can serve.
-fn back(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup], undo: &[HookCall]) -> Plan {
+fn back(input: &PlanInput<'_>, rendered: Rendered<'_>, groups: &[ObservedGroup], undo: &[HookCall]) -> Plan {
+    let desired = rendered.desired;
     let target = desired.group_id(input.restarts);
     let others = groups.iter().any(|seen| seen.group != target);
-    let mut draft = Draft::new(input, desired, target, None);
+    let mut draft = Draft::new(input, rendered, target, None);
     let mut phase = draft.last();
     phase.name = format!("back to {}", desired.version);
     phase.as_available = true;
@@ -291,9 +306,10 @@ fn back(input: &PlanInput<'_>, desired: &DesiredUnit, groups: &[ObservedGroup], 
         draft.push(Phase { name: "undo hooks".into(), enter: undo.to_vec(), ..untouched.clone() });
     }
     draft.never_fails();
-    let before = input.stable.map(|stable| stable.desired);
-    let mut plan = draft.finish(PlanKind::Rollback, differences(before, Some(desired)));
-    plan.from = before.map(DesiredUnit::digest);
+    let before = input.stable.map(|stable| stable.rendered);
+    let changes = differences(before.map(|before| before.desired), Some(desired));
+    let mut plan = draft.finish(PlanKind::Rollback, changes);
+    plan.from = before.map(|before| before.digest.clone());
     if undo.is_empty() && !converge::needs_effect(&plan, &untouched, input.observed) {
         plan.phases.clear();
     }
@@ -307,7 +323,7 @@ fn remove(input: &PlanInput<'_>, groups: &[ObservedGroup]) -> Plan {
         format: super::plan::FORMAT,
         unit: input.unit.clone(),
         kind: PlanKind::Remove,
-        from: stable.map(|stable| stable.desired.digest()),
+        from: stable.map(|stable| stable.rendered.digest.clone()),
         to: None,
         groups: Default::default(),
         stable: None,
@@ -316,7 +332,7 @@ fn remove(input: &PlanInput<'_>, groups: &[ObservedGroup]) -> Plan {
         settle: Vec::new(),
         gradual: 0,
         analyses: Default::default(),
-        differences: differences(stable.map(|stable| stable.desired), None),
+        differences: differences(stable.map(|stable| stable.rendered.desired), None),
         approximations: Vec::new(),
         predicted: Prediction::default(),
     };
@@ -328,7 +344,7 @@ fn remove(input: &PlanInput<'_>, groups: &[ObservedGroup]) -> Plan {
     let serving = groups.iter().filter(|seen| !seen.retiring && seen.replicas > 0);
     let sizes: std::collections::BTreeMap<_, _> =
         serving.clone().map(|seen| (seen.group.clone(), seen.replicas)).collect();
-    let closed = stable.and_then(|stable| draft::traffic(stable.desired, Which::Main, []));
+    let closed = stable.and_then(|stable| draft::traffic(stable.rendered, Which::Main, []));
     let open = input.observed.traffic.known().and_then(Option::as_ref).is_some_and(|seen| !seen.backends.is_empty());
     if let (Some(traffic), true) = (closed, open && !sizes.is_empty()) {
         plan.groups = serving.map(|seen| (seen.group.clone(), draft::source_of(seen))).collect();

@@ -3,7 +3,7 @@
 use trimtab::domain::action::Action;
 use trimtab::domain::observed::Seen;
 use trimtab::domain::plan::{Called, GroupSource, HookCall, PlanKind};
-use trimtab::domain::planner::{Blocked, Intent, PlanInput, Stable, plan};
+use trimtab::domain::planner::{Blocked, Intent, PlanInput, Rendered, Stable, plan};
 use trimtab::domain::strategy::Step;
 use trimtab::domain::unit::event::UnitEvent;
 
@@ -172,11 +172,12 @@ fn an_explicit_rollback_goes_at_once() {
         at: "undo-before-0".into(),
         what: Called::Hook(hook("migrate", true, trimtab::domain::hook::OnRollback::Nothing)),
     }];
+    let (old_digest, new_digest) = (old.digest(), new.digest());
     let input = PlanInput {
         unit: &unit,
-        desired: Some(&old),
+        desired: Some(Rendered { desired: &old, digest: &old_digest }),
         restarts: 0,
-        stable: Some(Stable { desired: &new, restarts: 0 }),
+        stable: Some(Stable { rendered: Rendered { desired: &new, digest: &new_digest }, restarts: 0 }),
         observed: &observed,
         capabilities: &bed.capabilities,
         prediction: &Default::default(),

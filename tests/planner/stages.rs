@@ -8,7 +8,7 @@ use trimtab::domain::converge::{Converge, next_action};
 use trimtab::domain::desired::DesiredUnit;
 use trimtab::domain::observed::{ObservedGroup, ObservedInstance, ObservedUnit, Seen};
 use trimtab::domain::plan::{Plan, PlanKind, Settle};
-use trimtab::domain::planner::{Intent, PlanInput, Stable, plan};
+use trimtab::domain::planner::{Intent, PlanInput, Rendered, Stable, plan};
 use trimtab::domain::prediction::Prediction;
 use trimtab::domain::workload::Workload;
 
@@ -64,11 +64,13 @@ fn group(unit: &DesiredUnit, there: u32) -> ObservedGroup {
 }
 
 pub fn planned(unit: &DesiredUnit, stable: Option<&DesiredUnit>, observed: &ObservedUnit) -> Plan {
+    let (digest, before) = (unit.digest(), stable.map(DesiredUnit::digest));
+    let stable = stable.zip(before.as_ref()).map(|(desired, digest)| Rendered { desired, digest });
     let input = PlanInput {
         unit: &unit.unit,
-        desired: Some(unit),
+        desired: Some(Rendered { desired: unit, digest: &digest }),
         restarts: 0,
-        stable: stable.map(|desired| Stable { desired, restarts: 0 }),
+        stable: stable.map(|rendered| Stable { rendered, restarts: 0 }),
         observed,
         capabilities: &Capabilities::IN_PLACE,
         prediction: &Prediction::default(),

@@ -13,7 +13,8 @@ use trimtab::domain::hook::{Hook, Hooks, OnRollback, ScriptSpec};
 use trimtab::domain::id::{GroupId, Name, Revision, RollbackId, RolloutId, UnitId};
 use trimtab::domain::observed::ObservedUnit;
 use trimtab::domain::plan::Plan;
-use trimtab::domain::planner::{Blocked, Intent, PlanInput, Stable, plan};
+use trimtab::domain::planner::{Blocked, Intent, PlanInput, Rendered, Stable, plan};
+use trimtab::domain::rollout::ahead::{Ahead, ahead};
 use trimtab::domain::rollout::command::{Command, Refusal};
 use trimtab::domain::rollout::event::{Outcome as End, RolloutEvent, Why};
 use trimtab::domain::rollout::next_move::{Move, MoveFacts, next_move};
@@ -436,9 +437,12 @@ impl Bed {
         let stable = self.state.serving.as_ref();
         plan(&PlanInput {
             unit: &self.unit,
-            desired: effective.map(|rendered| &self.blobs[rendered]),
+            desired: effective.map(|digest| Rendered { desired: &self.blobs[digest], digest }),
             restarts: self.state.restarts,
-            stable: stable.map(|one| Stable { desired: &self.blobs[&one.rendered], restarts: one.restarts }),
+            stable: stable.map(|one| Stable {
+                rendered: Rendered { desired: &self.blobs[&one.rendered], digest: &one.rendered },
+                restarts: one.restarts,
+            }),
             observed,
             capabilities: &self.capabilities,
             prediction: &Default::default(),
@@ -473,6 +477,12 @@ impl Bed {
         let next = next_move(&plan, rollout, &observed, &facts);
         let again = next_move(&plan, rollout, &observed, &facts);
         assert_eq!(next, again, "a move must be the same when it is asked for again");
+        let Ahead { records, next: after } = ahead(&plan, rollout, &observed, &facts);
+        assert_eq!(
+            records.into_iter().next().map_or(after, Move::Record),
+            next,
+            "what is appended at once begins with it"
+        );
         match next {
             Move::Perform(action) => {
                 self.rollout(RolloutEvent::ActionStarted { action: action.clone() })?;

@@ -19,7 +19,7 @@ use crate::domain::gate::{self, gate};
 use crate::domain::id::{RolloutId, RunId};
 use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::plan::{Plan, PlanKind};
-use crate::domain::planner::{self, Blocked, Intent, PlanInput, Stable};
+use crate::domain::planner::{self, Blocked, Intent, PlanInput, Rendered, Stable};
 use crate::domain::prediction::Prediction;
 use crate::domain::unit::event::UnitEvent;
 use crate::domain::unit::state::{Effective, UnitState, Wants};
@@ -326,18 +326,18 @@ impl Unit {
         observed: &ObservedUnit,
     ) -> Result<Result<Plan, Blocked>, StepError> {
         let desired = match rendered {
-            Some(rendered) => Some(self.world.blobs.desired(rendered).await?),
+            Some(rendered) => Some((self.world.blobs.desired(rendered).await?, rendered.clone())),
             None => None,
         };
         // What the cache of a connection tells is enough here: nothing is asked of the platform.
         self.plan_desired(state, desired, observed, &Prediction::default()).await
     }
 
-    /// The same for a desired state that need not be stored.
+    /// The same for a desired state that need not be stored, with its digest.
     pub(crate) async fn plan_desired(
         &self,
         state: &UnitState,
-        desired: Option<Arc<DesiredUnit>>,
+        desired: Option<(Arc<DesiredUnit>, Digest)>,
         observed: &ObservedUnit,
         prediction: &Prediction,
     ) -> Result<Result<Plan, Blocked>, StepError> {
@@ -346,7 +346,8 @@ impl Unit {
             Some(verified) => Some((self.world.blobs.desired(&verified.rendered).await?, verified)),
             None => None,
         };
-        let known = desired.as_deref().or(verified.as_ref().map(|(desired, _)| desired.as_ref()));
+        let wanted = desired.as_ref().map(|(desired, digest)| Rendered { desired, digest });
+        let known = wanted.map(|wanted| wanted.desired).or(verified.as_ref().map(|(desired, _)| desired.as_ref()));
         // What was never verified is removed by looking alone: it needs no capability but to stop.
         let capabilities = match known.map(|known| (known, self.world.platforms.at(&known.workload.place()))) {
             None => Capabilities::NONE,
@@ -355,13 +356,16 @@ impl Unit {
         };
         let input = PlanInput {
             unit: &self.id,
-            desired: desired.as_deref(),
-            stable: verified.as_ref().map(|(desired, verified)| Stable { desired, restarts: verified.restarts }),
+            desired: wanted,
+            stable: verified.as_ref().map(|(desired, verified)| Stable {
+                rendered: Rendered { desired, digest: &verified.rendered },
+                restarts: verified.restarts,
+            }),
             restarts: state.restarts,
             observed,
             capabilities: &capabilities,
             prediction,
-            intent: intent(state, desired.as_deref()),
+            intent: intent(state, wanted.map(|wanted| wanted.digest)),
         };
         Ok(planner::plan(&input))
     }
@@ -401,9 +405,9 @@ fn hook_runs(state: &UnitState) -> Vec<RunId> {
 }
 
 /// A rollback goes straight back; everything else goes by the strategy.
-fn intent(state: &UnitState, desired: Option<&DesiredUnit>) -> Intent {
+fn intent(state: &UnitState, wanted: Option<&Digest>) -> Intent {
     let Some(rollback) = &state.rollback else { return Intent::Forward };
-    if desired.is_none_or(|desired| desired.digest() != rollback.good) {
+    if wanted.is_none_or(|wanted| *wanted != rollback.good) {
         return Intent::Forward;
     }
     let left = state.last_verified.as_ref().filter(|verified| verified.rendered == rollback.bad);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PlanInput, retreat};
+use super::{PlanInput, Rendered, Stable, retreat};
 use crate::domain::action::Which;
 use crate::domain::capabilities::{Capabilities, Split};
 use crate::domain::desired::DesiredUnit;
@@ -41,28 +41,28 @@ pub struct Base {
 }
 
 impl Base {
-    /// What is remembered.
-    pub fn remembered(desired: &DesiredUnit, restarts: u32) -> Self {
-        let group = desired.group_id(restarts);
-        let rendered = desired.digest();
+    /// What is remembered, and the group that it is.
+    pub fn remembered(stable: &Stable<'_>, group: GroupId) -> Self {
+        let Stable { rendered, restarts } = *stable;
+        let (desired, digest) = (rendered.desired, rendered.digest.clone());
         Base {
-            traffic: traffic(desired, Which::Main, whole(&group, desired.replicas)),
-            source: GroupSource { rendered: rendered.clone(), restarts, version: desired.version.clone() },
+            traffic: traffic(rendered, Which::Main, whole(&group, desired.replicas)),
+            source: GroupSource { rendered: digest.clone(), restarts, version: desired.version.clone() },
             replicas: desired.replicas,
-            rendered: Some(rendered),
+            rendered: Some(digest),
             in_place: desired.workload.is_in_place(),
             group,
         }
     }
 
     /// What is only seen: its settings are lost, so the new version's route settings serve it too.
-    pub fn seen(seen: &ObservedGroup, desired: &DesiredUnit) -> Self {
+    pub fn seen(seen: &ObservedGroup, rendered: Rendered<'_>) -> Self {
         Base {
             group: seen.group.clone(),
             replicas: seen.replicas,
             source: source_of(seen),
             rendered: None,
-            traffic: traffic(desired, Which::Main, whole(&seen.group, seen.replicas)),
+            traffic: traffic(rendered, Which::Main, whole(&seen.group, seen.replicas)),
             in_place: false,
         }
     }
@@ -83,15 +83,15 @@ pub struct Draft<'a> {
     pub(super) phases: Vec<Phase>,
     unit: &'a UnitId,
     restarts: u32,
-    rendered: Digest,
+    rendered: &'a Digest,
     settle: Vec<Phase>,
     gradual: u32,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(input: &PlanInput<'a>, desired: &'a DesiredUnit, target: GroupId, base: Option<Base>) -> Self {
+    pub(super) fn new(input: &PlanInput<'a>, rendered: Rendered<'a>, target: GroupId, base: Option<Base>) -> Self {
         Draft {
-            desired,
+            desired: rendered.desired,
             target,
             base,
             capabilities: input.capabilities,
@@ -99,7 +99,7 @@ impl<'a> Draft<'a> {
             phases: Vec::new(),
             unit: input.unit,
             restarts: input.restarts,
-            rendered: desired.digest(),
+            rendered: rendered.digest,
             settle: Vec::new(),
             gradual: 0,
         }
@@ -177,8 +177,19 @@ impl<'a> Draft<'a> {
     pub fn last(&self) -> Phase {
         let replicas = self.desired.replicas;
         let mut phase = self.phase("only the new version".into(), 0, replicas);
-        phase.traffic = traffic(self.desired, Which::Main, whole(&self.target, replicas));
+        phase.traffic = self.traffic(Which::Main, replicas);
         phase
+    }
+
+    /// A route with all requests on the new version; `None` where it has none.
+    pub fn traffic(&self, which: Which, slots: u32) -> Option<TrafficGoal> {
+        let rendered = Rendered { desired: self.desired, digest: self.rendered };
+        traffic(rendered, which, whole(&self.target, slots))
+    }
+
+    /// The rendered digest of what it leads to.
+    pub(super) fn rendered(&self) -> &Digest {
+        self.rendered
     }
 
     /// Whether some requests go to the new version as soon as it is there, whatever its share.
@@ -302,7 +313,7 @@ impl<'a> Draft<'a> {
             unit: self.unit.clone(),
             kind,
             from: self.base.as_ref().map(|base| base.source.rendered.clone()),
-            to: Some(self.rendered),
+            to: Some(self.rendered.clone()),
             groups,
             stable: self.base.map(|base| base.group),
             target: Some(self.target),
@@ -358,17 +369,17 @@ pub(super) fn bare(id: u32, name: String) -> Phase {
 }
 
 /// A route of a desired state; `None` where it has none.
-pub(crate) fn traffic(
-    desired: &DesiredUnit,
+pub(super) fn traffic(
+    rendered: Rendered<'_>,
     which: Which,
     backends: impl IntoIterator<Item = (GroupId, BackendGoal)>,
 ) -> Option<TrafficGoal> {
-    let settings = route::settings(desired, which)?;
-    Some(TrafficGoal { route: desired.digest(), settings, backends: backends.into_iter().collect(), hold: None })
+    let settings = route::settings(rendered.desired, which)?;
+    Some(TrafficGoal { route: rendered.digest.clone(), settings, backends: backends.into_iter().collect(), hold: None })
 }
 
 /// All traffic on one group; none where it has no instances.
-pub(crate) fn whole(group: &GroupId, slots: u32) -> Option<(GroupId, BackendGoal)> {
+fn whole(group: &GroupId, slots: u32) -> Option<(GroupId, BackendGoal)> {
     (slots > 0).then(|| (group.clone(), BackendGoal { weight: WHOLE, slots, testers: false }))
 }
 

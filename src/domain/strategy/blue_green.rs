@@ -5,7 +5,7 @@ use std::slice;
 use super::{BlueGreen, Promote};
 use crate::domain::action::Which;
 use crate::domain::plan::Condition;
-use crate::domain::planner::{Draft, WHOLE, traffic, whole};
+use crate::domain::planner::{Draft, WHOLE};
 
 /// Preview, checks, the switch with its checks, the old group's grace, the watch.
 pub(crate) fn phases(draft: &mut Draft<'_>, settings: &BlueGreen) {
@@ -13,7 +13,7 @@ pub(crate) fn phases(draft: &mut Draft<'_>, settings: &BlueGreen) {
     let shown = settings.preview_replicas.unwrap_or(replicas).clamp(1, replicas);
     let old = draft.base.as_ref().map_or(0, |base| base.replicas);
     let mut preview = draft.phase(format!("preview with {shown} new"), old, shown);
-    preview.preview = traffic(draft.desired, Which::Preview, whole(&draft.target, shown));
+    preview.preview = draft.traffic(Which::Preview, shown);
     if preview.preview.is_some() && !draft.capabilities.preview {
         preview.preview = None;
         draft.approximations.push("this target has no preview route: the new version is checked without one".into());
