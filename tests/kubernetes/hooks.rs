@@ -5,7 +5,7 @@ use serde_json::Value;
 use trimtab::api::types::UnitStatus;
 
 use super::cluster::Namespace;
-use super::documents::{UNIT, app, config, deployment, release};
+use super::documents::{SERVICE, UNIT, app, config, deployment, release};
 use super::installation::{Installation, tells};
 use crate::support::{PATIENCE, eventually};
 
@@ -157,6 +157,22 @@ async fn a_daemon_that_is_killed_while_a_hook_runs_takes_it_up() {
     assert!(time(&settings["metadata"]["creationTimestamp"]) >= ended(&job));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_lost_its_state_takes_up_the_run_at_work_and_runs_none_again() {
+    let (settings, migrate) = (config("settings", "one"), argo("migrate", "PreSync", "", "sleep 6"));
+    let files = [("deploy/settings.yaml", &*settings), ("deploy/migrate.yaml", &*migrate)];
+    let Some(mut installation) = Installation::start(&files) else { return };
+    installation.wait(UNIT, "the hook runs", |status| tells(status, &["hook Job migrate runs"])).await;
+    let before = uid(&installation, "job/migrate");
+    for _ in 0..2 {
+        installation.kill_daemon();
+        std::fs::remove_dir_all(installation.path("state/daemon")).unwrap();
+        installation.start_daemon();
+        installation.verified(UNIT, "1").await;
+        assert_eq!(uid(&installation, "job/migrate"), before);
+    }
+}
+
 /// A chart like those of the world: accounts and rights for its Jobs are hooks too, weights order them, and a pod tests it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chart_with_hooks_of_helm_runs() {
@@ -199,4 +215,58 @@ async fn a_chart_with_hooks_of_helm_runs() {
     installation.push("second", &[("chart/templates/web.yaml", &deployment("2")), ("release.yaml", &release("2"))]);
     installation.verified(UNIT, "2").await;
     assert_ne!(uid(&installation, "job/web-create"), create["metadata"]["uid"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_version_that_fails_stops_and_what_runs_on_failure_does() {
+    let failing = argo("migrate", "PreSync", "", "echo no such table; exit 4");
+    let (settings, clean) = (config("settings", "one"), argo("clean", "SyncFail", "", "true"));
+    let files =
+        [("deploy/settings.yaml", &*settings), ("deploy/migrate.yaml", &*failing), ("deploy/clean.yaml", &*clean)];
+    let Some(installation) = Installation::start(&files) else { return };
+    installation.wait(UNIT, "it has stopped", |status| tells(status, &["Job migrate", "no such table"])).await;
+    eventually(PATIENCE, "what runs on failure has run", || {
+        let clean = installation.namespace.get("job/clean")?;
+        if clean["status"]["succeeded"] == 1 { Ok(()) } else { Err(clean.to_string()) }
+    });
+    assert!(!there(&installation, "configmap/settings"));
+    // A mended one goes on from there.
+    let mended = [("deploy/migrate.yaml", &*argo("migrate", "PreSync", "", "true")), ("release.yaml", &release("2"))];
+    installation.push("second", &mended);
+    installation.verified(UNIT, "2").await;
+    assert_eq!(installation.namespace.object("job/migrate")["status"]["succeeded"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_run_before_a_clone_is_made_and_after_it_has_all_requests() {
+    let app = taken_back() + "  strategy: { blueGreen: { promote: auto, scaleDownDelay: 1s } }\n";
+    let more = ", argocd.argoproj.io/hook-delete-policy: HookSucceeded";
+    let web = deployment("1");
+    let (before, after) = (argo("before", "PreSync", "", "true"), argo("after", "PostSync", more, "true"));
+    let files = [
+        ("app.yaml", &*app),
+        ("deploy/web.yaml", &*web),
+        ("deploy/service.yaml", SERVICE),
+        ("deploy/before.yaml", &*before),
+        ("deploy/after.yaml", &*after),
+    ];
+    let Some(installation) = Installation::start(&files) else { return };
+    installation.verified(UNIT, "1").await;
+    let first = uid(&installation, "job/before");
+    installation.push("second", &[("deploy/web.yaml", &deployment("2")), ("release.yaml", &release("2"))]);
+    installation.verified(UNIT, "2").await;
+    let before = installation.namespace.object("job/before");
+    assert_ne!(before["metadata"]["uid"], first);
+    let all = installation.namespace.get("deployments").unwrap();
+    let newest = all["items"].as_array().unwrap().iter().map(|one| time(&one["metadata"]["creationTimestamp"])).max();
+    assert!(newest.is_some_and(|newest| newest >= ended(&before)), "{all:#} {before:#}");
+    eventually(PATIENCE, "what was to go once it succeeded is gone", || {
+        installation.namespace.get("job/after").err().filter(|error| error.contains("NotFound")).ok_or("it is there")
+    });
+    let all = files.iter().map(|(path, _)| (*path, "")).chain([("release.yaml", "")]);
+    installation.push("gone", &all.collect::<Vec<_>>());
+    eventually(PATIENCE, "nothing is left", || {
+        let left = installation.namespace.must(&["get", "jobs,deployments", "--output", "name"]);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
 }

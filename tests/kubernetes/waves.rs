@@ -115,3 +115,22 @@ async fn a_later_wave_goes_before_those_it_needs() {
         if left.is_empty() { Ok(()) } else { Err(left) }
     });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_commit_takes_over_in_the_midst_of_waves() {
+    let Some(installation) = Installation::start(&texts(&files("1", 60))[..3]) else { return };
+    let waits = |status: &_| tells(status, &["wave -1 waits for Deployment.apps/db"]);
+    installation.wait(UNIT, "the first version waits for its first wave", waits).await;
+    assert!(installation.namespace.get("deployment/web").is_err());
+    installation.push("2", &texts(&files("2", 0)));
+    installation.verified(UNIT, "2").await;
+    installation.push("3", &texts(&files("3", 60)));
+    let third = |status: &trimtab::api::types::UnitStatus| {
+        waits(status) && status.effective.as_ref().is_some_and(|effective| effective.version == "3")
+    };
+    installation.wait(UNIT, "the third waits for its first wave", third).await;
+    assert_eq!(installation.namespace.object("configmap/settings")["data"]["word"], "w2");
+    installation.push("4", &texts(&files("4", 0)));
+    installation.verified(UNIT, "4").await;
+    assert_eq!(installation.namespace.object("configmap/settings")["data"]["word"], "w4");
+}
