@@ -183,7 +183,7 @@ fn forward(input: &PlanInput<'_>, rendered: Rendered<'_>, groups: &[ObservedGrou
         rollout(&mut draft, restart).map_err(Blocked::Unsupported)?;
     }
     let kind = if draft.base.is_none() { PlanKind::Install } else { PlanKind::Rollout };
-    draft.approximations.extend(desired.workload.left_out().iter().map(|one| format!("left out: {one}")));
+    draft.approximations.extend(desired.workload.left_out().iter().map(|one| format!("{one} is left out")));
     draft.settle_back();
     Ok(draft.finish(kind, differences(input.stable.map(|stable| stable.rendered.desired), Some(desired))))
 }
