@@ -134,8 +134,13 @@ impl Cluster {
         let id = &made.composed.id;
         let live = self.cache.lock().live(id).cloned();
         if let Some(live) = live {
-            if live.unit.as_deref() != Some(&made.key) {
-                return Err(Fault::Refused(format!("{id} is there already and belongs to another app")));
+            let other = {
+                let state = self.cache.lock();
+                let owner = live.unit.as_ref().and_then(|key| state.parents.get(key)).map(|parent| parent.unit.clone());
+                owner.filter(|unit| *unit != request.unit)
+            };
+            if let Some(other) = other {
+                return Err(Fault::Refused(format!("{id} belongs to {other}: two apps can't have the same object")));
             }
             match &live.mark {
                 Some(mark) if mark.run == request.run && live.deleting.is_none() => return Ok(()),
