@@ -1,6 +1,6 @@
 //! Analyses of a rollout: measurements are taken beside the actor, so that the phase is kept true meanwhile.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,7 +28,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A measurement that is being taken.
 pub struct Pending {
     key: String,
-    task: JoinHandle<Measurement>,
+    /// What came of it. It stands here before the unit is woken to look for it: whoever is woken by a task finds that still running.
+    taken: Arc<OnceLock<Measurement>>,
+    task: JoinHandle<()>,
+}
+
+impl Pending {
+    fn is_over(&self) -> bool {
+        self.taken.get().is_some() || self.task.is_finished()
+    }
 }
 
 impl Drop for Pending {
@@ -111,10 +119,9 @@ impl Unit {
         subject: Subject,
         baseline: Option<Value>,
     ) -> Option<Measurement> {
-        if let Some(pending) = inner.pending.take_if(|pending| pending.key == id && pending.task.is_finished()) {
-            let mut pending = pending;
-            let result = (&mut pending.task).await;
-            return Some(result.unwrap_or_else(|error| inconclusive(format!("the measurement broke off: {error}"))));
+        if let Some(pending) = inner.pending.take_if(|pending| pending.key == id && pending.is_over()) {
+            let taken = pending.taken.get().cloned();
+            return Some(taken.unwrap_or_else(|| inconclusive("the measurement broke off".into())));
         }
         if inner.pending.as_ref().is_some_and(|pending| pending.key == id) {
             return None;
@@ -134,12 +141,14 @@ impl Unit {
             baseline,
         };
         let wake = self.waker();
+        let taken = Arc::new(OnceLock::new());
+        let result = taken.clone();
         let task = tokio::spawn(async move {
-            let measurement = work.take().await;
+            // It is set once, here.
+            let _ = result.set(work.take().await);
             wake();
-            measurement
         });
-        inner.pending = Some(Pending { key: id.to_owned(), task });
+        inner.pending = Some(Pending { key: id.to_owned(), taken, task });
         None
     }
 }
