@@ -41,6 +41,15 @@ impl Capabilities {
         runs: false,
     };
 
+    /// The same while another version has the requests: what leads to that one divides them.
+    #[must_use]
+    pub fn beside(self, base: &Capabilities) -> Capabilities {
+        match (self.split, base.split) {
+            (Split::Weights(_), Split::Replicas) => Capabilities { split: Split::Replicas, ..self },
+            _ => self,
+        }
+    }
+
     /// Those where the platform replaces what runs by itself, within bounds of its own, and carries the requests too.
     pub const IN_PLACE: Capabilities = Capabilities { in_place: true, runs: true, ..Capabilities::NONE };
 }
@@ -55,4 +64,23 @@ pub enum Split {
     Replicas,
     /// By weights of one in so many.
     Weights(u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_to_the_version_that_has_the_requests_divides_them() {
+        let of = |split| Capabilities { split, ..Capabilities::NONE };
+        let weights = Split::Weights(100);
+        for (asked, base, split) in [
+            (weights, weights, weights),
+            (weights, Split::Replicas, Split::Replicas),
+            (weights, Split::None, weights),
+            (Split::Replicas, weights, Split::Replicas),
+        ] {
+            assert_eq!(of(asked).beside(&of(base)).split, split, "{asked:?} beside {base:?}");
+        }
+    }
 }

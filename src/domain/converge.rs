@@ -2,7 +2,8 @@
 //!
 //! The order is the same in every phase: hold, raise groups, wait until they are ready, traffic, drain, lower and retire groups.
 //! Traffic leaves an instance before it is stopped, and reaches one only once it is ready; so no order of phases, however
-//! they are entered or left, sends requests to nothing.
+//! they are entered or left, sends requests to nothing. Nothing is lowered while who carries the requests has yet to confirm where
+//! they go.
 
 mod traffic;
 mod view;
@@ -119,6 +120,9 @@ fn steer(view: &View<'_>, force: bool) -> Option<Converge> {
         return dark.then(|| wait(WaitKind::Ready, view.readiness()));
     };
     if goal.in_force(view) {
+        if let Some(missing) = view.main.and_then(|seen| seen.unconfirmed.as_ref()) {
+            return Some(wait(WaitKind::Ready, missing.clone()));
+        }
         return if view.must_lower() && !view.phase.as_available { not_ready(view, force) } else { None };
     }
     if !view.phase.as_available

@@ -57,6 +57,9 @@ pub struct ObservedGroup {
     pub replicas: u32,
     /// It is being removed.
     pub retiring: bool,
+    /// Its platform replaces it in place: it can be kept or stopped, but not made smaller.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_place: bool,
     /// Its instances by slot.
     pub instances: Vec<ObservedInstance>,
 }
@@ -96,7 +99,7 @@ pub struct ObservedInstance {
     pub message: Option<String>,
 }
 
-/// A route as all data planes have confirmed it.
+/// A route as it was asked of all data planes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObservedTraffic {
@@ -108,6 +111,9 @@ pub struct ObservedTraffic {
     pub settings: Digest,
     /// Requests still in flight on instances that were taken out, by instance.
     pub draining: BTreeMap<String, u64>,
+    /// It was asked for, and whoever carries the requests has not said yet that it is so; what is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<String>,
 }
 
 /// What one group gets.

@@ -230,8 +230,8 @@ fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {
         }
         Strategy::Recreate(settings) => strategy::recreate::phases(draft, settings, restart),
         Strategy::Rolling(_) if only_seen && draft.capabilities.surge => strategy::rolling::at_once(draft),
-        Strategy::Canary(_) if only_seen && draft.split() == Split::None => strategy::rolling::at_once(draft),
         Strategy::Canary(settings) if base_in_place => strategy::canary::beside(draft, settings),
+        Strategy::Canary(_) if only_seen && draft.split() == Split::None => strategy::rolling::at_once(draft),
         // The same version anew: nothing is to be found out about it.
         _ if restart => {
             let gentle = Rolling { max_surge: Amount::Percent(25), max_unavailable: Amount::Percent(25) };

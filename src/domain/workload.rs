@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub mod hooks;
+pub mod http_route;
 pub mod kubernetes;
 pub mod order;
 pub mod versioned;
@@ -25,7 +26,6 @@ use super::span::Span;
 /// The kinds of workload. Capabilities belong to (platform, workload kind, data plane) together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::large_enum_variant, reason = "a unit has one, and boxing would make every match of it worse to read")]
 pub enum Workload {
     /// Processes started on the host itself.
     Process(ProcessSpec),

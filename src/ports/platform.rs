@@ -67,8 +67,8 @@ pub type LogStream = futures_util::stream::BoxStream<'static, Result<String, Pla
 /// **Errors.** An observation that fails is `Seen::Unknown`, never an empty list.
 #[async_trait]
 pub trait Platform: Send + Sync {
-    /// What can be done for a unit here.
-    fn capabilities(&self, desired: &DesiredUnit) -> Capabilities;
+    /// What can be done for a unit here; unknown where the platform would have to tell and does not.
+    async fn capabilities(&self, desired: &DesiredUnit) -> Seen<Capabilities>;
 
     /// What Git's head asks for here, all of it: what one unit gives up and another takes is not removed in between. A hint.
     fn expects(&self, all: &[Arc<DesiredUnit>]) {

@@ -67,7 +67,8 @@ async fn a_group_lives_from_its_first_instance_to_its_last() {
     let platform = HostPlatform::new(supervisor.socket(), INSTALLATION);
     eventually_async(PATIENCE, "the supervisor answers", || known(&platform)).await;
     let wanted = ensure("1", 2);
-    assert_eq!(platform.capabilities(&wanted.desired).split, Split::Weights(1_000_000));
+    let can = platform.capabilities(&wanted.desired).await;
+    assert_eq!(can.known().map(|can| can.split), Some(Split::Weights(1_000_000)));
 
     platform.ensure_group(Epoch(3), &wanted).await.unwrap();
     let seen = known(&platform).await.unwrap();

@@ -2,6 +2,7 @@
 //! the API and the command line.
 
 mod adapter;
+mod autoscaled;
 mod chart;
 mod clear;
 pub mod cluster;
@@ -13,6 +14,8 @@ mod drift;
 mod encrypted;
 mod faults;
 mod foresight;
+mod gateway;
+mod gateway_double;
 mod hooks;
 mod installation;
 mod kills;
@@ -26,6 +29,7 @@ mod rights;
 mod rollout;
 mod sources;
 mod strategies;
+mod takeover;
 mod traffic;
 mod trouble;
 mod versions;

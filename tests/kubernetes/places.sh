@@ -4,12 +4,14 @@ kubernetes_version=1.34.4
 kustomize_version=5.8.1
 helm_version=3.22.0
 kwok_version=0.8.0
+gateway_version=1.4.1
 
 beds=${TRIMTAB_CACHE:-$HOME/.cache/trimtab}/beds
 kubernetes=$beds/kubernetes-$kubernetes_version
 kustomize=$beds/kustomize-$kustomize_version
 helm=$beds/helm-$helm_version
 kwok=$beds/kwok-$kwok_version
+gateway=$beds/gateway-api-$gateway_version
 
 say() { printf '   %s\n' "$*"; }
 

@@ -279,3 +279,20 @@ fn a_suspended_unit_is_left_alone_and_its_deadlines_stand_still() {
     assert!(bed.state.running().is_some_and(trimtab::domain::rollout::state::RolloutState::is_forward));
     assert_eq!(bed.size(&old), 3, "what was lost meanwhile is raised again");
 }
+
+#[test]
+fn a_weight_that_nobody_confirms_is_waited_for_and_nothing_of_it_goes_before_its_end_is() {
+    let (old, new) = (desired("1", 4, canary(usual_steps())), desired("2", 4, canary(usual_steps())));
+    let mut bed = Bed::running(&old);
+    bed.fake.unconfirmed = Some("the gateway has yet to take it over".into());
+    bed.want(&new);
+    bed.run_for(secs(60));
+    assert_eq!((bed.weight(&new), bed.weight(&old)), (10, 90), "its pause has not begun: {}", bed.waits);
+    assert!(bed.waits.contains("the gateway has yet to take it over"), "{}", bed.waits);
+    bed.run_to("it is taken back", |bed| bed.weight(&new) == 0);
+    bed.run_for(secs(5_000));
+    assert!(bed.size(&new) > 0, "requests may still come to it");
+    bed.fake.unconfirmed = None;
+    bed.settle();
+    assert_eq!((bed.size(&new), bed.weight(&old)), (0, 100));
+}

@@ -342,8 +342,8 @@ impl Ports {
 
 #[async_trait]
 impl Platform for Ports {
-    fn capabilities(&self, desired: &DesiredUnit) -> Capabilities {
-        Capabilities {
+    async fn capabilities(&self, desired: &DesiredUnit) -> Seen<Capabilities> {
+        Seen::Known(Capabilities {
             versioned_groups: true,
             in_place: false,
             surge: true,
@@ -353,7 +353,7 @@ impl Platform for Ports {
             drain: true,
             measures: true,
             runs: true,
-        }
+        })
     }
 
     async fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>> {

@@ -347,12 +347,10 @@ impl Unit {
             None => None,
         };
         let wanted = desired.as_ref().map(|(desired, digest)| Rendered { desired, digest });
-        let known = wanted.map(|wanted| wanted.desired).or(verified.as_ref().map(|(desired, _)| desired.as_ref()));
-        // What was never verified is removed by looking alone: it needs no capability but to stop.
-        let capabilities = match known.map(|known| (known, self.world.platforms.at(&known.workload.place()))) {
-            None => Capabilities::NONE,
-            Some((known, Ok(platform))) => platform.capabilities(known),
-            Some((_, Err(error))) => return Ok(Err(Blocked::Unsupported(error.to_string()))),
+        let before = verified.as_ref().map(|(desired, _)| desired.as_ref());
+        let capabilities = match self.capabilities(wanted.map(|wanted| wanted.desired), before).await {
+            Ok(capabilities) => capabilities,
+            Err(blocked) => return Ok(Err(blocked)),
         };
         let input = PlanInput {
             unit: &self.id,
@@ -368,6 +366,27 @@ impl Unit {
             intent: intent(state, wanted.map(|wanted| wanted.digest)),
         };
         Ok(planner::plan(&input))
+    }
+
+    /// What can be done for a desired state beside what was verified before it.
+    async fn capabilities(
+        &self,
+        desired: Option<&DesiredUnit>,
+        before: Option<&DesiredUnit>,
+    ) -> Result<Capabilities, Blocked> {
+        // What was never verified is removed by looking alone: it needs no capability but to stop.
+        let Some(known) = desired.or(before) else { return Ok(Capabilities::NONE) };
+        let platform = self.world.platforms.at(&known.workload.place());
+        let platform = platform.map_err(|error| Blocked::Unsupported(error.to_string()))?;
+        let can = async |desired: &DesiredUnit| match platform.capabilities(desired).await {
+            Seen::Known(capabilities) => Ok(capabilities),
+            Seen::Unknown(reason) => Err(Blocked::Unknown(reason)),
+        };
+        let asked = can(known).await?;
+        match before.filter(|before| before.workload.place() == known.workload.place()) {
+            Some(before) => Ok(asked.beside(&can(before).await?)),
+            None => Ok(asked),
+        }
     }
 
     /// Nothing differs: what is effective counts as verified, or as removed.

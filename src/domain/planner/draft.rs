@@ -62,8 +62,9 @@ impl Base {
             replicas: seen.replicas,
             source: source_of(seen),
             rendered: None,
-            traffic: traffic(rendered, Which::Main, whole(&seen.group, seen.replicas)),
-            in_place: false,
+            // Nothing leads requests to what is replaced in place: its own selectors do.
+            traffic: traffic(rendered, Which::Main, whole(&seen.group, seen.replicas)).filter(|_| !seen.in_place),
+            in_place: seen.in_place,
         }
     }
 }

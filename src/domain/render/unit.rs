@@ -313,7 +313,12 @@ impl Lookup<'_> {
     }
 
     /// How objects are divided where two versions of them are to run side by side, and how many instances they are.
-    fn versioned(&self, strategy: &Strategy, objects: &[Object], at: &Location) -> Option<(Option<Versioned>, u32)> {
+    fn versioned(
+        &self,
+        strategy: &Strategy,
+        objects: &[Object],
+        at: &Location,
+    ) -> Option<(Option<Box<Versioned>>, u32)> {
         if !compatibility::is_versioned(strategy) {
             return Some((None, u32::try_from(objects.len()).unwrap_or(u32::MAX)));
         }
@@ -324,14 +329,8 @@ impl Lookup<'_> {
             self.cx.report(Layer::Compatibility, at, message, remedy);
             return None;
         }
-        match Versioned::of(objects) {
-            Ok((Versioned { scaler: Some(scaler), .. }, _)) if matches!(strategy, Strategy::Canary(_)) => {
-                let message = format!("{scaler} and a canary would both say how many pods of each version there are");
-                let remedy = "use `blueGreen`, which keeps the autoscaler, or leave the autoscaler out";
-                self.cx.report(Layer::Compatibility, at, message, remedy);
-                None
-            }
-            Ok((versioned, replicas)) => Some((Some(versioned), replicas)),
+        match Versioned::of(objects, matches!(strategy, Strategy::Canary(_))) {
+            Ok((versioned, replicas)) => Some((Some(Box::new(versioned)), replicas)),
             Err((message, remedy)) => {
                 self.cx.report(Layer::Compatibility, at, message, remedy);
                 None

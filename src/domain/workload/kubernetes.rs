@@ -59,7 +59,7 @@ pub struct KubernetesSpec {
     pub recreate: Vec<String>,
     /// What is there once for each version; none: all of it is replaced in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub versioned: Option<Versioned>,
+    pub versioned: Option<Box<Versioned>>,
 }
 
 /// A namespace of a cluster, and who acts there.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::http_route;
 use super::kubernetes::{KubernetesSpec, Object, ObjectId};
 
 /// Which of a unit's objects are there once for each version, and which of them lead requests to one.
@@ -22,18 +23,21 @@ pub struct Versioned {
     /// The Services of its pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ObjectId>,
+    /// The HTTPRoutes that lead to these Services: they divide requests between versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<ObjectId>,
 }
 
 /// Why objects can't be divided so: the word and the remedy.
 pub type Indivisible = (String, String);
 
 impl Versioned {
-    /// Divides objects.
+    /// Divides objects. `shares`: versions get shares of the requests, and not all or nothing.
     ///
     /// # Errors
     ///
-    /// There is not just one Deployment, or something else runs pods beside it.
-    pub fn of(objects: &[Object]) -> Result<(Versioned, u32), Indivisible> {
+    /// There is not just one Deployment, something else runs pods beside it, or nobody could tell how many pods a share is.
+    pub fn of(objects: &[Object], shares: bool) -> Result<(Versioned, u32), Indivisible> {
         let others = objects.iter().find(|object| {
             matches!(
                 (object.group(), object.kind()),
@@ -77,7 +81,15 @@ impl Versioned {
             None => number(deployment, "/spec/replicas").unwrap_or(1),
         };
         let budgets = kind("policy", "PodDisruptionBudget");
-        let services = kind("", "Service");
+        let services = kind("", "Service").filter(|one| within(&labels(one, "/spec/selector"), &pods));
+        let services: Vec<ObjectId> = services.map(Object::id).collect();
+        let routes = routes(objects, &services)?;
+        if let Some(scaler) = scaler.filter(|_| shares && routes.is_empty()) {
+            let message =
+                format!("{} and a canary by shares of pods would both say how many pods there are", scaler.id());
+            let remedy = "let an HTTPRoute lead to its Service, use `blueGreen`, or leave the autoscaler out";
+            return Err((message, remedy.into()));
+        }
         let versioned = Versioned {
             deployment: deployment.id(),
             scaler: scaler.map(Object::id),
@@ -85,7 +97,8 @@ impl Versioned {
                 .filter(|one| within(&labels(one, "/spec/selector/matchLabels"), &pods))
                 .map(Object::id)
                 .collect(),
-            services: services.filter(|one| within(&labels(one, "/spec/selector"), &pods)).map(Object::id).collect(),
+            services,
+            routes,
         };
         Ok((versioned, replicas))
     }
@@ -97,8 +110,20 @@ impl Versioned {
 
     /// Whether an object leads requests to the version that has them.
     pub fn is_routed(&self, id: &ObjectId) -> bool {
-        self.services.contains(id)
+        self.services.contains(id) || self.routes.contains(id)
     }
+}
+
+/// The HTTPRoutes that lead to these Services.
+fn routes(objects: &[Object], services: &[ObjectId]) -> Result<Vec<ObjectId>, Indivisible> {
+    let mut routes = Vec::new();
+    for route in objects.iter().filter(|one| http_route::leads_to_any(one, services)) {
+        if let Some(message) = http_route::too_full(route, services) {
+            return Err((message, "divide the rule, or use `rolling`".into()));
+        }
+        routes.push(route.id());
+    }
+    Ok(routes)
 }
 
 impl KubernetesSpec {
@@ -180,7 +205,7 @@ mod tests {
             service("other", &json!({ "app": "other" })),
             service("none", &json!(null)),
         ];
-        let (versioned, replicas) = Versioned::of(&objects).expect("there is one Deployment");
+        let (versioned, replicas) = Versioned::of(&objects, false).expect("there is one Deployment");
         assert_eq!((replicas, versioned.services.len()), (3, 1));
         assert!(versioned.is_routed(&objects[1].id()) && versioned.is_cloned(&objects[0].id()));
         assert!(!versioned.is_routed(&objects[2].id()) && !versioned.is_routed(&objects[3].id()));
@@ -189,9 +214,28 @@ mod tests {
     #[test]
     fn an_autoscaler_s_lower_bound_is_the_number() {
         for (least, expected) in [(json!(2), 2), (json!(0), 1), (json!(null), 1)] {
-            let (versioned, replicas) = Versioned::of(&[deployment("web"), scaler(&least)]).expect("it is divisible");
+            let (versioned, replicas) =
+                Versioned::of(&[deployment("web"), scaler(&least)], false).expect("it is divisible");
             assert_eq!((replicas, versioned.scaler.is_some()), (expected, true), "{least}");
         }
+    }
+
+    #[test]
+    fn an_http_route_divides_where_it_leads_to_the_pods_and_an_autoscaler_of_shares_needs_one() {
+        let route = |service: &str| {
+            object(
+                json!({ "apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "HTTPRoute", "metadata": { "name": "web" },
+                "spec": { "rules": [ { "backendRefs": [ { "name": service } ] } ] } }),
+            )
+        };
+        let objects =
+            |led: &str| [deployment("web"), service("web", &json!({ "app": "web" })), scaler(&json!(2)), route(led)];
+        let (versioned, _) = Versioned::of(&objects("web"), true).expect("it is divisible");
+        assert!(versioned.routes.len() == 1 && versioned.is_routed(&objects("web")[3].id()));
+        assert!(Versioned::of(&objects("other"), false).is_ok_and(|(whole, _)| whole.routes.is_empty()));
+        let (message, remedy) =
+            Versioned::of(&objects("other"), true).expect_err("nobody says how many pods there are");
+        assert!(message.contains("HorizontalPodAutoscaler") && remedy.contains("HTTPRoute"), "{message}; {remedy}");
     }
 
     #[test]
@@ -202,7 +246,7 @@ mod tests {
             (vec![deployment("a"), deployment("b")], "can't both"),
             (vec![deployment("a"), set], "StatefulSet.apps db"),
         ] {
-            let (message, remedy) = Versioned::of(&objects).expect_err("it is indivisible");
+            let (message, remedy) = Versioned::of(&objects, false).expect_err("it is indivisible");
             assert!(message.contains(word) && remedy.contains("rolling"), "{message}; {remedy}");
         }
     }

@@ -220,6 +220,7 @@ impl FakeGroup {
             version: self.source.version.clone(),
             replicas: self.replicas,
             retiring: self.retiring,
+            in_place: false,
             instances: self.instances.iter().map(see).collect(),
         }
     }

@@ -38,6 +38,8 @@ pub struct Fake {
     pub failures: u32,
     /// Nothing can be seen.
     pub blind: Option<String>,
+    /// What carries the requests has not confirmed yet where they go.
+    pub unconfirmed: Option<String>,
     /// What would have lost a request.
     pub violations: Vec<String>,
     /// Every effect that was carried out.
@@ -76,6 +78,7 @@ impl Fake {
             drain: Span::ZERO,
             failures: 0,
             blind: None,
+            unconfirmed: None,
             violations: Vec::new(),
             effects: Vec::new(),
             started: BTreeMap::new(),
@@ -145,9 +148,13 @@ impl Fake {
             None => Seen::Known(None),
             Some(route) => route.observe(self.now),
         };
+        let mut traffic = seen(Which::Main);
+        if let Seen::Known(Some(route)) = &mut traffic {
+            route.unconfirmed.clone_from(&self.unconfirmed);
+        }
         ObservedUnit {
             groups: Seen::Known(self.groups.iter().map(|(id, group)| group.observe(id, self.now)).collect()),
-            traffic: seen(Which::Main),
+            traffic,
             preview: seen(Which::Preview),
             runs: self
                 .runs

@@ -65,6 +65,7 @@ impl FakeRoute {
             hold: self.asked.hold.is_some(),
             settings: self.asked.settings.clone(),
             draining: self.draining(now).into_iter().map(|id| (id, 1)).collect(),
+            unconfirmed: None,
         }))
     }
 }

@@ -13,6 +13,7 @@ pub(super) fn group(status: GroupStatus) -> ObservedGroup {
         version: status.markers.version,
         replicas: status.replicas,
         retiring: status.retiring,
+        in_place: false,
         instances: status.instances.into_iter().map(instance).collect(),
     }
 }

@@ -187,8 +187,8 @@ fn run_path(id: &RunId) -> String {
 #[async_trait]
 impl Platform for HostPlatform {
     /// Processes can do everything; what hangs on requests needs a route.
-    fn capabilities(&self, desired: &DesiredUnit) -> Capabilities {
-        Capabilities {
+    async fn capabilities(&self, desired: &DesiredUnit) -> Seen<Capabilities> {
+        Seen::Known(Capabilities {
             versioned_groups: true,
             in_place: false,
             surge: true,
@@ -198,7 +198,7 @@ impl Platform for HostPlatform {
             drain: true,
             measures: true,
             runs: true,
-        }
+        })
     }
 
     async fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>> {

@@ -274,6 +274,8 @@ impl Cluster {
         if claim == Claim::New {
             // No object has this version: one that exists is a conflict, and is looked at before anything of it changes.
             body["metadata"]["resourceVersion"] = "1".into();
+        } else if let Some(at) = composed.at {
+            body["metadata"]["resourceVersion"] = at.to_string().into();
         }
         let force = if claim == Claim::Take { "&force=true" } else { "" };
         let path =

@@ -13,6 +13,7 @@ use super::scope::{Known, Part, Scope};
 use super::view;
 use crate::domain::id::{Epoch, GroupId, UnitId};
 use crate::domain::observed::{ObservedGroup, Seen};
+use crate::domain::workload::http_route;
 use crate::domain::workload::kubernetes::{HealthRule, ObjectId};
 
 /// A kind, whatever its version.
@@ -38,6 +39,11 @@ impl KindName {
     /// Services.
     pub fn service() -> Self {
         KindName { group: String::new(), kind: "Service".into() }
+    }
+
+    /// HTTPRoutes.
+    pub fn route() -> Self {
+        KindName { group: http_route::GROUP.into(), kind: http_route::KIND.into() }
     }
 }
 
@@ -83,6 +89,42 @@ struct Objects {
     /// Of which parts all of them are known.
     known: Known,
     all: HashMap<ObjectId, Live>,
+    /// The same by the keys of their units, of kinds that are looked up so.
+    by_unit: HashMap<String, BTreeSet<ObjectId>>,
+}
+
+impl Objects {
+    fn put(&mut self, id: ObjectId, live: Live) {
+        let kind = (id.group.as_str(), id.kind.as_str());
+        if !matches!(kind, ("", "Pod" | "Service") | (http_route::GROUP, http_route::KIND)) {
+            self.all.insert(id, live);
+            return;
+        }
+        let unit = live.unit.clone();
+        let before = self.all.insert(id.clone(), live).and_then(|before| before.unit);
+        if before != unit {
+            self.leave(before, &id);
+            if let Some(unit) = unit {
+                self.by_unit.entry(unit).or_default().insert(id);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &ObjectId) -> Option<Live> {
+        let gone = self.all.remove(id)?;
+        self.leave(gone.unit.clone(), id);
+        Some(gone)
+    }
+
+    fn leave(&mut self, unit: Option<String>, id: &ObjectId) {
+        let Some(unit) = unit else { return };
+        if let Some(ids) = self.by_unit.get_mut(&unit) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_unit.remove(&unit);
+            }
+        }
+    }
 }
 
 impl State {
@@ -120,12 +162,18 @@ impl State {
 
     /// The pods of a version.
     pub fn pods_of<'s>(&'s self, parent: &'s Parent) -> impl Iterator<Item = (&'s ObjectId, &'s Live)> {
-        self.all(KindName::pod()).filter(|(_, live)| live.unit.as_deref() == Some(parent.key()))
+        self.of_parent(KindName::pod(), parent)
     }
 
-    /// All objects of a kind.
-    pub fn all(&self, kind: KindName) -> impl Iterator<Item = (&ObjectId, &Live)> {
-        self.kinds.get(&kind).into_iter().flat_map(|objects| &objects.all)
+    /// The objects of a kind that are marked as a parent's.
+    pub fn of_parent<'s>(
+        &'s self,
+        kind: KindName,
+        parent: &'s Parent,
+    ) -> impl Iterator<Item = (&'s ObjectId, &'s Live)> {
+        let objects = self.kinds.get(&kind);
+        let ids = objects.and_then(|objects| objects.by_unit.get(parent.key())).into_iter().flatten();
+        ids.filter_map(move |id| objects?.all.get_key_value(id))
     }
 
     fn forget(&mut self, unit: &UnitId, key: &str) {
@@ -335,11 +383,12 @@ impl Cache {
         let here = |id: &ObjectId| part.is_none() || *part == id.namespace;
         let (mut before, others): (HashMap<_, _>, HashMap<_, _>) =
             std::mem::take(&mut objects.all).into_iter().partition(|(id, _)| here(id));
-        objects.all = others;
-        objects.all.extend(all.into_iter().map(|(id, live)| {
+        objects.by_unit.clear();
+        others.into_iter().for_each(|(id, live)| objects.put(id, live));
+        for (id, live) in all {
             let live = live.after(before.remove(&id), false);
-            (id, live)
-        }));
+            objects.put(id, live);
+        }
         objects.known.set(part, Ok(()));
         let units = users(&state, kind);
         drop(state);
@@ -355,7 +404,7 @@ impl Cache {
         if before.as_ref() == Some(&live) {
             return;
         }
-        objects.all.insert(id, live.clone());
+        objects.put(id, live.clone());
         let units = [state.unit_of(Some(&live)), state.unit_of(before.as_ref())];
         drop(state);
         self.tell(units.into_iter().flatten());
@@ -364,7 +413,7 @@ impl Cache {
     /// An object is gone.
     pub fn remove(&self, id: &ObjectId) {
         let mut state = self.lock();
-        let gone = state.kinds.get_mut(&KindName::of(id)).and_then(|objects| objects.all.remove(id));
+        let gone = state.kinds.get_mut(&KindName::of(id)).and_then(|objects| objects.remove(id));
         state.diagnoses.remove(id);
         let unit = state.unit_of(gone.as_ref());
         drop(state);

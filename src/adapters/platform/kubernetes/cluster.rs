@@ -18,6 +18,7 @@ use super::connect::{self, Connection};
 use super::discovery::{Discovery, Kind};
 use super::inventory::{self, Parent};
 use super::scope::{Part, Scope};
+use super::versions::found::Looked;
 use super::versions::parts::{Marks, Role, parts};
 use super::watch::{Follower, Subject};
 use crate::domain::desired::DesiredUnit;
@@ -49,6 +50,8 @@ pub struct Cluster {
     pub scope: Scope,
     /// Since when groups have been on their way out, by the keys of their parents.
     pub leaving: Mutex<HashMap<String, Instant>>,
+    /// What others made and units will take over.
+    pub looked: Looked,
     connection: Connection,
     server: tokio::sync::OnceCell<Arc<Server>>,
     watches: Mutex<HashMap<(KindName, Part), JoinHandle<()>>>,
@@ -196,6 +199,7 @@ impl Cluster {
             claims: Claims::default(),
             heals: Heals::default(),
             leaving: Mutex::default(),
+            looked: Looked::default(),
             connection,
             server: tokio::sync::OnceCell::new(),
             watches: Mutex::default(),

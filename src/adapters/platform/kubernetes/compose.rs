@@ -32,6 +32,8 @@ pub struct Composed {
     pub secret: bool,
     /// The wave in which it is sent.
     pub wave: i32,
+    /// The version that it must have on the server, where it is there.
+    pub at: Option<u64>,
     body: Value,
 }
 
@@ -76,7 +78,7 @@ impl Frame<'_> {
         let applied = Digest::of(APPLIED, &json!({ "object": body, "secrets": secrets })).short().to_owned();
         inner(member(&mut body, "metadata"), "annotations").insert(labels::APPLIED.into(), applied.as_str().into());
         let (rests, secret) = (health::rests(&body), !secrets.is_empty());
-        Composed { id, api_version: object.api_version().to_owned(), applied, rests, secret, wave: 0, body }
+        Composed { id, api_version: object.api_version().to_owned(), applied, rests, secret, wave: 0, at: None, body }
     }
 
     /// A restart is a change of the pods' template: its controller replaces them as it does for any other.

@@ -22,6 +22,8 @@ pub const LATER: &str = "later";
 
 /// What stands in an inventory for what was applied, where an object is a hook's.
 pub const HOOK: &str = "hook";
+/// The same where an object is as it was found.
+pub const FOUND: &str = "found";
 
 /// The largest inventory, in bytes: an object of a cluster has 1 MiB at most.
 const MOST_BYTES: usize = 900 << 10;

@@ -12,7 +12,7 @@ pub const APPLIED: &str = "trimtab.dev/applied";
 pub const RESTARTS: &str = "trimtab.dev/restarts";
 /// The version of a Deployment's pods: a label of theirs, and of what is of that version alone.
 pub const GROUP: &str = "trimtab.dev/group";
-/// Where the requests go that a Service leads: an annotation.
+/// Where the requests go that a Service or an HTTPRoute leads: an annotation.
 pub const TRAFFIC: &str = "trimtab.dev/traffic";
 /// The run of a hook that an object was made for: an annotation.
 pub const RUN: &str = "trimtab.dev/run";
@@ -20,5 +20,9 @@ pub const RUN: &str = "trimtab.dev/run";
 pub const RUN_OF: &str = "trimtab.dev/run-of";
 /// After which ends the object of a hook goes: an annotation.
 pub const RUN_ENDS: &str = "trimtab.dev/run-ends";
+/// The last epoch that led requests: an annotation of what leads them.
+pub const EPOCH: &str = "trimtab.dev/epoch";
+/// The Service beside which another leads to one version: an annotation of the other.
+pub const BESIDE: &str = "trimtab.dev/beside";
 /// The field manager, and the value of [`MANAGED_BY`].
 pub const MANAGER: &str = "trimtab";

@@ -11,6 +11,7 @@ use super::health::{Health, health};
 use super::hooks::Mark;
 use super::inventory::Settings;
 use super::labels;
+use super::versions::led::Led;
 use crate::domain::workload::hooks::Ended;
 use crate::domain::workload::kubernetes::ObjectId;
 
@@ -62,10 +63,8 @@ pub struct More {
     pub address: Option<SocketAddr>,
     /// How often a pod's containers were started again.
     pub restarts: u32,
-    /// Which version a Service leads to.
-    pub selects: Option<String>,
-    /// What a Service says of where its requests go.
-    pub traffic: Option<String>,
+    /// What leads requests: where.
+    pub led: Option<Box<Led>>,
     /// What runs once has ended.
     pub over: Option<Ended>,
 }
@@ -103,11 +102,7 @@ impl More {
                 },
                 ..More::default()
             },
-            "Service" => More {
-                selects: object.pointer("/spec/selector").and_then(|selector| of(selector, labels::GROUP)),
-                traffic: object.pointer("/metadata/annotations").and_then(|notes| of(notes, labels::TRAFFIC)),
-                ..More::default()
-            },
+            "Service" | "HTTPRoute" => More { led: Some(Box::new(Led::read(object))), ..More::default() },
             // Of Argo Workflows.
             "Workflow" => More {
                 over: match text("/status/phase") {
@@ -199,6 +194,11 @@ impl Live {
             next.others = Vec::new();
         }
         next
+    }
+
+    /// What leads requests: where.
+    pub fn led(&self) -> Option<&Led> {
+        self.more.led.as_deref()
     }
 
     /// Compares it with what was applied, where nobody saw the answer to that: this process has started since. `applied` is without

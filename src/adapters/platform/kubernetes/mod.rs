@@ -91,8 +91,11 @@ impl Drop for KubernetesPlatform {
 
 #[async_trait]
 impl Platform for KubernetesPlatform {
-    fn capabilities(&self, desired: &DesiredUnit) -> Capabilities {
-        versions::capabilities(desired)
+    async fn capabilities(&self, desired: &DesiredUnit) -> Seen<Capabilities> {
+        match self.cluster.capabilities(desired).await {
+            Ok(capabilities) => Seen::Known(capabilities),
+            Err(fault) => Seen::Unknown(self.told(fault, Epoch(0)).to_string()),
+        }
     }
 
     fn traffic(&self) -> Option<&dyn Traffic> {
@@ -104,7 +107,13 @@ impl Platform for KubernetesPlatform {
     }
 
     async fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>> {
-        self.cluster.cache.observe(unit)
+        match self.cluster.cache.observe(unit) {
+            Seen::Known(groups) if groups.is_empty() => match self.cluster.found(unit).await {
+                Ok(found) => Seen::Known(found.into_iter().collect()),
+                Err(fault) => Seen::Unknown(self.told(fault, Epoch(0)).to_string()),
+            },
+            seen => seen,
+        }
     }
 
     async fn units(&self) -> Seen<Vec<UnitId>> {

@@ -22,7 +22,8 @@ use crate::ports::platform::EnsureGroup;
 
 /// How often what could not be removed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How long a group serves on after the requests went to another.
+/// How long a group serves on after the requests went to another. Nothing that an API server has tells when the last kube-proxy has
+/// written its rules anew: EndpointSlices say what was asked of it, its own metrics stand on each node alone.
 const SERVES_ON: Duration = Duration::from_secs(5);
 
 impl Cluster {
@@ -83,6 +84,7 @@ impl Cluster {
         let parent = match parent.retiring && parent.epoch == epoch {
             true => parent,
             false => {
+                self.fence_routed(unit, epoch).await?;
                 let none = |entry: &Entry| Entry { applied: None, ..entry.clone() };
                 let objects = parent.objects.iter().map(|(id, entry)| (id.clone(), none(entry))).collect();
                 self.write_parent(&Parent { objects, retiring: true, epoch, ..parent }).await?

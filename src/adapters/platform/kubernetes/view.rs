@@ -3,7 +3,7 @@
 use super::cache::{KindName, State};
 use super::health::Health;
 use super::hooks;
-use super::inventory::{Entry, Parent};
+use super::inventory::{Entry, FOUND, Parent};
 use super::live::Live;
 use super::versions::sight;
 use crate::domain::observed::{ObservedGroup, ObservedInstance};
@@ -41,6 +41,7 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
         version: parent.version.clone(),
         replicas: right,
         retiring: parent.retiring,
+        in_place: true,
         instances,
     })
 }
@@ -81,11 +82,13 @@ impl<'a> Sight<'a> {
     fn of(state: &'a State, parent: &Parent, id: &ObjectId, entry: &Entry) -> Self {
         let live = state.live(id);
         let superseded = live.is_some_and(|live| state.superseded(parent, live));
-        let live = live.filter(|live| owns(parent, live));
+        // What was found is nobody's to make: it is there, whatever was made of it.
+        let found = entry.applied.as_deref() == Some(FOUND);
+        let live = live.filter(|live| found || owns(parent, live));
         Sight {
             superseded,
             live,
-            current: live.is_some_and(|live| live.deleting.is_none() && live.applied == entry.applied),
+            current: live.is_some_and(|live| live.deleting.is_none() && (found || live.applied == entry.applied)),
             drift: live.and_then(|live| live.drift(id, &parent.settings)),
             rests: entry.rests,
             health: live.map(|live| health(state, parent, id, live)),

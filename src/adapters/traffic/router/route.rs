@@ -114,6 +114,7 @@ pub(super) fn observed(status: &RouteStatus) -> ObservedTraffic {
         hold: status.route.hold.is_some(),
         settings: settings_in_force(&status.route),
         draining: BTreeMap::new(),
+        unconfirmed: None,
     };
     add_draining(&mut observed.draining, status);
     observed

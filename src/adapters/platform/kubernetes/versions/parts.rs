@@ -104,7 +104,7 @@ pub enum Leads<'a> {
 }
 
 /// The value of the label that no pod has.
-const NOBODY: &str = "none";
+pub const NOBODY: &str = "none";
 
 /// Which version a Service selects that leads there.
 pub fn selects<'a>(leads: Leads<'a>) -> Option<&'a str> {
@@ -153,7 +153,7 @@ pub fn preview(object: &Object) -> Object {
 }
 
 /// What was an object and has changed within stays one; the first is taken where it did not.
-fn made(object: &Object, body: Value) -> Object {
+pub(super) fn made(object: &Object, body: Value) -> Object {
     Object::try_from(body).unwrap_or_else(|_| object.clone())
 }
 

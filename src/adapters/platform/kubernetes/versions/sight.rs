@@ -26,6 +26,7 @@ pub fn group(state: &State, parent: &Parent, version: &Version) -> Result<Observ
         version: parent.version.clone(),
         replicas: if whole { version.replicas } else { version.replicas.saturating_sub(1) },
         retiring: parent.retiring,
+        in_place: false,
         instances,
     })
 }
@@ -67,7 +68,8 @@ pub fn instances(state: &State, parent: &Parent, version: &Version) -> Vec<Obser
             given_up: !serves && cause.for_good,
             message: (!serves)
                 .then(|| cause.message.clone().or_else(|| live.health.message().map(str::to_owned)))
-                .flatten(),
+                .flatten()
+                .map(|message| of_itself(&message, &id.name)),
         });
     }
     let (there, asked) = (u32::try_from(all.len()).unwrap_or(u32::MAX), version.replicas);
@@ -86,6 +88,19 @@ pub fn instances(state: &State, parent: &Parent, version: &Version) -> Vec<Obser
         });
     }
     all
+}
+
+/// What is told of a pod, without its name: it stands beside it already.
+fn of_itself(message: &str, pod: &str) -> String {
+    if let Some(rest) = message.strip_prefix("pod ").and_then(|rest| rest.strip_prefix(pod)) {
+        return match (rest.strip_prefix(": "), rest.strip_prefix(' ')) {
+            (Some(what), _) => what.to_owned(),
+            (None, Some(what)) => format!("it {what}"),
+            // Another pod, whose name begins the same.
+            (None, None) => message.to_owned(),
+        };
+    }
+    message.replacen(&format!(" of pod {pod} "), " ", 1)
 }
 
 fn is_ready(live: &Live) -> bool {
@@ -117,4 +132,22 @@ fn cause(state: &State, version: &Version, deployment: &Live) -> Cause {
 fn leaving(state: &State, parent: &Parent) -> Vec<ObservedInstance> {
     let left = view::to_go(state, parent).into_iter().chain(state.pods_of(parent));
     (0..).zip(left).map(|(slot, (id, live))| view::leaving(parent, id, slot, live)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_itself;
+
+    #[test]
+    fn a_pod_is_named_once() {
+        for (message, told) in [
+            ("pod web-1: ErrImagePull: image a", "ErrImagePull: image a"),
+            ("pod web-1 can't be scheduled: full", "it can't be scheduled: full"),
+            ("container web of pod web-1 ended with exit code 3", "container web ended with exit code 3"),
+            ("pod web-12: ErrImagePull", "pod web-12: ErrImagePull"),
+            ("container web of pod web-2 ended", "container web of pod web-2 ended"),
+        ] {
+            assert_eq!(of_itself(message, "web-1"), told);
+        }
+    }
 }

@@ -1,126 +1,30 @@
-//! The Services of a unit as the data planes that lead its requests to one version or another.
-//!
-//! Where requests go stands on each Service, written together with the selector that makes it so. With several versions at once a
-//! Service selects the pods of all of them: their numbers make the shares.
+//! The Services and HTTPRoutes of a unit as the data planes that lead its requests to one version or another.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use http::Method;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::parts::{Leads, preview, selects, service};
-use super::sight;
+use super::record::{Said, observed};
+use super::shift::{Shift, settings_of};
 use crate::adapters::platform::kubernetes::KubernetesPlatform;
-use crate::adapters::platform::kubernetes::cache::{KindName, State};
-use crate::adapters::platform::kubernetes::client::{Call, MERGE};
+use crate::adapters::platform::kubernetes::cache::State;
 use crate::adapters::platform::kubernetes::cluster::{Cluster, Fault};
-use crate::adapters::platform::kubernetes::compose::Frame;
-use crate::adapters::platform::kubernetes::discovery::Kind;
 use crate::adapters::platform::kubernetes::inventory::Parent;
-use crate::adapters::platform::kubernetes::labels;
 use crate::adapters::platform::kubernetes::live::Live;
-use crate::adapters::platform::kubernetes::prepare::Work;
 use crate::domain::action::Which;
 use crate::domain::counters::Counters;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
-use crate::domain::id::{Epoch, GroupId, UnitId};
-use crate::domain::observed::{ObservedBackend, ObservedTraffic, Seen};
-use crate::domain::route;
+use crate::domain::id::{Epoch, UnitId};
+use crate::domain::observed::{ObservedTraffic, Seen};
 use crate::domain::workload::Workload;
-use crate::domain::workload::kubernetes::{Object, ObjectId};
+use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
 use crate::ports::platform::PlatformError;
 use crate::ports::traffic::{SetTraffic, Traffic, TrafficError};
-use crate::secrets::value::SecretValues;
 
-/// What a Service says of where its requests go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    /// The later of two that differ has the higher.
-    serial: u64,
-    which: Which,
-    settings: Digest,
-    backends: BTreeMap<GroupId, Share>,
-    /// All Services that say the same.
-    services: BTreeSet<String>,
-}
-
-/// What a version gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Share {
-    weight: u32,
-    slots: u32,
-}
-
-impl Record {
-    fn read(live: &Live) -> Option<Record> {
-        serde_json::from_str(live.more.traffic.as_deref()?).ok()
-    }
-
-    /// The same but for its number.
-    fn is_like(&self, other: &Record) -> bool {
-        Record { serial: other.serial, ..self.clone() } == *other
-    }
-
-    fn leads(&self) -> Leads<'_> {
-        let mut groups = self.backends.iter().filter(|(_, share)| share.weight > 0).map(|(group, _)| group);
-        match (groups.next(), groups.next()) {
-            (None, _) => Leads::Nowhere,
-            (Some(group), None) => Leads::To(super::short(group)),
-            (Some(_), Some(_)) => Leads::ToAll,
-        }
-    }
-
-    /// Whether a Service is as it says.
-    fn holds(&self, live: &Live) -> bool {
-        live.deleting.is_none()
-            && Record::read(live).as_ref() == Some(self)
-            && live.more.selects.as_deref() == selects(self.leads())
-    }
-}
-
-/// The Services of a unit that say where requests go.
-fn saying<'s>(state: &'s State, unit: &'s UnitId, which: Which) -> Vec<(&'s ObjectId, &'s Live, Record)> {
-    let keys: BTreeSet<&str> = state.parents_of(unit).map(Parent::key).collect();
-    let services = state.all(KindName::service());
-    let ours = services.filter(|(_, live)| live.unit.as_deref().is_some_and(|key| keys.contains(key)));
-    let read = ours.filter_map(|(id, live)| Some((id, live, Record::read(live)?)));
-    read.filter(|(_, _, record)| record.which == which).collect()
-}
-
-/// Where the requests of a unit go. Services that differ are told as settings that nobody asks for, so that they are set again.
-fn observed(state: &State, unit: &UnitId, which: Which) -> Result<Option<ObservedTraffic>, String> {
-    if state.parents_of(unit).all(|parent| parent.version_of.is_none()) {
-        return Ok(None);
-    }
-    state.known(&KindName::service())?;
-    state.known(&KindName::pod())?;
-    let all = saying(state, unit, which);
-    let Some((_, _, latest)) = all.iter().max_by_key(|(_, _, record)| record.serial) else { return Ok(None) };
-    let held = |name: &String| all.iter().any(|(id, live, _)| id.name == *name && latest.holds(live));
-    let settings = match latest.services.iter().all(held) {
-        true => latest.settings.clone(),
-        false => Digest::of("s1", &json!("the Services differ")),
-    };
-    let backend = |(group, share): (&GroupId, &Share)| {
-        let endpoints = endpoints(state, unit, group, share.slots);
-        (group.clone(), ObservedBackend { weight: share.weight, endpoints, testers: false })
-    };
-    let backends = latest.backends.iter().map(backend).collect();
-    Ok(Some(ObservedTraffic { backends, hold: false, settings, draining: BTreeMap::new() }))
-}
-
-/// The pods that serve of a version, as many as it was last set for.
-fn endpoints(state: &State, unit: &UnitId, group: &GroupId, slots: u32) -> BTreeMap<String, SocketAddr> {
-    let Some(parent) = state.parent_of(unit, group).filter(|parent| !parent.retiring) else { return BTreeMap::new() };
-    let Some(version) = &parent.version_of else { return BTreeMap::new() };
-    let instances = sight::instances(state, parent, version).into_iter();
-    instances.filter(|one| one.slot < slots).filter_map(|one| Some((one.id, one.address?))).collect()
-}
+/// How long a route's gateways are waited for right after a write; what takes longer is waited for by looking.
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 impl Cluster {
     async fn set_traffic(&self, epoch: Epoch, request: &SetTraffic) -> Result<(), Fault> {
@@ -134,55 +38,13 @@ impl Cluster {
         self.parents_read().await?;
         self.fence_unit(unit, epoch)?;
         let parent = self.parent_for(request, epoch).await?;
-        let kind = Kind { api_version: "v1".into(), plural: "services".into(), namespaced: true };
-        let any = ObjectId { group: String::new(), kind: "Service".into(), namespace: None, name: String::new() };
-        self.read_kind(&any, &kind).await?;
-        let objects: Vec<Object> = spec.objects.iter().filter(|one| versioned.is_routed(&one.id())).cloned().collect();
-        let objects: Vec<Object> = match request.kind {
-            Which::Main => objects,
-            Which::Preview => objects.iter().map(preview).collect(),
-        };
-        let record = self.record(request, objects.iter().map(|object| object.name().to_owned()).collect());
-        let written = serde_json::to_string(&record).map_err(|error| Fault::Refused(error.to_string()))?;
-        let frame = Frame { spec, installation: &self.installation, unit: parent.key(), restarts: 0 };
-        let composed = |object: &Object| {
-            let namespace = object.namespace().unwrap_or(&spec.place.namespace);
-            (frame.compose(&service(object, record.leads(), &written), Some(namespace)), kind.clone())
-        };
-        let objects = objects.iter().map(composed).collect();
-        let no_secrets = SecretValues::new();
-        let work = Work { spec, secrets: &no_secrets, parent: parent.clone(), objects };
-        for (one, kind) in &work.objects {
-            let live = self.cache.lock().live(&one.id).cloned();
-            let right = live.is_some_and(|live| live.applied.as_ref() == Some(&one.applied) && record.holds(&live));
-            if !right {
-                let name = super::super::view::name(&work.parent, &one.id);
-                self.send(&work, one, kind).await.map_err(|fault| fault.about(&name, ""))?;
-            }
+        for object in spec.objects.iter().filter(|one| versioned.is_routed(&one.id())) {
+            let kind = self.kind_of(spec, object).await?;
+            self.read_kind(&object.id(), &kind).await?;
         }
-        Ok(())
-    }
-
-    /// What Services will say.
-    fn record(&self, request: &SetTraffic, services: BTreeSet<String>) -> Record {
-        let share = |backend: &ObservedBackend| Share {
-            weight: backend.weight,
-            slots: u32::try_from(backend.endpoints.len()).unwrap_or(u32::MAX),
-        };
-        let unit = &request.desired.unit;
-        let mut record = Record {
-            serial: 1,
-            which: request.kind,
-            settings: settings_of(&request.desired, request.kind),
-            backends: request.backends.iter().map(|(group, backend)| (group.clone(), share(backend))).collect(),
-            services,
-        };
-        let state = self.cache.lock();
-        let latest = saying(&state, unit, request.kind).into_iter().map(|(_, _, record)| record);
-        if let Some(latest) = latest.max_by_key(|record| record.serial) {
-            record.serial = latest.serial + u64::from(!latest.is_like(&record));
-        }
-        record
+        self.fence_routed(unit, epoch).await?;
+        let shift = Shift::of(&self.cache.lock(), request, spec, versioned).map_err(Fault::Refused)?;
+        Way { cluster: self, epoch, unit, parent: &parent, spec, shift: &shift }.go().await
     }
 
     /// The group that Services belong to which lead as it says; written anew where another daemon acted on it last.
@@ -203,39 +65,98 @@ impl Cluster {
     async fn remove_traffic(&self, epoch: Epoch, unit: &UnitId, which: Which) -> Result<(), Fault> {
         self.parents_read().await?;
         self.fence_unit(unit, epoch)?;
-        let all: Vec<(ObjectId, Live)> = {
+        self.fence_routed(unit, epoch).await?;
+        let (all, account) = {
             let state = self.cache.lock();
-            saying(&state, unit, which).into_iter().map(|(id, live, _)| (id.clone(), live.clone())).collect()
+            let said = Said::of(&state, unit, which);
+            let saying = said.routes.iter().chain(&said.services).map(|(id, live, _)| (*id, *live));
+            let all = saying.chain(said.beside.iter().copied());
+            let all: Vec<(ObjectId, Live)> = all.map(|(id, live)| (id.clone(), live.clone())).collect();
+            (all, state.parents_of(unit).find_map(|parent| parent.account.clone()))
         };
-        let kind = Kind { api_version: "v1".into(), plural: "services".into(), namespaced: true };
-        let account = self.cache.lock().parents_of(unit).find_map(|parent| parent.account.clone());
         for (id, live) in all {
-            if which == Which::Preview {
-                self.delete(&id, &kind, &live.uid, account.as_deref())
-                    .await
-                    .map_err(|fault| fault.about(&id.to_string(), ""))?;
-                continue;
-            }
-            // It leads to all that its own selector names, as it did before.
-            let notes = json!({ labels::TRAFFIC: Value::Null });
-            let plain = json!({
-                "metadata": { "uid": live.uid, "annotations": notes },
-                "spec": { "selector": { labels::GROUP: Value::Null } },
-            });
-            let path = format!("{}?fieldManager={}", kind.object(&id), labels::MANAGER);
-            let call = Call::new(Method::PATCH, path).with(MERGE, &plain).account(account.as_deref());
-            match self.server().await?.call(&call).await {
-                Err(error) if error.code() == Some(404) => {}
-                Err(error) => return Err(Fault::from(error).about(&id.to_string(), "")),
-                Ok(_) => {}
+            let beside = live.led().is_some_and(|led| led.beside.is_some());
+            match which == Which::Preview || beside {
+                true => self.delete_routed(unit, &id, &live, account.as_deref()).await?,
+                false => self.let_go(unit, &id, &live, account.as_deref()).await?,
             }
         }
         Ok(())
     }
 }
 
-fn settings_of(desired: &DesiredUnit, which: Which) -> Digest {
-    route::settings(desired, which).unwrap_or_else(|| Digest::of("s1", &()))
+/// One shift on its way.
+struct Way<'a> {
+    cluster: &'a Cluster,
+    epoch: Epoch,
+    unit: &'a UnitId,
+    parent: &'a Parent,
+    spec: &'a KubernetesSpec,
+    shift: &'a Shift,
+}
+
+impl Way<'_> {
+    /// Leads requests there. Where somebody has to confirm what comes before, and takes long, the rest is done once that was seen.
+    async fn go(&self) -> Result<(), Fault> {
+        let shift = self.shift;
+        let arrived = shift.has_arrived(&self.cluster.cache.lock(), self.unit);
+        if !shift.through.is_empty() && !arrived {
+            self.stand_beside(&shift.passing).await?;
+            self.lead(self.parent, &shift.through).await?;
+            if !self.are_confirmed(false).await {
+                return Ok(());
+            }
+        }
+        self.stand_beside(&shift.beside).await?;
+        self.lead(self.parent, &shift.services).await?;
+        self.lead(self.parent, &shift.routes).await?;
+        let surplus = self.surplus();
+        if surplus.is_empty() || !self.are_confirmed(true).await {
+            return Ok(());
+        }
+        for (id, live) in surplus {
+            self.cluster.delete_routed(self.unit, &id, &live, self.parent.account.as_deref()).await?;
+        }
+        Ok(())
+    }
+
+    async fn are_confirmed(&self, last: bool) -> bool {
+        let confirmed = |state: &State| self.shift.is_confirmed(state, self.unit, last);
+        self.cluster.cache_until(AT_ONCE, confirmed).await.is_ok()
+    }
+
+    /// What no longer leads any requests: Services beside others, and routes that whoever has all requests does not ask for.
+    fn surplus(&self) -> Vec<(ObjectId, Live)> {
+        let record = &self.shift.record;
+        let state = self.cluster.cache.lock();
+        let said = Said::of(&state, self.unit, record.which);
+        let alone = record.beside.is_empty();
+        let routes = said.routes.iter().filter(|(id, _, _)| alone && !record.routes.contains_key(&id.name));
+        let routes = routes.map(|(id, live, _)| (*id, *live));
+        let beside = said.beside.iter().filter(|(id, _)| !record.beside.contains(&id.name)).copied();
+        routes.chain(beside).map(|(id, live)| (id.clone(), live.clone())).collect()
+    }
+
+    /// Makes Services beside others so, each one of its version's.
+    async fn stand_beside(&self, all: &[(Object, String)]) -> Result<(), Fault> {
+        for (object, group) in all {
+            let parent = {
+                let state = self.cluster.cache.lock();
+                let of = |parent: &&Parent| parent.version_of.as_ref().is_some_and(|version| version.group == *group);
+                state.parents_of(self.unit).find(of).cloned()
+            };
+            let missing = || Fault::Failed(format!("no version {group} of {} is there", self.unit));
+            self.lead(&parent.ok_or_else(missing)?, std::slice::from_ref(object)).await?;
+        }
+        Ok(())
+    }
+
+    async fn lead(&self, parent: &Parent, objects: &[Object]) -> Result<(), Fault> {
+        for object in objects {
+            self.cluster.send_fenced(self.epoch, parent, self.spec, object).await?;
+        }
+        Ok(())
+    }
 }
 
 impl KubernetesPlatform {

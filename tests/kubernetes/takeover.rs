@@ -1,0 +1,99 @@
+//! What somebody else runs is taken over straight into versions: it counts as the group before the first, and goes after its delay.
+
+use serde_json::Value;
+use trimtab::api::types::UnitStatus;
+
+use super::cluster::Namespace;
+use super::documents::{self, SERVICE, UNIT, release};
+use super::installation::Installation;
+use super::versions::{BLUE_GREEN, COUNTED, alone, lingering, load, lossless, selected};
+use crate::support::{PATIENCE, eventually};
+
+const BUDGET: &str = "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: { name: web }\nspec:\n  maxUnavailable: 1\n  \
+                      selector: { matchLabels: { app: web } }\n";
+
+/// A namespace in which somebody runs the web server without trimtab.
+fn theirs(deployment: &str) -> Option<Namespace> {
+    let namespace = Namespace::new()?;
+    let all = [deployment, SERVICE, BUDGET].join("---\n");
+    namespace.pipe(&["create", "--filename", "-"], &all).unwrap();
+    namespace.must(&["rollout", "status", "deployment/web", "--timeout", "120s"]);
+    Some(namespace)
+}
+
+/// The app at a version, which takes it over.
+fn install(namespace: Namespace, strategy: &str, version: &str, deployment: &str) -> Installation {
+    let app = format!("{}  strategy: {strategy}\n", documents::app(", adopt: true"));
+    let release = release(version);
+    let files = [
+        ("app.yaml", &*app),
+        ("release.yaml", &*release),
+        ("deploy/web.yaml", deployment),
+        ("deploy/service.yaml", SERVICE),
+        ("deploy/budget.yaml", BUDGET),
+    ];
+    Installation::of("", &files, namespace)
+}
+
+fn uid(namespace: &Namespace, object: &str) -> Value {
+    namespace.object(object)["metadata"]["uid"].clone()
+}
+
+fn names(namespace: &Namespace, kind: &str) -> Vec<String> {
+    let all = namespace.object(kind);
+    all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_run_is_taken_over_straight_into_blue_green_without_losing_a_request() {
+    let _counted = COUNTED.lock().await;
+    let Some(namespace) = theirs(&lingering("1")) else { return };
+    let (service, load) = (uid(&namespace, "service/web"), load(&namespace, 20.0));
+    let installation = install(namespace, BLUE_GREEN, "2", &lingering("2"));
+    let both =
+        |status: &UnitStatus| status.groups.len() == 2 && status.groups.iter().any(|group| group.version == "as found");
+    installation.wait(UNIT, "the new version stands beside what was found", both).await;
+    installation.verified(UNIT, "2").await;
+    let own = alone(&installation);
+    assert_eq!(own, format!("web-{}", selected(&installation, "web")));
+    assert_eq!(names(&installation.namespace, "pdb"), [own], "what was of the found pods alone is gone with them");
+    assert_eq!(uid(&installation.namespace, "service/web"), service, "it was never deleted");
+    let report = load.stop().await;
+    lossless(&report);
+    assert!(report.versions.contains_key("1") && report.versions.contains_key("2"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_found_stays_where_its_successor_is_aborted_and_goes_with_the_next() {
+    let manual = "{ blueGreen: { promote: manual, scaleDownDelay: 1s } }";
+    let plain = |version: &str| documents::deployment(version);
+    let Some(namespace) = theirs(&plain("1")) else { return };
+    let before = ["deployment/web", "service/web", "pdb/web"].map(|object| uid(&namespace, object));
+    let mut installation = install(namespace, manual, "2", &plain("2"));
+    let pauses = |status: &UnitStatus| status.message.contains("waits until promoted");
+    installation.wait(UNIT, "the preview waits", pauses).await;
+    installation.kill_daemon();
+    installation.start_daemon();
+    installation.wait(UNIT, "the preview waits on", pauses).await;
+    let told = installation.told(&["rollout", "abort", "web"]);
+    eventually(PATIENCE, "what was found is alone again", || match &*names(&installation.namespace, "deployments") {
+        [one] if one == "web" => Ok(()),
+        all => Err(format!("{all:?}; {told}")),
+    });
+    let after = ["deployment/web", "service/web", "pdb/web"].map(|object| uid(&installation.namespace, object));
+    assert_eq!(after, before, "nothing of it was made anew");
+    let selector = installation.namespace.object("service/web")["spec"]["selector"].clone();
+    assert_eq!(selector, serde_json::json!({ "app": "web" }));
+
+    installation.push("3", &[("deploy/web.yaml", &plain("3")), ("release.yaml", &release("3"))]);
+    installation.wait(UNIT, "the next preview waits", pauses).await;
+    installation.told(&["rollout", "promote", "web"]);
+    installation.verified(UNIT, "3").await;
+    assert_eq!(alone(&installation), format!("web-{}", selected(&installation, "web")));
+    assert_eq!(uid(&installation.namespace, "service/web"), before[1]);
+}
