@@ -60,6 +60,9 @@ pub struct ObservedGroup {
     /// Its platform replaces it in place: it can be kept or stopped, but not made smaller.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
+    /// Somebody else made it, and it is to be taken over by consent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub found: bool,
     /// Its instances by slot.
     pub instances: Vec<ObservedInstance>,
 }

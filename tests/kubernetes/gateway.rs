@@ -149,6 +149,9 @@ async fn weights_outlive_a_lost_state_and_a_newer_commit_and_end_with_the_promot
     installation.kill_daemon();
     fs::remove_dir_all(installation.path("state/daemon")).unwrap();
     installation.start_daemon();
+    installation.wait(UNIT, "it asks whether to go on", |status| tells(status, &["nothing is remembered of"])).await;
+    assert_eq!(rules(&installation)[0], format!("web:80 web-{second}:20"), "nothing is guessed meanwhile");
+    installation.told(&["ack", "-e", "dev", "web"]);
     installation.wait(UNIT, "the canary pauses on", |status| pauses(status, "2")).await;
     assert_eq!(rules(&installation)[0], format!("web:80 web-{second}:20"));
 

@@ -286,7 +286,7 @@ fn a_weight_that_nobody_confirms_is_waited_for_and_nothing_of_it_goes_before_its
     let mut bed = Bed::running(&old);
     bed.fake.unconfirmed = Some("the gateway has yet to take it over".into());
     bed.want(&new);
-    bed.run_for(secs(60));
+    bed.run_for(secs(20));
     assert_eq!((bed.weight(&new), bed.weight(&old)), (10, 90), "its pause has not begun: {}", bed.waits);
     assert!(bed.waits.contains("the gateway has yet to take it over"), "{}", bed.waits);
     bed.run_to("it is taken back", |bed| bed.weight(&new) == 0);

@@ -455,7 +455,7 @@ fn unknown_origin(state: &UnitState, observed: &ObservedUnit) -> Option<String> 
         return None;
     }
     let groups = observed.groups.known()?;
-    let group = groups.iter().find(|group| !group.retiring && group.replicas > 0)?;
+    let group = groups.iter().find(|group| !group.retiring && group.replicas > 0 && !group.found)?;
     let count = groups.len();
     let since = state.restored.map(|backup| format!(" since the backup of {backup}")).unwrap_or_default();
     Some(format!(

@@ -221,6 +221,7 @@ impl FakeGroup {
             replicas: self.replicas,
             retiring: self.retiring,
             in_place: false,
+            found: false,
             instances: self.instances.iter().map(see).collect(),
         }
     }

@@ -14,6 +14,7 @@ pub(super) fn group(status: GroupStatus) -> ObservedGroup {
         replicas: status.replicas,
         retiring: status.retiring,
         in_place: false,
+        found: false,
         instances: status.instances.into_iter().map(instance).collect(),
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
         replicas: right,
         retiring: parent.retiring,
         in_place: true,
+        found: parent.objects.values().any(|entry| entry.applied.as_deref() == Some(FOUND)),
         instances,
     })
 }

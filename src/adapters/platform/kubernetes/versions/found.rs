@@ -201,6 +201,7 @@ impl Found {
             replicas: u32::try_from(self.objects.len()).unwrap_or(u32::MAX),
             retiring: false,
             in_place: true,
+            found: true,
             instances: (0..).zip(&self.objects).map(instance).collect(),
         }
     }

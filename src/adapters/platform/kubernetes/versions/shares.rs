@@ -249,12 +249,14 @@ mod tests {
 
     #[test]
     fn weights_stay_below_the_greatest_and_backends_below_the_most() {
-        let rules =
-            json!([{ "backendRefs": [{ "name": "web", "weight": 1_000_000 }, { "name": "other", "weight": 1 }] }]);
-        let divided = divide(&rules, vec![(None, 99), (Some("b".into()), 1)]).expect("there is room");
-        let weights: Vec<_> =
-            divided[0]["backendRefs"].as_array().expect("a list").iter().map(|one| one["weight"].clone()).collect();
-        assert_eq!(weights, [1_000_000, 10_101, 1]);
+        for (weight, expected) in [(1_000_000, [990_000, 10_000, 1]), (999_999, [1_000_000, 10_101, 1])] {
+            let rules =
+                json!([{ "backendRefs": [{ "name": "web", "weight": weight }, { "name": "other", "weight": 1 }] }]);
+            let divided = divide(&rules, vec![(None, 99), (Some("b".into()), 1)]).expect("there is room");
+            let backends = divided[0]["backendRefs"].as_array().expect("a list");
+            let weights: Vec<_> = backends.iter().map(|one| one["weight"].clone()).collect();
+            assert_eq!(weights, expected);
+        }
         let full: Vec<Value> = (0..16).map(|_| json!({ "name": "web" })).collect();
         let refused = divide(&json!([{ "backendRefs": full }]), vec![(None, 1), (Some("b".into()), 1)]);
         assert!(refused.is_err_and(|why| why.contains("32 backends")));

@@ -27,6 +27,7 @@ pub fn group(state: &State, parent: &Parent, version: &Version) -> Result<Observ
         replicas: if whole { version.replicas } else { version.replicas.saturating_sub(1) },
         retiring: parent.retiring,
         in_place: false,
+        found: false,
         instances,
     })
 }
