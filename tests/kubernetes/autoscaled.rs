@@ -3,10 +3,10 @@
 use serde_json::Value;
 use trimtab::api::types::UnitStatus;
 
-use super::documents::{self, SERVICE, UNIT, release};
+use super::documents::{SERVICE, UNIT, release};
 use super::gateway_double::GatewayDouble;
 use super::installation::Installation;
-use super::versions::alone;
+use super::strategies::{self, alone, app};
 
 const SCALER: &str = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: { name: web }\nspec:\n  minReplicas: 2\n  \
                       maxReplicas: 5\n  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: web }\n";
@@ -14,14 +14,14 @@ const ROUTE: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n
                      parentRefs: [ { name: edge } ]\n  rules: [ { backendRefs: [ { name: web, port: 80 } ] } ]\n";
 
 fn web(version: &str) -> String {
-    documents::deployment(version).replace("  replicas: 2\n", "")
+    strategies::web(version).replace("  replicas: 2\n", "")
 }
 
 /// argo-rollouts 4973 and 1415, pipecd 5027 and flagger 944.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_version_of_a_canary_has_its_autoscaler_and_pods_for_its_share() {
     let steps = "{ canary: { steps: [ { weight: 50 }, { pause: {} } ], scaleDownDelay: 1s } }";
-    let app = format!("{}  strategy: {steps}\n", documents::app(""));
+    let app = app(steps);
     let files = [
         ("app.yaml", &*app),
         ("deploy/web.yaml", &web("1")),

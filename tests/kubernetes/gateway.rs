@@ -14,6 +14,7 @@ use super::adapter::{self, Bed};
 use super::documents::{self, SERVICE, UNIT, release};
 use super::gateway_double::{GatewayDouble, backends};
 use super::installation::{Installation, tells};
+use super::strategies::{group_of, waits, web};
 use crate::e2e::bed::git;
 use crate::support::{PATIENCE, eventually};
 
@@ -24,11 +25,6 @@ const ROUTE: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n
 fn canary(more: &str) -> String {
     let steps = "{ canary: { steps: [ { weight: 20 }, { pause: {} } ], scaleDownDelay: 1s } }";
     format!("{}  strategy: {steps}\n", documents::app(more))
-}
-
-fn web(version: &str) -> String {
-    let patient = "periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 30 }";
-    documents::deployment(version).replace("periodSeconds: 1 }", patient)
 }
 
 /// An installation at version 1, and its gateway, which says nothing yet.
@@ -65,17 +61,6 @@ fn rules(installation: &Installation) -> [String; 2] {
     [0, 1].map(|rule: usize| backends(&route["spec"]["rules"][rule]))
 }
 
-/// A pause is on: the new version is ready and waits for somebody.
-fn pauses(status: &UnitStatus, version: &str) -> bool {
-    let new = status.groups.iter().find(|group| group.version == version);
-    status.message.contains("waits until promoted") && new.is_some_and(|group| group.ready == group.replicas)
-}
-
-fn group_of(status: &UnitStatus, version: &str) -> String {
-    let group = status.groups.iter().find(|group| group.version == version);
-    group.map(|group| group.group.as_str()[..8].to_owned()).unwrap_or_default()
-}
-
 fn services(installation: &Installation) -> Vec<String> {
     let all = installation.namespace.object("services");
     all["items"]
@@ -101,7 +86,7 @@ async fn weights_are_the_route_s_and_its_gateway_s_word_is_waited_for() {
     push(&installation, "2");
     let waits =
         |status: &UnitStatus| tells(status, &["HTTPRoute web", "no controller has said anything of it for edge"]);
-    let status = installation.wait(UNIT, "the gateway is waited for", waits).await;
+    let status = installation.wait(UNIT, "the gateway is waited for", silent).await;
     let (old, new) = (group_of(&status, "1"), group_of(&status, "2"));
     let divided = [format!("web:80 web-{new}:20"), format!("web:240 web-{new}:60 other:100")];
     assert_eq!(rules(&installation), divided);
@@ -109,7 +94,7 @@ async fn weights_are_the_route_s_and_its_gateway_s_word_is_waited_for() {
     let beside = installation.namespace.object(&format!("service/web-{new}"));
     assert_eq!(beside["spec"]["selector"], json!({ "app": "web", "trimtab.dev/group": new }));
     gateway.speak();
-    installation.wait(UNIT, "the canary pauses", |status| pauses(status, "2")).await;
+    installation.wait(UNIT, "the canary pauses", |status| waits(status, "2")).await;
 
     // Somebody turns it up, and somebody takes away what it leads to.
     let edit = r#"[{ "op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": 80 }]"#;
@@ -120,7 +105,7 @@ async fn weights_are_the_route_s_and_its_gateway_s_word_is_waited_for() {
     });
     installation.namespace.must(&["delete", "service", &format!("web-{new}")]);
     eventually(PATIENCE, "it is there again", || installation.namespace.get(&format!("service/web-{new}")));
-    installation.wait(UNIT, "the canary pauses", |status| pauses(status, "2")).await;
+    installation.wait(UNIT, "the canary pauses", |status| waits(status, "2")).await;
 
     // No request any more, then no share, then no pods.
     gateway.fall_silent();
@@ -144,7 +129,7 @@ async fn weights_outlive_a_lost_state_and_a_newer_commit_and_end_with_the_promot
     gateway.speak();
     let first = gateway.seen();
     push(&installation, "2");
-    let status = installation.wait(UNIT, "the canary pauses", |status| pauses(status, "2")).await;
+    let status = installation.wait(UNIT, "the canary pauses", |status| waits(status, "2")).await;
     let (old, second) = (group_of(&status, "1"), group_of(&status, "2"));
     installation.kill_daemon();
     fs::remove_dir_all(installation.path("state/daemon")).unwrap();
@@ -152,11 +137,11 @@ async fn weights_outlive_a_lost_state_and_a_newer_commit_and_end_with_the_promot
     installation.wait(UNIT, "it asks whether to go on", |status| tells(status, &["nothing is remembered of"])).await;
     assert_eq!(rules(&installation)[0], format!("web:80 web-{second}:20"), "nothing is guessed meanwhile");
     installation.told(&["ack", "-e", "dev", "web"]);
-    installation.wait(UNIT, "the canary pauses on", |status| pauses(status, "2")).await;
+    installation.wait(UNIT, "the canary pauses on", |status| waits(status, "2")).await;
     assert_eq!(rules(&installation)[0], format!("web:80 web-{second}:20"));
 
     push(&installation, "3");
-    let status = installation.wait(UNIT, "the newer canary pauses", |status| pauses(status, "3")).await;
+    let status = installation.wait(UNIT, "the newer canary pauses", |status| waits(status, "3")).await;
     let third = group_of(&status, "3");
     installation.told(&["rollout", "promote", "web"]);
     installation.verified(UNIT, "3").await;

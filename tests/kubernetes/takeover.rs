@@ -1,12 +1,15 @@
 //! What somebody else runs is taken over straight into versions: it counts as the group before the first, and goes after its delay.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use trimtab::api::types::UnitStatus;
 
 use super::cluster::Namespace;
+use super::counted::{Counted, Gates};
 use super::documents::{self, SERVICE, UNIT, release};
 use super::installation::Installation;
-use super::versions::{BLUE_GREEN, COUNTED, alone, lingering, load, lossless, selected};
+use super::strategies::{alone, selected, web};
 use crate::support::{PATIENCE, eventually};
 
 const BUDGET: &str = "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: { name: web }\nspec:\n  maxUnavailable: 1\n  \
@@ -51,10 +54,12 @@ fn names(namespace: &Namespace, kind: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_others_run_is_taken_over_straight_into_blue_green_without_losing_a_request() {
-    let _counted = COUNTED.lock().await;
-    let Some(namespace) = theirs(&lingering("1")) else { return };
-    let (service, load) = (uid(&namespace, "service/web"), load(&namespace, 20.0));
-    let installation = install(namespace, BLUE_GREEN, "2", &lingering("2"));
+    let gates = Arc::new(Gates::closed());
+    let two = |version: &str| gates.guard(&web(version), version);
+    let Some(namespace) = theirs(&two("1")) else { return };
+    let service = uid(&namespace, "service/web");
+    let counted = Counted::start(&namespace, &gates, 50.0).await;
+    let installation = install(namespace, "{ blueGreen: { scaleDownDelay: 2s } }", "2", &two("2"));
     let both =
         |status: &UnitStatus| status.groups.len() == 2 && status.groups.iter().any(|group| group.version == "as found");
     installation.wait(UNIT, "the new version stands beside what was found", both).await;
@@ -63,15 +68,16 @@ async fn what_others_run_is_taken_over_straight_into_blue_green_without_losing_a
     assert_eq!(own, format!("web-{}", selected(&installation, "web")));
     assert_eq!(names(&installation.namespace, "pdb"), [own], "what was of the found pods alone is gone with them");
     assert_eq!(uid(&installation.namespace, "service/web"), service, "it was never deleted");
-    let report = load.stop().await;
-    lossless(&report);
-    assert!(report.versions.contains_key("1") && report.versions.contains_key("2"), "{report}");
+    assert!(counted.answers("1") > 0 && counted.answers("2") > 0);
+    eventually(PATIENCE, "the found pods were told to end", || counted.left().len() == 2);
+    let left = counted.lossless().await;
+    assert!(left.iter().all(|left| !left.selected && left.group.is_empty()), "{left:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_found_stays_where_its_successor_is_aborted_and_goes_with_the_next() {
     let manual = "{ blueGreen: { promote: manual, scaleDownDelay: 1s } }";
-    let plain = |version: &str| documents::deployment(version);
+    let plain = web;
     let Some(namespace) = theirs(&plain("1")) else { return };
     let before = ["deployment/web", "service/web", "pdb/web"].map(|object| uid(&namespace, object));
     let mut installation = install(namespace, manual, "2", &plain("2"));
