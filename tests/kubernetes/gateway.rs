@@ -84,7 +84,7 @@ async fn weights_are_the_route_s_and_its_gateway_s_word_is_waited_for() {
     assert!(plan.contains("canary at 20%, 1 instance") && !plan.contains("approximated"), "{plan}");
 
     push(&installation, "2");
-    let waits =
+    let silent =
         |status: &UnitStatus| tells(status, &["HTTPRoute web", "no controller has said anything of it for edge"]);
     let status = installation.wait(UNIT, "the gateway is waited for", silent).await;
     let (old, new) = (group_of(&status, "1"), group_of(&status, "2"));
