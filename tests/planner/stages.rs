@@ -59,6 +59,8 @@ fn group(unit: &DesiredUnit, there: u32) -> ObservedGroup {
         version: unit.version.clone(),
         replicas: there,
         retiring: false,
+        in_place: false,
+        found: false,
         instances: (0..there).map(instance).collect(),
     }
 }
