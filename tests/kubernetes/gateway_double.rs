@@ -99,20 +99,14 @@ pub fn backends(rule: &Value) -> String {
 impl Shared {
     fn look(&self, route: &Value) {
         let now = backends(&route["spec"]["rules"][0]);
-        let new = {
-            let mut seen = self.seen.lock().unwrap();
-            let new = seen.last() != Some(&now);
-            if new {
-                seen.push(now.clone());
-            }
-            new
-        };
+        let new = self.seen.lock().unwrap().last() != Some(&now);
         if new {
             for backend in route["spec"]["rules"][0]["backendRefs"].as_array().into_iter().flatten() {
                 if backend["weight"] != 0 {
                     self.must_serve(backend["name"].as_str().unwrap_or_default(), &now);
                 }
             }
+            self.seen.lock().unwrap().push(now);
         }
         if !self.silent.load(Ordering::SeqCst) {
             self.confirm(route);

@@ -20,6 +20,7 @@ use crate::adapters::platform::kubernetes::view;
 use crate::domain::action::Which;
 use crate::domain::id::{Epoch, UnitId};
 use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
+use crate::net::client::segment;
 use crate::secrets::value::SecretValues;
 
 impl Cluster {
@@ -155,6 +156,27 @@ impl Cluster {
         let Some(kind) = self.kind_of_routed(unit, id).await? else { return Ok(()) };
         let deleted = self.delete(id, &kind, &live.uid, account).await;
         deleted.map_err(|fault| fault.about(&id.to_string(), ""))
+    }
+
+    /// Whether a Service leads to a pod that is ready, by its EndpointSlices. Who may not read these goes without.
+    pub(super) async fn has_endpoints(
+        &self,
+        namespace: &str,
+        service: &str,
+        account: Option<&str>,
+    ) -> Result<bool, Fault> {
+        let selector = segment(&format!("kubernetes.io/service-name={service}"));
+        let path = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector={selector}");
+        let list = match self.server().await?.call(&Call::get(path).account(account)).await {
+            Ok(list) => list,
+            Err(error) if error.code() == Some(403) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let items =
+            |value: &Value, field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+        let slices = items(&list, "items");
+        let mut endpoints = slices.iter().flat_map(|slice| items(slice, "endpoints"));
+        Ok(endpoints.any(|one| one.pointer("/conditions/ready").and_then(Value::as_bool) != Some(false)))
     }
 
     /// The kind of a Service or route of a unit; `None`: the server has it no more, nor any such object.

@@ -1,6 +1,6 @@
 //! The Services and HTTPRoutes of a unit as the data planes that lead its requests to one version or another.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -25,6 +25,8 @@ use crate::ports::traffic::{SetTraffic, Traffic, TrafficError};
 
 /// How long a route's gateways are waited for right after a write; what takes longer is waited for by looking.
 const AT_ONCE: Duration = Duration::from_secs(3);
+/// From one look at the endpoints of a new Service to the next.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Cluster {
     async fn set_traffic(&self, epoch: Epoch, request: &SetTraffic) -> Result<(), Fault> {
@@ -102,12 +104,16 @@ impl Way<'_> {
         let arrived = shift.has_arrived(&self.cluster.cache.lock(), self.unit);
         if !shift.through.is_empty() && !arrived {
             self.stand_beside(&shift.passing).await?;
+            self.have_endpoints(&shift.passing).await?;
             self.lead(self.parent, &shift.through).await?;
             if !self.are_confirmed(false).await {
                 return Ok(());
             }
         }
         self.stand_beside(&shift.beside).await?;
+        if !arrived {
+            self.have_endpoints(&shift.beside).await?;
+        }
         self.lead(self.parent, &shift.services).await?;
         self.lead(self.parent, &shift.routes).await?;
         let surplus = self.surplus();
@@ -147,6 +153,22 @@ impl Way<'_> {
             };
             let missing = || Fault::Failed(format!("no version {group} of {} is there", self.unit));
             self.lead(&parent.ok_or_else(missing)?, std::slice::from_ref(object)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until Services lead to pods: a route that gives one without any a share makes errors of it.
+    async fn have_endpoints(&self, all: &[(Object, String)]) -> Result<(), Fault> {
+        let begun = Instant::now();
+        for (object, _) in all {
+            let namespace = object.namespace().unwrap_or(&self.spec.place.namespace);
+            let account = self.parent.account.as_deref();
+            while !self.cluster.has_endpoints(namespace, object.name(), account).await? {
+                if begun.elapsed() > AT_ONCE {
+                    return Err(Fault::Failed(format!("Service/{} leads to no pod yet", object.name())));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
         }
         Ok(())
     }
