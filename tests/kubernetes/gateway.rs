@@ -103,7 +103,8 @@ async fn weights_are_the_route_s_and_its_gateway_s_word_is_waited_for() {
         let now = rules(&installation);
         if now == divided { Ok(()) } else { Err(format!("{now:?}; {}", installation.told(&["why", "web"]))) }
     });
-    eventually(PATIENCE, "the gateway has looked at them", || gateway.seen().last() == Some(&divided[0]));
+    let edited = [format!("web:80 web-{new}:80"), divided[0].clone()];
+    eventually(PATIENCE, "the gateway has looked at both", || gateway.seen().ends_with(&edited));
     installation.namespace.must(&["delete", "service", &format!("web-{new}")]);
     eventually(PATIENCE, "it is there again", || installation.namespace.get(&format!("service/web-{new}")));
     installation.wait(UNIT, "the canary pauses", |status| waits(status, "2")).await;
