@@ -43,7 +43,12 @@ fn values() -> SecretValues {
 /// Every file below a folder that holds one of the values, in clear or in base64.
 fn found_in(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap().flatten() {
+    let entries = match fs::read_dir(folder) {
+        // A run that has ended is cleared away while this looks.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
+        entries => entries.unwrap(),
+    };
+    for entry in entries.flatten() {
         let path = entry.path();
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
