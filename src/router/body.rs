@@ -181,10 +181,7 @@ impl Body for ResponseBody {
         match self.get_mut() {
             ResponseBody::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             ResponseBody::Streaming(incoming, lease) => {
-                let frame = ready!(match lease {
-                    Some(lease) => lease.sender.poll_frame(incoming, context),
-                    None => Pin::new(&mut *incoming).poll_frame(context),
-                });
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(context));
                 match &frame {
                     Some(Err(_)) => {
                         if let Some(lease) = lease.take() {

@@ -12,7 +12,7 @@
 //! A change's way: [`admin`](self) (Unix socket) -> control (checked, on disk, table swapped, drained) -> read back.
 //!
 //! - pure: `config` (checks), `table` (which route), `balance` (which endpoint), `headers`
-//! - live: `route`, `endpoint`, `hold`, `pool`, `driven`, `probe`, `stats`
+//! - live: `route`, `endpoint`, `hold`, `pool`, `probe`, `stats`
 //! - process: `listener`, `worker`, `handover` and `succession` (restart without a lost request), `notify` (systemd), `run`, `access` and `logfile` (what was asked)
 
 mod access;
@@ -24,7 +24,6 @@ mod certificate;
 mod client;
 mod config;
 mod control;
-mod driven;
 mod endpoint;
 mod handover;
 mod headers;

@@ -3,21 +3,19 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::body::RequestBody;
-use super::driven::{self, Driven};
 use super::endpoint::Endpoint;
-use super::signal::lock;
+use super::signal::{Fired, lock};
 use super::wire::Wire;
 use crate::domain::route::Upstream;
 
@@ -55,33 +53,20 @@ struct Idle {
 #[derive(Debug)]
 pub enum Sender {
     /// For one request at a time.
-    Http1(Driven),
+    Http1(http1::SendRequest<RequestBody>),
     /// For many.
     Http2(http2::SendRequest<RequestBody>),
 }
 
 impl Sender {
-    /// Sends a request and waits for the head of its answer. `switches` says that it asks for another protocol.
+    /// Sends a request and waits for the head of its answer.
     pub async fn send(
         &mut self,
         request: http::Request<RequestBody>,
-        switches: bool,
     ) -> Result<http::Response<Incoming>, TrySendError<http::Request<RequestBody>>> {
         match self {
-            Sender::Http1(connection) => connection.send(request, switches).await,
+            Sender::Http1(sender) => sender.try_send_request(request).await,
             Sender::Http2(sender) => sender.try_send_request(request).await,
-        }
-    }
-
-    /// The next part of the body of an answer that came over it.
-    pub fn poll_frame(
-        &mut self,
-        body: &mut Incoming,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self {
-            Sender::Http1(connection) => connection.poll_frame(body, context),
-            Sender::Http2(_) => Pin::new(body).poll_frame(context),
         }
     }
 
@@ -90,23 +75,16 @@ impl Sender {
         matches!(self, Sender::Http2(_))
     }
 
-    /// Sees to it that what happened to it while nobody used it is known.
-    fn look(&mut self) {
-        if let Sender::Http1(connection) = self {
-            connection.look();
-        }
-    }
-
     fn is_closed(&self) -> bool {
         match self {
-            Sender::Http1(connection) => connection.is_closed(),
+            Sender::Http1(sender) => sender.is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
         }
     }
 
     fn is_ready(&self) -> bool {
         match self {
-            Sender::Http1(connection) => connection.is_ready(),
+            Sender::Http1(sender) => sender.is_ready(),
             Sender::Http2(sender) => sender.is_ready(),
         }
     }
@@ -159,8 +137,7 @@ impl Pool {
     }
 
     /// Puts a connection back after a whole answer.
-    pub fn put(&self, worker: usize, mut sender: Sender) {
-        sender.look();
+    pub fn put(&self, worker: usize, sender: Sender) {
         if sender.is_closed() {
             return;
         }
@@ -174,10 +151,7 @@ impl Pool {
     /// Closes what has been idle for long or was closed by the peer.
     pub fn expire(&self) {
         for shard in &self.idle {
-            lock(&shard.0).retain_mut(|idle| {
-                idle.sender.look();
-                !idle.sender.is_closed() && idle.since.elapsed() < IDLE
-            });
+            lock(&shard.0).retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < IDLE);
         }
     }
 
@@ -210,7 +184,7 @@ pub enum ConnectError {
     },
 }
 
-/// An idle connection or a new one. It runs on the worker that asks.
+/// An idle connection or a new one. The connection's task runs on the worker that asks.
 pub async fn connection(
     endpoint: &Arc<Endpoint>,
     upstream: Upstream,
@@ -241,7 +215,8 @@ pub async fn connection(
                 .handshake(TokioIo::new(Wire::to_instance(stream)))
                 .await;
             let (sender, connection) = handshake.map_err(failed)?;
-            Sender::Http1(Driven::new(sender, connection, cut))
+            drive(connection.with_upgrades(), cut);
+            Sender::Http1(sender)
         }
         Upstream::Http2 => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -252,13 +227,25 @@ pub async fn connection(
                 .keep_alive_timeout(PING.1);
             let (sender, connection) =
                 builder.handshake(TokioIo::new(Wire::to_instance(stream))).await.map_err(failed)?;
-            driven::run(connection, cut);
+            drive(connection, cut);
             // Others may send over it from now on.
             endpoint.pool.put(worker, Sender::Http2(sender.clone()));
             Sender::Http2(sender)
         }
     };
     Ok(Connection { sender, reused: false })
+}
+
+/// Runs a connection until its end or until its instance is cut. Errors reach the request on the connection; one that is idle
+/// is found closed by the next that looks for it.
+fn drive<T>(mut connection: impl Future<Output = T> + Unpin + Send + 'static, mut cut: Fired) {
+    tokio::spawn(std::future::poll_fn(move |context| {
+        use std::pin::Pin;
+        if Pin::new(&mut connection).poll(context).is_ready() || Pin::new(&mut cut).poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }));
 }
 
 /// Whether an error of `connect` says something of this process rather than of the other side.

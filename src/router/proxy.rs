@@ -135,7 +135,7 @@ async fn forward(client: &Arc<Client>, mut request: Request<Incoming>) -> Result
         if sender.is_http2() {
             to_http2(&mut request, &ticket)?;
         }
-        let sent = sender.send(request, wish.is_some());
+        let sent = sender.send(request);
         match answered(sent, ticket.route.config.timeout.duration(), progress.as_deref()).await {
             Ok(Ok(mut response)) => {
                 ticket.group().counters.answered(client.worker, response.status().as_u16(), started.elapsed());
