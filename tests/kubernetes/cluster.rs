@@ -75,6 +75,14 @@ impl Namespace {
         self.get(object).unwrap_or_else(|error| panic!("{error}\n{}", self.state()))
     }
 
+    /// The names of all objects of a kind.
+    #[track_caller]
+    pub fn names(&self, kind: &str) -> Vec<String> {
+        let all = self.object(kind);
+        let items = all["items"].as_array().unwrap().iter();
+        items.map(|one| one["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     /// Everything in the namespace and its last events, for a failure's message.
     pub fn state(&self) -> String {
         let all = self.kubectl(&["get", "all,configmaps,secrets", "--output", "wide"]);

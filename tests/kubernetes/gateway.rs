@@ -61,16 +61,6 @@ fn rules(installation: &Installation) -> [String; 2] {
     [0, 1].map(|rule: usize| backends(&route["spec"]["rules"][rule]))
 }
 
-fn services(installation: &Installation) -> Vec<String> {
-    let all = installation.namespace.object("services");
-    all["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["metadata"]["name"].as_str().unwrap_or_default().to_owned())
-        .collect()
-}
-
 fn replicas(installation: &Installation, group: &str) -> Value {
     installation.namespace.object(&format!("deployment/web-{group}"))["spec"]["replicas"].clone()
 }
@@ -120,7 +110,7 @@ async fn weights_are_the_route_s_and_its_gateway_s_word_is_waited_for() {
     gateway.speak();
     installation.wait(UNIT, "it was aborted", |status| status.groups.len() == 1).await;
     assert_eq!(rules(&installation), ["web:1", "web:3 other:1"]);
-    assert_eq!(services(&installation), ["web"]);
+    assert_eq!(installation.namespace.names("services"), ["web"]);
     assert_eq!(gateway.wrong(), Vec::<String>::new());
 }
 
@@ -148,7 +138,7 @@ async fn weights_outlive_a_lost_state_and_a_newer_commit_and_end_with_the_promot
     installation.told(&["rollout", "promote", "web"]);
     installation.verified(UNIT, "3").await;
     assert_eq!(rules(&installation), ["web:1", "web:3 other:1"]);
-    assert_eq!(services(&installation), ["web"]);
+    assert_eq!(installation.namespace.names("services"), ["web"]);
     let selector = installation.namespace.object("service/web")["spec"]["selector"].clone();
     assert_eq!(selector, json!({ "app": "web", "trimtab.dev/group": third }));
     let ways = [

@@ -42,16 +42,6 @@ fn uid(namespace: &Namespace, object: &str) -> Value {
     namespace.object(object)["metadata"]["uid"].clone()
 }
 
-fn names(namespace: &Namespace, kind: &str) -> Vec<String> {
-    let all = namespace.object(kind);
-    all["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["metadata"]["name"].as_str().unwrap_or_default().to_owned())
-        .collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_others_run_is_taken_over_straight_into_blue_green_without_losing_a_request() {
     let gates = Arc::new(Gates::closed());
@@ -66,7 +56,7 @@ async fn what_others_run_is_taken_over_straight_into_blue_green_without_losing_a
     installation.verified(UNIT, "2").await;
     let own = alone(&installation);
     assert_eq!(own, format!("web-{}", selected(&installation, "web")));
-    assert_eq!(names(&installation.namespace, "pdb"), [own], "what was of the found pods alone is gone with them");
+    assert_eq!(installation.namespace.names("pdb"), [own], "what was of the found pods alone is gone with them");
     assert_eq!(uid(&installation.namespace, "service/web"), service, "it was never deleted");
     assert!(counted.answers("1") > 0 && counted.answers("2") > 0);
     eventually(PATIENCE, "the found pods were told to end", || counted.left().len() == 2);
@@ -87,7 +77,7 @@ async fn what_was_found_stays_where_its_successor_is_aborted_and_goes_with_the_n
     installation.start_daemon();
     installation.wait(UNIT, "the preview waits on", pauses).await;
     let told = installation.told(&["rollout", "abort", "web"]);
-    eventually(PATIENCE, "what was found is alone again", || match &*names(&installation.namespace, "deployments") {
+    eventually(PATIENCE, "what was found is alone again", || match &*installation.namespace.names("deployments") {
         [one] if one == "web" => Ok(()),
         all => Err(format!("{all:?}; {told}")),
     });
