@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::unit::glance::Glance;
-use super::unit::outcome::{kind_label, outcome_label};
+use super::unit::outcome::outcome_label;
 use crate::api::types::{
     AnalysisView, GroupView, HeldView, InstanceView, PhaseView, RollbackView, RolloutSummary, RolloutView, UnitHealth,
     UnitStatus, VersionRef,
@@ -271,7 +271,7 @@ pub fn summary(rollout: &RolloutState, plan: Option<&Plan>) -> RolloutSummary {
     };
     RolloutSummary {
         id: rollout.id.clone(),
-        kind: kind_label(rollout.kind).into(),
+        kind: rollout.kind.name().into(),
         from: named(plan.and_then(|plan| plan.stable.as_ref())),
         to: named(plan.and_then(|plan| plan.target.as_ref())),
         revision: rollout.revision.clone(),
@@ -324,7 +324,7 @@ pub fn past(past: &crate::domain::unit::state::Past, plan: Option<&Plan>) -> Rol
     };
     RolloutSummary {
         id: past.id.clone(),
-        kind: plan.map_or("unknown", |plan| kind_label(plan.kind)).into(),
+        kind: plan.map_or("unknown", |plan| plan.kind.name()).into(),
         from: named(plan.and_then(|plan| plan.stable.as_ref())),
         to: named(plan.and_then(|plan| plan.target.as_ref())),
         revision: past.revision.clone(),

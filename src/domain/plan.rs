@@ -114,6 +114,20 @@ pub enum PlanKind {
     Remove,
 }
 
+impl PlanKind {
+    /// Its name, for people and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            PlanKind::Install => "install",
+            PlanKind::Rollout => "rollout",
+            PlanKind::Adjust => "adjust",
+            PlanKind::Heal => "heal",
+            PlanKind::Rollback => "rollback",
+            PlanKind::Remove => "remove",
+        }
+    }
+}
+
 /// Where a group's instances come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

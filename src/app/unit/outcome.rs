@@ -7,7 +7,7 @@ use super::step::{Next, StepError};
 use super::task::Shared;
 use super::{Inner, Unit};
 use crate::domain::id::RollbackId;
-use crate::domain::plan::{PhaseId, Plan, PlanKind};
+use crate::domain::plan::{PhaseId, Plan};
 use crate::domain::rollout::event::{Failure, Outcome, RolloutEvent, Why};
 use crate::domain::rollout::undo_of;
 use crate::domain::unit::event::UnitEvent;
@@ -60,7 +60,7 @@ impl Unit {
         // It is in the store, for the few who ask for it from now on.
         inner.plan = None;
         self.append(inner, &events).await?;
-        self.world.telemetry.rollouts.with_label_values(&[kind_label(plan.kind), label]).inc();
+        self.world.telemetry.rollouts.with_label_values(&[plan.kind.name(), label]).inc();
         inner.pending = None;
         shared.left_over.notify_one();
         // A revert of something shared may have waited for how this ends.
@@ -136,18 +136,6 @@ pub fn outcome_label(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// For people and metrics.
-pub fn kind_label(kind: PlanKind) -> &'static str {
-    match kind {
-        PlanKind::Install => "install",
-        PlanKind::Rollout => "rollout",
-        PlanKind::Adjust => "adjust",
-        PlanKind::Heal => "heal",
-        PlanKind::Rollback => "rollback",
-        PlanKind::Remove => "remove",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -157,7 +145,7 @@ mod tests {
     use super::*;
     use crate::domain::desired::Trigger;
     use crate::domain::digest::Digest;
-    use crate::domain::plan::FORMAT;
+    use crate::domain::plan::{FORMAT, PlanKind};
 
     fn digest(text: &str) -> Digest {
         Digest::from_text(format!("r1:{text}"))

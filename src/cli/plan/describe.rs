@@ -3,19 +3,7 @@
 use std::fmt::Write;
 
 use crate::domain::id::GroupId;
-use crate::domain::plan::{Condition, Phase, Plan, PlanKind, Settle, TrafficGoal};
-
-/// What a plan is for, in a word.
-pub fn kind(kind: PlanKind) -> &'static str {
-    match kind {
-        PlanKind::Install => "install",
-        PlanKind::Rollout => "rollout",
-        PlanKind::Adjust => "adjust",
-        PlanKind::Heal => "heal",
-        PlanKind::Rollback => "rollback",
-        PlanKind::Remove => "remove",
-    }
-}
+use crate::domain::plan::{Condition, Phase, Plan, Settle, TrafficGoal};
 
 /// A group by its version; with the beginning of its id where two groups run the same version.
 pub fn group(plan: &Plan, id: &GroupId) -> String {

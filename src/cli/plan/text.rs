@@ -47,7 +47,7 @@ fn unit(planned: &UnitPlan, view: &View) -> String {
     let mut text = String::new();
     match &planned.plan {
         Some(plan) => {
-            let kind = view.paint(Tone::Accent, describe::kind(plan.kind));
+            let kind = view.paint(Tone::Accent, plan.kind.name());
             let digest = planned.digest.as_ref().map_or("", |digest| digest.short());
             let digest = view.paint(Tone::Dim, &format!("plan {digest}"));
             text.push_str(&format!("{name}  {kind} {}  {digest}\n", versions(planned, view)));

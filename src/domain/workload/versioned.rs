@@ -28,6 +28,11 @@ pub struct Versioned {
     pub routes: Vec<ObjectId>,
 }
 
+/// The longest name of a Service: a label of DNS (RFC 1035).
+const MOST_SERVICE_NAME: usize = 63;
+/// What a version's group adds to a name: `-4f1b2c3d`. `-preview` adds no more.
+const GROUP_SUFFIX: usize = 9;
+
 /// Why objects can't be divided so: the word and the remedy.
 pub type Indivisible = (String, String);
 
@@ -70,6 +75,14 @@ impl Versioned {
         let kind = |group: &'static str, kind: &'static str| {
             objects.iter().filter(beside).filter(move |one| (one.group(), one.kind()) == (group, kind))
         };
+        if let Some(other) = objects.iter().filter(beside).find(|one| names(one, deployment)) {
+            let message =
+                format!("{} names {}, of which each version has one of another name", other.id(), deployment.id());
+            return Err((
+                message,
+                "use `rolling`, or leave it out (a HorizontalPodAutoscaler is kept for each version)".into(),
+            ));
+        }
         let mut scalers = kind("autoscaling", "HorizontalPodAutoscaler").filter(|one| scales(one, deployment));
         let scaler = scalers.next();
         if let Some(other) = scalers.next() {
@@ -84,6 +97,9 @@ impl Versioned {
         let services = kind("", "Service").filter(|one| within(&labels(one, "/spec/selector"), &pods));
         let services: Vec<ObjectId> = services.map(Object::id).collect();
         let routes = routes(objects, &services)?;
+        if !shares || !routes.is_empty() {
+            room_beside(objects, &services, shares)?;
+        }
         if let Some(scaler) = scaler.filter(|_| shares && routes.is_empty()) {
             let message =
                 format!("{} and a canary by shares of pods would both say how many pods there are", scaler.id());
@@ -112,6 +128,25 @@ impl Versioned {
     pub fn is_routed(&self, id: &ObjectId) -> bool {
         self.services.contains(id) || self.routes.contains(id)
     }
+}
+
+/// Refuses Services beside which no second one has a name: `NAME-preview` with blue-green, `NAME-GROUP` with weights by a route.
+fn room_beside(objects: &[Object], services: &[ObjectId], shares: bool) -> Result<(), Indivisible> {
+    let longest = MOST_SERVICE_NAME - GROUP_SUFFIX;
+    for service in services {
+        if service.name.len() > longest {
+            let count = service.name.len();
+            let message =
+                format!("{service} has a name of {count} characters, and one beside it needs {GROUP_SUFFIX} more");
+            return Err((message, format!("give it a name of {longest} characters at most, or use `rolling`")));
+        }
+        let preview = ObjectId { name: format!("{}-preview", service.name), ..service.clone() };
+        if !shares && objects.iter().any(|object| object.id() == preview) {
+            let message = format!("{preview} is what `blueGreen` makes beside {service}");
+            return Err((message, "remove it from the objects, or give it another name".into()));
+        }
+    }
+    Ok(())
 }
 
 /// The HTTPRoutes that lead to these Services.
@@ -159,6 +194,18 @@ fn within(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>
 fn scales(scaler: &Object, deployment: &Object) -> bool {
     let target = |field: &str| at(scaler, &format!("/spec/scaleTargetRef/{field}")).and_then(Value::as_str);
     target("kind") == Some("Deployment") && target("name") == Some(deployment.name())
+}
+
+/// Whether another object than its autoscaler acts on a Deployment by its name: the autoscalers of KEDA, VerticalPodAutoscalers.
+fn names(object: &Object, deployment: &Object) -> bool {
+    let is_scaler = (object.group(), object.kind()) == ("autoscaling", "HorizontalPodAutoscaler");
+    let targets = ["/spec/scaleTargetRef", "/spec/targetRef"].into_iter().filter_map(|pointer| at(object, pointer));
+    let mut names = targets.map(|target| {
+        let text = |field: &str| target.get(field).and_then(Value::as_str);
+        // A ScaledObject that names no kind means a Deployment.
+        text("kind").unwrap_or("Deployment") == "Deployment" && text("name") == Some(deployment.name())
+    });
+    !is_scaler && names.any(|named| named)
 }
 
 fn number(object: &Object, pointer: &str) -> Option<u32> {
@@ -236,6 +283,68 @@ mod tests {
         let (message, remedy) =
             Versioned::of(&objects("other"), true).expect_err("nobody says how many pods there are");
         assert!(message.contains("HorizontalPodAutoscaler") && remedy.contains("HTTPRoute"), "{message}; {remedy}");
+    }
+
+    #[test]
+    fn what_acts_on_the_deployment_by_its_name_is_refused() {
+        let by = |version: &str, kind: &str, spec: Value| {
+            object(json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "by" }, "spec": spec }))
+        };
+        let web = json!({ "kind": "Deployment", "name": "web" });
+        for (other, refused) in [
+            (by("keda.sh/v1alpha1", "ScaledObject", json!({ "scaleTargetRef": { "name": "web" } })), true),
+            (
+                by(
+                    "keda.sh/v1alpha1",
+                    "ScaledObject",
+                    json!({ "scaleTargetRef": { "kind": "StatefulSet", "name": "web" } }),
+                ),
+                false,
+            ),
+            (by("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", json!({ "targetRef": web })), true),
+            (
+                by(
+                    "autoscaling.k8s.io/v1",
+                    "VerticalPodAutoscaler",
+                    json!({ "targetRef": { "kind": "Deployment", "name": "db" } }),
+                ),
+                false,
+            ),
+            (by("autoscaling/v2", "HorizontalPodAutoscaler", json!({ "scaleTargetRef": web })), false),
+        ] {
+            let found = Versioned::of(&[deployment("web"), other.clone()], false);
+            assert_eq!(
+                found.as_ref().err().is_some_and(|(message, _)| message.contains("names")),
+                refused,
+                "{}",
+                other.id()
+            );
+        }
+    }
+
+    #[test]
+    fn a_service_needs_room_for_another_beside_it() {
+        let selector = json!({ "app": "web" });
+        let named = |names: &[&str]| -> Vec<Object> {
+            [deployment("web")].into_iter().chain(names.iter().map(|name| service(name, &selector))).collect()
+        };
+        let (long, longer) = ("s".repeat(54), "s".repeat(55));
+        for (objects, shares, word) in [
+            (named(&["web", &long]), false, None),
+            (named(&[&longer]), false, Some("a name of 55 characters")),
+            (named(&[&longer]), true, None),
+            (named(&["web-preview"]), false, None),
+            (
+                vec![deployment("web"), service("web", &selector), service("web-preview", &json!(null))],
+                false,
+                Some("blueGreen"),
+            ),
+            (vec![deployment("web"), service("web", &selector), service("web-preview", &json!(null))], true, None),
+        ] {
+            let found = Versioned::of(&objects, shares).err().map(|(message, _)| message);
+            assert_eq!(found.is_some(), word.is_some(), "{found:?}");
+            assert!(word.is_none_or(|word| found.is_some_and(|message| message.contains(word))));
+        }
     }
 
     #[test]
