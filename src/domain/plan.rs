@@ -59,6 +59,9 @@ pub struct Plan {
     /// What the surroundings can't do exactly and what is done instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approximations: Vec<String>,
+    /// What the unit brings along and is not made, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// What the platform says would come of it, where it was asked.
     #[serde(default, skip_serializing_if = "Prediction::is_empty")]
     pub predicted: Prediction,

@@ -183,9 +183,9 @@ fn forward(input: &PlanInput<'_>, rendered: Rendered<'_>, groups: &[ObservedGrou
         rollout(&mut draft, restart).map_err(Blocked::Unsupported)?;
     }
     let kind = if draft.base.is_none() { PlanKind::Install } else { PlanKind::Rollout };
-    draft.approximations.extend(desired.workload.left_out().iter().map(|one| format!("{one} is left out")));
     draft.settle_back();
-    Ok(draft.finish(kind, differences(input.stable.map(|stable| stable.rendered.desired), Some(desired))))
+    let plan = draft.finish(kind, differences(input.stable.map(|stable| stable.rendered.desired), Some(desired)));
+    Ok(Plan { left_out: desired.workload.left_out().to_vec(), ..plan })
 }
 
 /// What keeps the traffic until the new version has it: what is remembered, or else what is seen to have most of it.
@@ -334,6 +334,7 @@ fn remove(input: &PlanInput<'_>, groups: &[ObservedGroup]) -> Plan {
         analyses: Default::default(),
         differences: differences(stable.map(|stable| stable.rendered.desired), None),
         approximations: Vec::new(),
+        left_out: Vec::new(),
         predicted: Prediction::default(),
     };
     let routed = [&input.observed.traffic, &input.observed.preview].iter().any(|seen| seen.known() != Some(&None));

@@ -259,6 +259,7 @@ async fn what_was_just_put_survives_a_sweep() {
         analyses: Default::default(),
         differences: Vec::new(),
         approximations: Vec::new(),
+        left_out: Vec::new(),
         predicted: Default::default(),
     };
     let put = blobs.put_plan(epoch, &plan).await.unwrap();

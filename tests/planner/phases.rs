@@ -228,3 +228,14 @@ fn what_the_surroundings_cannot_do_is_refused_before_anything_runs() {
         assert!(refusal.contains(words), "{refusal}");
     }
 }
+
+#[test]
+fn what_is_brought_along_and_not_made_is_no_approximation() {
+    let test = "Pod web-test (helm.sh/hook: test)";
+    let place = serde_json::json!({ "cluster": "eu", "namespace": "shop" });
+    let objects = serde_json::json!({ "kubernetes": { "place": place, "objects": [], "leftOut": [test] } });
+    let new = DesiredUnit { workload: serde_json::from_value(objects).unwrap(), ..desired("2", 3, rolling()) };
+    let plan = rollout(|_| {}, new).unwrap();
+    assert_eq!(plan.left_out, [test]);
+    assert!(!plan.approximations.iter().any(|told| told.contains("web-test")), "{:?}", plan.approximations);
+}

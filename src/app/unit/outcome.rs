@@ -168,6 +168,7 @@ mod tests {
             analyses: BTreeMap::new(),
             differences: Vec::new(),
             approximations: Vec::new(),
+            left_out: Vec::new(),
             predicted: Default::default(),
         }
     }

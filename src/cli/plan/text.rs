@@ -54,9 +54,9 @@ fn unit(planned: &UnitPlan, view: &View) -> String {
             text.push_str(&differences(&plan.differences, view));
             text.push_str(&predicted::text(&plan.predicted, view));
             text.push_str(&phases(plan, view));
-            for approximation in &plan.approximations {
-                let label = view.paint(Tone::Warn, "  approximated:");
-                text.push_str(&format!("{label} {}\n", view.clean(approximation)));
+            let approximated = plan.approximations.iter().map(|one| ("  approximated:", one));
+            for (label, told) in approximated.chain(plan.left_out.iter().map(|one| ("  left out:", one))) {
+                text.push_str(&format!("{} {}\n", view.paint(Tone::Warn, label), view.clean(told)));
             }
         }
         None => text.push_str(&format!("{name}  {}\n", view.paint(Tone::Bad, "can't be planned"))),

@@ -330,6 +330,7 @@ impl<'a> Draft<'a> {
                 .collect(),
             differences,
             approximations: self.approximations,
+            left_out: Vec::new(),
             predicted: Prediction::default(),
         }
     }
