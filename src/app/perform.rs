@@ -47,6 +47,11 @@ impl PerformError {
             PerformError::Platform(PlatformError::Stale { .. }) | PerformError::Traffic(TrafficError::Stale { .. })
         )
     }
+
+    /// What was to be done is wrong in itself: waiting changes nothing.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self, PerformError::Platform(PlatformError::Wrong { .. }))
+    }
 }
 
 /// Performs an action on a unit and where it is; done and durable on the other side when this returns. Repeating it is harmless.

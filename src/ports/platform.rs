@@ -38,9 +38,17 @@ pub enum PlatformError {
         /// The epoch that was refused.
         epoch: Epoch,
     },
-    /// The request can't be carried out as it is; trying again changes nothing.
+    /// The request can't be carried out as things are; somebody has to change something, here or elsewhere.
     #[error("{platform} refused: {reason}")]
     Refused {
+        /// Which platform.
+        platform: String,
+        /// Its word.
+        reason: String,
+    },
+    /// What is asked for is wrong in itself; waiting changes nothing.
+    #[error("{platform} refused: {reason}")]
+    Wrong {
         /// Which platform.
         platform: String,
         /// Its word.

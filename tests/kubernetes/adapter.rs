@@ -12,6 +12,7 @@ use trimtab::secrets::value::{SecretBytes, SecretValues};
 
 use super::control_plane::ControlPlane;
 use super::kubectl::kubectl;
+use super::proxy::Proxy;
 use crate::support::{PATIENCE, eventually_async};
 
 /// A control plane, an adapter that speaks to it, and kubectl beside it.
@@ -31,6 +32,14 @@ impl Bed {
         let control_plane = ControlPlane::start(&[]);
         let platform = connect(&control_plane);
         Some(Bed { control_plane, platform })
+    }
+
+    /// The same, what the adapter asks told by a proxy.
+    pub(super) async fn behind_a_proxy() -> Option<(Bed, Proxy)> {
+        let bed = Bed::start()?;
+        let proxy = Proxy::before(bed.control_plane.kubeconfig()).await;
+        let through = Connection { kubeconfig: Some(proxy.kubeconfig()), ..connection(&bed.control_plane) };
+        Some((Bed { platform: KubernetesPlatform::new(through, "test"), ..bed }, proxy))
     }
 
     pub(super) fn kubectl(&self, arguments: &[&str], input: &Value) -> Result<String, String> {
@@ -136,7 +145,7 @@ pub(super) fn config(name: &str, value: &str) -> Value {
 
 fn refused(result: Result<(), PlatformError>) -> String {
     match result {
-        Err(PlatformError::Refused { reason, .. }) => reason,
+        Err(PlatformError::Refused { reason, .. } | PlatformError::Wrong { reason, .. }) => reason,
         other => panic!("{other:?}"),
     }
 }

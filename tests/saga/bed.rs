@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use trimtab::adapters::platform::fake::{Behaviour, Fake};
+use trimtab::adapters::platform::fake::{Behaviour, Failed, Fake};
 use trimtab::domain::analysis::{Analysis, Measure, Measurement, Outcome, RouterMeasure};
 use trimtab::domain::capabilities::{Capabilities, Split};
 use trimtab::domain::desired::{DesiredUnit, RollbackRules, Route, Trigger};
@@ -490,7 +490,7 @@ impl Bed {
                 self.after_effect()?;
                 self.rollout(match result {
                     Ok(()) => RolloutEvent::ActionSucceeded {},
-                    Err(reason) => RolloutEvent::ActionFailed { reason },
+                    Err(Failed { reason, for_good }) => RolloutEvent::ActionFailed { reason, for_good },
                 })?;
             }
             Move::StartRun { call, run, attempt } => {

@@ -192,6 +192,44 @@ fn a_failure_that_the_rules_do_not_name_stops_and_tells() {
     assert_eq!(bed.size(&new), 0);
 }
 
+#[test]
+fn what_is_refused_for_good_is_not_tried_until_the_deadline() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.fake.refusals.insert("2".into(), u32::MAX);
+    bed.want(&new);
+    let before = bed.fake.now;
+    bed.settle();
+    let (trigger, reason) = failure(&bed);
+    assert_eq!(trigger, Trigger::Unhealthy);
+    assert!(reason.contains("told to refuse it; tried 3 times"), "{reason}");
+    let took = bed.state.history.last().unwrap().ended.duration_since(before).as_secs();
+    assert!(took < 10, "{took}");
+}
+
+#[test]
+fn what_is_refused_twice_and_taken_then_goes_on() {
+    let (old, new) = versions();
+    let mut bed = Bed::running(&old);
+    bed.fake.refusals.insert("2".into(), 2);
+    bed.want(&new);
+    bed.settle();
+    assert_eq!(bed.verified().as_deref(), Some("2"));
+}
+
+#[test]
+fn a_first_install_that_is_refused_stops_and_goes_on_when_it_is_taken() {
+    let (new, _) = versions();
+    let mut bed = Bed::new();
+    bed.fake.refusals.insert("1".into(), 8);
+    bed.want(&new);
+    bed.run_to("stopped", |bed| bed.state.running().is_some_and(|rollout| rollout.stopped.is_some()));
+    let stopped = bed.state.running().unwrap().stopped.clone().unwrap();
+    assert!(stopped.contains("told to refuse it"), "{stopped}");
+    bed.settle();
+    assert_eq!(bed.verified().as_deref(), Some("1"));
+}
+
 /// A first install that crashes, stopped for that reason.
 fn failed_install(reason: &str) -> Bed {
     let (new, _) = versions();

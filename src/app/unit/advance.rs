@@ -39,35 +39,32 @@ impl Unit {
         };
         let Ahead { records, next } = ahead(&plan, rollout, observed, &facts);
         let Some(name) = name(&next).or_else(|| (!records.is_empty()).then_some("record")) else {
-            return self.make(inner, shared, &plan, next, now).await;
+            return self.make(inner, shared, &plan, Vec::new(), next, now).await;
         };
         let revision = state.effective.as_ref().map(|effective| &effective.revision);
         let span = traces::step(&self.id, &rollout.id, name, revision);
         let work = async {
-            let records: Vec<_> = records.into_iter().map(UnitEvent::Rollout).collect();
-            match next {
-                Move::Perform(action) => self.perform(inner, records, action).await,
-                next => {
-                    if !records.is_empty() {
-                        self.append(inner, &records).await?;
-                    }
-                    self.make(inner, shared, &plan, next, now).await
-                }
-            }
+            let before = records.into_iter().map(UnitEvent::Rollout).collect();
+            self.make(inner, shared, &plan, before, next, now).await
         };
         traces::noted(&span, work.instrument(span.clone()).await)
     }
 
+    /// What comes before a move is durable before it; before an effect, together with its beginning.
     async fn make(
         &self,
         inner: &mut Inner,
         shared: &Shared,
         plan: &Plan,
+        before: Vec<UnitEvent>,
         next: Move,
         now: Timestamp,
     ) -> Result<Next, StepError> {
+        if !before.is_empty() && !matches!(next, Move::Perform(_)) {
+            self.append(inner, &before).await?;
+        }
         match next {
-            Move::Perform(action) => self.perform(inner, Vec::new(), action).await,
+            Move::Perform(action) => self.perform(inner, before, action).await,
             Move::Record(RolloutEvent::Ended { outcome }) => self.finish(inner, shared, plan, outcome).await,
             Move::Record(event) => self.record(inner, event).await,
             Move::StartRun { call, run, attempt } => self.start_hook(inner, plan, &call, run, attempt).await,
@@ -126,7 +123,8 @@ impl Unit {
             Err(error) if error.is_stale() => Err(StepError::Perform(error)),
             Err(error) => {
                 tracing::warn!(unit = %self.id, %error, "{action} failed");
-                self.record(inner, RolloutEvent::ActionFailed { reason: error.to_string() }).await
+                let for_good = error.is_for_good();
+                self.record(inner, RolloutEvent::ActionFailed { reason: error.to_string(), for_good }).await
             }
         }
     }

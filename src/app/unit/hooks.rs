@@ -88,8 +88,8 @@ impl Unit {
         let platform = self.world.platforms.at(&request.desired.workload.place()).map_err(PerformError::from)?;
         match platform.start_hook(self.world.epoch, &request).await {
             Ok(()) => Ok(Next::Again),
-            // Trying again changes nothing.
-            Err(PlatformError::Refused { reason, .. }) => {
+            // Nobody here can change that.
+            Err(PlatformError::Refused { reason, .. } | PlatformError::Wrong { reason, .. }) => {
                 let ended = RolloutEvent::HookEnded { call: call.at.clone(), outcome: HookOutcome::Failed(reason) };
                 self.record(inner, ended).await
             }

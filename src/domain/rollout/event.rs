@@ -37,6 +37,9 @@ pub enum RolloutEvent {
     ActionFailed {
         /// Why.
         reason: String,
+        /// What was asked for is wrong in itself: waiting changes nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        for_good: bool,
     },
     /// The phase is true, for the first time or again.
     PhaseTrue {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::clock::{self, Clock, Mark};
-use super::state::PhaseState;
+use super::state::{ActionState, PhaseState};
+use crate::domain::action::Action;
 use crate::domain::converge::{target_of, unready_target};
 use crate::domain::observed::{ObservedInstance, ObservedUnit};
 use crate::domain::plan::{Phase, Plan};
@@ -45,6 +46,19 @@ pub(super) fn crash_loop(
         let again = one.restarts.saturating_sub(before);
         (again >= limit).then(|| format!("{} was restarted {again} times{why}", one.id))
     })
+}
+
+/// So often in a row the new version is refused for good before that is believed: what it needs may have come just before it.
+const BELIEVED: u32 = 3;
+
+/// Why the new version can't be made, however long that is waited for; `None`: it may be.
+pub(super) fn refused(plan: &Plan, phase: &Phase, last: Option<&ActionState>) -> Option<String> {
+    // Where nothing is judged (healing), it is told, not decided on.
+    phase.deadline?;
+    let last = last.filter(|last| last.refusals >= BELIEVED)?;
+    let Action::EnsureGroup { group, .. } = &last.action else { return None };
+    let Some(Err(reason)) = last.result.as_ref().filter(|_| plan.target.as_ref() == Some(group)) else { return None };
+    Some(format!("{reason}; tried {} times, and waiting changes nothing", last.attempts))
 }
 
 /// When a phase that is not true has failed; `None`: never, or not while the clock stands still.

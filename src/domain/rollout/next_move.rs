@@ -274,6 +274,9 @@ impl Round<'_> {
         if let Some(reason) = health::crash_loop(self.plan, phase, at, self.observed, CRASH_LOOP) {
             return Some(failed(self.failure(Trigger::Unhealthy, at, reason, None)));
         }
+        if let Some(reason) = health::refused(self.plan, phase, self.state.action.as_ref()) {
+            return Some(failed(self.failure(Trigger::Unhealthy, at, reason, None)));
+        }
         if let Some((call, reason)) = hooks::failed(self.state, phase) {
             let reason = format!("hook {} failed: {reason}", call.name());
             return Some(failed(self.failure(Trigger::Hook, at, reason, None)));

@@ -147,6 +147,13 @@ pub struct ActionState {
     pub result: Option<Result<(), String>>,
     /// When that was.
     pub ended: Option<Timestamp>,
+    /// How often in a row it was refused for good.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refusals: u32,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// A hook that was started.
@@ -250,8 +257,8 @@ impl RolloutState {
         match event.clone() {
             RolloutEvent::PhaseEntered { phase, restarts } => self.enter(phase, restarts, at),
             RolloutEvent::ActionStarted { action } => self.start_action(action, at),
-            RolloutEvent::ActionSucceeded {} => self.end_action(Ok(()), at),
-            RolloutEvent::ActionFailed { reason } => self.end_action(Err(reason), at),
+            RolloutEvent::ActionSucceeded {} => self.end_action(Ok(()), false, at),
+            RolloutEvent::ActionFailed { reason, for_good } => self.end_action(Err(reason), for_good, at),
             RolloutEvent::PhaseTrue { .. } => self.phase_true(at),
             RolloutEvent::PhaseDisturbed { reason, restarts, .. } => self.phase_disturbed(reason, restarts, at),
             RolloutEvent::Recounted { restarts } => {
@@ -324,6 +331,7 @@ impl RolloutState {
     fn enter(&mut self, id: PhaseId, restarts: BTreeMap<String, u32>, at: Timestamp) {
         let mark = self.clock.mark(at);
         self.promoted = false;
+        self.forget_refusals();
         let before = self.phase.take();
         self.left.extend(before.map(|before| PhaseSpan { id: before.id, entered: before.entered, left: at }));
         self.phase = Some(PhaseState {
@@ -341,14 +349,21 @@ impl RolloutState {
     }
 
     fn start_action(&mut self, action: Action, at: Timestamp) {
-        let attempts = match &self.action {
-            Some(last) if last.action == action => last.attempts.saturating_add(1),
-            _ => 1,
+        let (attempts, refusals) = match &self.action {
+            Some(last) if last.action == action => (last.attempts.saturating_add(1), last.refusals),
+            _ => (1, 0),
         };
-        self.action = Some(ActionState { action, started: at, attempts, result: None, ended: None });
+        self.action = Some(ActionState { action, started: at, attempts, result: None, ended: None, refusals });
     }
 
-    fn end_action(&mut self, result: Result<(), String>, at: Timestamp) {
+    /// What was refused is tried anew before it counts.
+    fn forget_refusals(&mut self) {
+        if let Some(action) = &mut self.action {
+            action.refusals = 0;
+        }
+    }
+
+    fn end_action(&mut self, result: Result<(), String>, for_good: bool, at: Timestamp) {
         let goes_back = matches!(self.course, Course::Settling(_)) || self.kind == PlanKind::Rollback;
         let Some(action) = &mut self.action else { return };
         if let (true, Ok(()), Action::SetTraffic { which: Which::Main, traffic }) = (goes_back, &result, &action.action)
@@ -356,6 +371,7 @@ impl RolloutState {
         {
             self.traffic_back.get_or_insert(at);
         }
+        action.refusals = if for_good { action.refusals.saturating_add(1) } else { 0 };
         (action.result, action.ended) = (Some(result), Some(at));
     }
 
@@ -443,6 +459,7 @@ impl RolloutState {
         if stopped {
             self.retries = self.retries.saturating_add(1);
         }
+        self.forget_refusals();
         (self.failure, self.stopped, self.stable_passes) = (None, None, None);
     }
 

@@ -36,6 +36,8 @@ pub struct Fake {
     pub drain: Span,
     /// So many effects fail before one succeeds.
     pub failures: u32,
+    /// So often groups of a version are refused for good, whatever that means: what was refused may come about after all.
+    pub refusals: BTreeMap<String, u32>,
     /// Nothing can be seen.
     pub blind: Option<String>,
     /// What carries the requests has not confirmed yet where they go.
@@ -50,6 +52,15 @@ pub struct Fake {
     routes: BTreeMap<Which, FakeRoute>,
     runs: BTreeMap<RunId, (Timestamp, Script)>,
     next_port: u16,
+}
+
+/// Why an effect was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// In words.
+    pub reason: String,
+    /// Waiting changes nothing.
+    pub for_good: bool,
 }
 
 /// How a run goes.
@@ -77,6 +88,7 @@ impl Fake {
             confirm: Span::ZERO,
             drain: Span::ZERO,
             failures: 0,
+            refusals: BTreeMap::new(),
             blind: None,
             unconfirmed: None,
             violations: Vec::new(),
@@ -93,10 +105,16 @@ impl Fake {
     ///
     /// # Errors
     /// A failure that was asked for; nothing has happened then.
-    pub fn perform(&mut self, action: &Action) -> Result<(), String> {
+    pub fn perform(&mut self, action: &Action) -> Result<(), Failed> {
         if self.failures > 0 {
             self.failures -= 1;
-            return Err("the fake was told to fail".into());
+            return Err(Failed { reason: "the fake was told to fail".into(), for_good: false });
+        }
+        if let Action::EnsureGroup { source, .. } = action
+            && let Some(left) = self.refusals.get_mut(&source.version).filter(|left| **left > 0)
+        {
+            *left -= 1;
+            return Err(Failed { reason: "the fake was told to refuse it".into(), for_good: true });
         }
         self.effects.push(action.clone());
         match action {

@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::cache::KindName;
-use super::client::{APPLY, ApiError, Call, JSON, METADATA, Refusal};
+use super::client::{APPLY, Call, JSON, METADATA};
 use super::cluster::{Cluster, Fault};
 use super::compose::Composed;
 use super::discovery::Kind;
@@ -21,6 +21,7 @@ use super::inventory::Parent;
 use super::labels;
 use super::live::{Form, Live};
 use super::prepare::Work;
+use super::refusal::ApiError;
 use super::view;
 use crate::domain::id::Epoch;
 use crate::domain::workload::Workload;
@@ -132,7 +133,9 @@ impl Cluster {
             self.cache.hinder(&work.parent.unit, id, Some(fault.why()));
         }
         let (count, all) = (failed.len(), due.len());
-        if let Some((id, fault)) = failed.into_iter().next() {
+        // What will never come about decides.
+        let told = failed.iter().position(|(_, fault)| fault.is_for_good()).unwrap_or_default();
+        if let Some((id, fault)) = failed.into_iter().nth(told) {
             let rest = if count > 1 { format!(" ({count} of {all} objects failed)") } else { String::new() };
             return Err(fault.about(&view::name(&work.parent, id), &rest));
         }
@@ -181,8 +184,8 @@ impl Cluster {
                 Err(error) => error,
             };
             let Fault::Api(ApiError::Refused(refusal)) = &error else { return Err(error) };
-            let conflicts = conflicts(refusal);
-            let immutable = refusal.code == 422 && is_immutable(refusal);
+            let conflicts = refusal.conflicts();
+            let immutable = refusal.is_immutable();
             match refusal.code {
                 409 if !conflicts.is_empty() => {
                     let id = &composed.id;
@@ -198,13 +201,11 @@ impl Cluster {
                     }
                 }
                 409 if claim == Claim::New => claim = self.met(work, &composed, kind).await?,
-                422 if immutable && work.spec.recreate.contains(&composed.id.kind) => {
+                _ if immutable && work.spec.recreate.contains(&composed.id.kind) => {
                     self.delete_and_wait(&composed.id, kind, work.parent.account.as_deref()).await?;
                     claim = Claim::New;
                 }
-                422 if immutable => {
-                    return Err(error.with(&recreate_advice(&composed.id.kind)));
-                }
+                _ if immutable => return Err(error.with(&recreate_advice(&composed.id.kind))),
                 _ => return Err(error),
             }
         }
@@ -350,11 +351,6 @@ pub(super) fn metadata_only(kind: &KindName) -> bool {
     has_no_status(&kind.group, &kind.kind)
 }
 
-pub(super) fn conflicts(refusal: &Refusal) -> Vec<fields::Conflict> {
-    let causes = refusal.causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
-    causes.filter_map(|cause| fields::conflict(&cause.message, &cause.field)).collect()
-}
-
 /// Who changes the same fields again and again.
 fn fights(conflicts: &[fields::Conflict]) -> String {
     let one = conflicts.first();
@@ -390,16 +386,9 @@ pub(super) fn recreate_advice(kind: &str) -> String {
     format!("; to let {kind} objects be deleted and made again, name the kind under `recreate`")
 }
 
-pub(super) fn is_immutable(refusal: &Refusal) -> bool {
-    let says = |text: &str| {
-        text.contains("immutable") || text.contains("are forbidden") || text.contains("may not be changed")
-    };
-    says(&refusal.message) || refusal.causes.iter().any(|cause| says(&cause.message))
-}
-
 /// What a server says of an object with secret values must not repeat them.
 pub(super) fn hidden(composed: &Composed, secrets: &SecretValues, error: ApiError) -> Fault {
-    let conflict = matches!(&error, ApiError::Refused(refusal) if !conflicts(refusal).is_empty());
+    let conflict = matches!(&error, ApiError::Refused(refusal) if !refusal.conflicts().is_empty());
     if conflict {
         // Fields and managers, no values.
         return error.into();

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
 use serde_json::Value;
 use tokio::sync::Semaphore;
+
+use super::refusal::{ApiError, UNREADABLE, refusal};
 
 /// How long one answer may take. A watch is no answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,11 +20,6 @@ const MOST_BYTES: usize = 64 << 20;
 const TRIES: u32 = 6;
 /// The longest pause before that, where the server does not say when.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// The longest pause that a server may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(60);
-
-/// What a server could make no sense of.
-const UNREADABLE: &str = "Unreadable";
 
 /// Only the metadata of an object, whatever the request did.
 pub const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -34,100 +31,6 @@ pub const JSON: &str = "application/json";
 pub const APPLY: &str = "application/apply-patch+yaml";
 /// A patch that lays a part of an object over it.
 pub const MERGE: &str = "application/merge-patch+json";
-
-/// Why a request did not do what it should.
-#[derive(Clone, Debug)]
-pub enum ApiError {
-    /// No answer, or half of one: whether it was carried out is not known.
-    Unreachable(String),
-    /// The server's no.
-    Refused(Box<Refusal>),
-}
-
-/// The server's no.
-#[derive(Clone, Debug, Default)]
-pub struct Refusal {
-    /// The HTTP status.
-    pub code: u16,
-    /// `NotFound`, `Conflict`, `Invalid`, ...
-    pub reason: String,
-    /// Its words; they may repeat what was sent.
-    pub message: String,
-    /// Each wrong field: its name, the kind of mistake, the server's words.
-    pub causes: Vec<Cause>,
-    /// When to try again.
-    pub retry_after: Option<Duration>,
-}
-
-/// A wrong field.
-#[derive(Clone, Debug, Default)]
-pub struct Cause {
-    /// Which.
-    pub field: String,
-    /// `FieldValueInvalid`, `FieldManagerConflict`, ...
-    pub reason: String,
-    /// The server's words.
-    pub message: String,
-}
-
-impl ApiError {
-    /// The HTTP status of the server's no.
-    pub fn code(&self) -> Option<u16> {
-        match self {
-            ApiError::Unreachable(_) => None,
-            ApiError::Refused(refusal) => Some(refusal.code),
-        }
-    }
-
-    /// When the server wants to be asked again.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            ApiError::Unreachable(_) => None,
-            ApiError::Refused(refusal) => refusal.retry_after.map(|asked| asked.min(LONGEST_ASKED)),
-        }
-    }
-
-    /// Whether the same request may succeed later.
-    pub fn passes(&self) -> bool {
-        match self {
-            ApiError::Unreachable(_) => true,
-            ApiError::Refused(refusal) => {
-                // A namespace that is being deleted takes nothing new until it is gone.
-                let ending = refusal.causes.iter().any(|cause| cause.reason == "NamespaceTerminating");
-                ending || (refusal.reason != UNREADABLE && matches!(refusal.code, 408 | 409 | 429 | 500..=599))
-            }
-        }
-    }
-
-    /// The same without anything that may repeat what was sent.
-    #[must_use]
-    pub fn without_words(self) -> Self {
-        let ApiError::Refused(mut refusal) = self else { return self };
-        let named = refusal.causes.iter().filter(|cause| !cause.field.is_empty());
-        let fields: Vec<String> = named.map(|cause| format!("{}: {}", cause.field, cause.reason)).collect();
-        let colon = if fields.is_empty() { "" } else { ": " };
-        refusal.message = format!(
-            "{} ({}){colon}{}; its words may repeat a secret value and are left out",
-            refusal.reason,
-            refusal.code,
-            fields.join("; ")
-        );
-        refusal.causes.iter_mut().for_each(|cause| cause.message.clear());
-        ApiError::Refused(refusal)
-    }
-}
-
-impl std::fmt::Display for ApiError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ApiError::Unreachable(why) => f.write_str(why),
-            ApiError::Refused(refusal) if refusal.message.is_empty() => {
-                write!(f, "{} ({})", refusal.reason, refusal.code)
-            }
-            ApiError::Refused(refusal) => f.write_str(&refusal.message),
-        }
-    }
-}
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -278,72 +181,4 @@ async fn read(response: Response<Body>) -> Result<Value, ApiError> {
             .map_err(|error| ApiError::Unreachable(format!("the answer is no JSON: {error}")));
     }
     Err(ApiError::Refused(Box::new(refusal(status, &bytes, retry_after.map(Duration::from_secs)))))
-}
-
-/// What a server says when it refuses; what is not its own form (a proxy's page) is told by its code alone.
-pub fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Refusal {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let causes = answer.pointer("/details/causes").and_then(Value::as_array);
-    let cause = |cause: &Value| Cause {
-        field: text(cause, "field"),
-        reason: text(cause, "reason"),
-        message: text(cause, "message"),
-    };
-    let reason = match text(&answer, "reason") {
-        // An API server gives no reason for what it can't make sense of; it will not later either.
-        none if none.is_empty() && text(&answer, "kind") == "Status" => UNREADABLE.to_owned(),
-        none if none.is_empty() => status.canonical_reason().unwrap_or("an error").to_owned(),
-        reason => reason,
-    };
-    Refusal {
-        code: status.as_u16(),
-        reason,
-        message: text(&answer, "message"),
-        causes: causes.into_iter().flatten().map(cause).collect(),
-        retry_after,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(code: u16, body: &Value) -> ApiError {
-        let status = StatusCode::from_u16(code).expect("a status");
-        ApiError::Refused(Box::new(refusal(status, body.to_string().as_bytes(), None)))
-    }
-
-    #[test]
-    fn what_may_pass_is_known_from_what_will_not() {
-        let status = |reason: &str| serde_json::json!({ "kind": "Status", "message": "m", "reason": reason });
-        let ending = serde_json::json!({ "kind": "Status", "reason": "Forbidden",
-            "details": { "causes": [{ "reason": "NamespaceTerminating", "field": "metadata.namespace" }] } });
-        for (code, body, passes) in [
-            (429, status("TooManyRequests"), true),
-            (503, Value::Null, true),
-            (500, status("InternalError"), true),
-            (500, Value::Null, true),
-            (500, status(""), false),
-            (403, status("Forbidden"), false),
-            (403, ending, true),
-            (422, status("Invalid"), false),
-        ] {
-            assert_eq!(told(code, &body).passes(), passes, "{code} {body}");
-        }
-    }
-
-    #[test]
-    fn without_its_words_only_the_names_of_fields_are_left() {
-        let cause =
-            serde_json::json!({ "field": "data[a]", "reason": "FieldValueInvalid", "message": "hunter2 is wrong" });
-        let body = serde_json::json!({ "kind": "Status", "reason": "Invalid", "message": "hunter2", "details": { "causes": [cause] } });
-        let error = told(422, &body).without_words();
-        let left_out = "its words may repeat a secret value and are left out";
-        assert_eq!(error.to_string(), format!("Invalid (422): data[a]: FieldValueInvalid; {left_out}"));
-        assert!(!format!("{error:?}").contains("hunter2"));
-        let policy = serde_json::json!({ "kind": "Status", "reason": "Invalid", "message": "hunter2", "details": { "causes": [{ "message": "hunter2" }] } });
-        let error = told(422, &policy).without_words();
-        assert_eq!(error.to_string(), format!("Invalid (422); {left_out}"));
-    }
 }

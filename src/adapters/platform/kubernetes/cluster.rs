@@ -12,11 +12,12 @@ use tokio::task::JoinHandle;
 
 use super::apply::{Heals, fence, metadata_only};
 use super::cache::{Cache, KindName, State};
-use super::client::{ApiError, Call, JSON, Server};
+use super::client::{Call, JSON, Server};
 use super::compose::Frame;
 use super::connect::{self, Connection};
 use super::discovery::{Discovery, Kind};
 use super::inventory::{self, Parent};
+use super::refusal::ApiError;
 use super::scope::{Part, Scope};
 use super::versions::found::Looked;
 use super::versions::parts::{Marks, Role, parts};
@@ -66,8 +67,10 @@ pub enum Fault {
     Unreachable(String),
     /// The server's answer.
     Api(ApiError),
-    /// It can't be done as it is.
+    /// It can't be done as things are.
     Refused(String),
+    /// It is wrong in itself: waiting changes nothing.
+    Wrong(String),
     /// It may be done later.
     Failed(String),
     /// The namespace of a parent is not there.
@@ -86,10 +89,19 @@ impl Fault {
     /// The cause alone, for people.
     pub fn why(&self) -> String {
         match self {
-            Fault::Unreachable(why) | Fault::Refused(why) | Fault::Failed(why) => why.clone(),
+            Fault::Unreachable(why) | Fault::Refused(why) | Fault::Wrong(why) | Fault::Failed(why) => why.clone(),
             Fault::Api(error) => error.to_string(),
             Fault::NoNamespace => "its namespace is not there".into(),
             Fault::Stale => "another daemon has taken over".into(),
+        }
+    }
+
+    /// Whether waiting changes nothing.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Fault::Wrong(_) => true,
+            Fault::Api(error) => error.is_for_good(),
+            _ => false,
         }
     }
 
@@ -101,8 +113,10 @@ impl Fault {
             Fault::Unreachable(why) => Fault::Unreachable(why),
             Fault::Api(ApiError::Unreachable(why)) => Fault::Unreachable(why),
             Fault::Api(error) if error.passes() => Fault::Failed(format!("{what}: {error}{rest}")),
+            Fault::Api(error) if error.is_for_good() => Fault::Wrong(format!("{what}: {error}{rest}")),
             Fault::Api(error) => Fault::Refused(format!("{what}: {error}{rest}")),
             Fault::Refused(why) => Fault::Refused(format!("{what}: {why}{rest}")),
+            Fault::Wrong(why) => Fault::Wrong(format!("{what}: {why}{rest}")),
             Fault::Failed(why) => Fault::Failed(format!("{what}: {why}{rest}")),
             Fault::NoNamespace => Fault::NoNamespace,
         }
@@ -128,8 +142,10 @@ impl Fault {
                 PlatformError::Unreachable { platform, reason }
             }
             Fault::Api(error) if error.passes() => PlatformError::Failed { platform, reason: error.to_string() },
+            Fault::Api(error) if error.is_for_good() => PlatformError::Wrong { platform, reason: error.to_string() },
             Fault::Api(error) => PlatformError::Refused { platform, reason: error.to_string() },
             Fault::Refused(reason) => PlatformError::Refused { platform, reason },
+            Fault::Wrong(reason) => PlatformError::Wrong { platform, reason },
             Fault::Failed(reason) => PlatformError::Failed { platform, reason },
             Fault::NoNamespace => {
                 let reason = "the app's namespace is not there: add a Namespace to its objects, or make it with \

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::client::{ApiError, Call, Server};
+use super::client::{Call, Server};
+use super::refusal::ApiError;
 use crate::domain::workload::kubernetes::ObjectId;
 
 /// The form that answers with everything at once.

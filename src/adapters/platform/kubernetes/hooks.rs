@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::apply::{READ_AGAIN, SETTLED, hidden};
-use super::client::{ApiError, Call, JSON, MERGE};
+use super::client::{Call, JSON, MERGE};
 use super::cluster::{Cluster, Fault, is_same};
 use super::compose::{Composed, Frame, inner, member};
 use super::discovery::Kind;
@@ -18,6 +18,7 @@ use super::inventory::{Entry, Parent};
 use super::labels;
 use super::live::{Form, Live};
 use super::prepare::Work;
+use super::refusal::ApiError;
 use super::view;
 use crate::domain::id::{Epoch, RunId};
 use crate::domain::observed::ObservedRun;

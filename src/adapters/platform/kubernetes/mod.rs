@@ -23,6 +23,7 @@ mod live;
 mod pods;
 mod predict;
 mod prepare;
+mod refusal;
 mod retire;
 mod scope;
 mod versions;

@@ -12,8 +12,8 @@ use futures_util::stream::FuturesUnordered;
 use http::Method;
 use serde_json::Value;
 
-use super::apply::{Claim, ROUNDS, conflicts, hidden, is_immutable, recreate_advice};
-use super::client::{APPLY, ApiError, Call};
+use super::apply::{Claim, ROUNDS, hidden, recreate_advice};
+use super::client::{APPLY, Call};
 use super::cluster::{Cluster, Fault, is_same};
 use super::compose::{Composed, Frame};
 use super::discovery::Kind;
@@ -21,6 +21,7 @@ use super::fields::{self, Owner, Settlement};
 use super::labels;
 use super::live::Live;
 use super::prepare::Work;
+use super::refusal::ApiError;
 use super::view;
 use crate::domain::difference::{Difference, object_fields, object_leaves};
 use crate::domain::id::Epoch;
@@ -178,7 +179,7 @@ impl Cluster {
                 Err(Fault::Api(ApiError::Refused(refusal))) => refusal,
                 Err(fault) => return Err(wrong(&composed, fault)),
             };
-            let conflicts = conflicts(&error);
+            let conflicts = error.conflicts();
             if error.code == 409 && !conflicts.is_empty() {
                 let ignored = |owner: &Owner| Live::left_to(&work.parent.settings, &composed.id, owner);
                 let heals = live.is_some() && work.spec.drift == Drift::Heal;
@@ -191,11 +192,11 @@ impl Cluster {
                 }
                 continue;
             }
-            let immutable = error.code == 422 && is_immutable(&error);
+            let immutable = error.is_immutable();
             let fault = Fault::Api(ApiError::Refused(error));
             return Err(match immutable {
                 true if work.spec.recreate.contains(&composed.id.kind) => {
-                    Outcome::Recreated { reason: words(hidden_fault(&composed, work.secrets, fault)) }
+                    Outcome::Recreated { reason: hidden_fault(&composed, work.secrets, fault).why() }
                 }
                 true => wrong(&composed, fault.with(&recreate_advice(&composed.id.kind))),
                 false => wrong(&composed, fault),
@@ -219,8 +220,12 @@ impl Cluster {
 
 /// A stand-in for each secret.
 fn stand_ins(spec: &KubernetesSpec) -> SecretValues {
-    // A value of a file of SOPS is put below `data` as it stands there, and named by where it stands.
-    let text = |name: &str| if name.contains("#data.") { STAND_IN_ENCODED } else { STAND_IN };
+    // A value of an encrypted file is put below `data` as it stands there, and named by where it stands: `db.yaml#1.data.token`.
+    let place = |name: &str| name.rsplit_once('#').map(|(_, place)| place.to_owned()).unwrap_or_default();
+    let is_data = |name: &str| {
+        place(name).split('.').find(|step| *step != "items" && step.parse::<u32>().is_err()) == Some("data")
+    };
+    let text = |name: &str| if is_data(name) { STAND_IN_ENCODED } else { STAND_IN };
     spec.secrets.keys().map(|name| (name.clone(), SecretBytes::from(text(name)))).collect()
 }
 
@@ -231,19 +236,10 @@ fn hidden_fault(composed: &Composed, secrets: &SecretValues, fault: Fault) -> Fa
     }
 }
 
-fn words(fault: Fault) -> String {
-    match fault {
-        Fault::Api(error) => error.to_string(),
-        Fault::Unreachable(why) | Fault::Refused(why) | Fault::Failed(why) => why,
-        Fault::NoNamespace => "its namespace is not there".into(),
-        Fault::Stale => "another daemon has taken over".into(),
-    }
-}
-
 /// What a failure means: the server's no is one unless it may pass, or came of a stand-in.
 fn unpredictable(composed: &Composed, secrets: &SecretValues, fault: Fault) -> Outcome {
     let no = match &fault {
-        Fault::Refused(_) => true,
+        Fault::Refused(_) | Fault::Wrong(_) => true,
         Fault::Api(ApiError::Refused(refusal)) => {
             let asks_in_vain = refusal.message.contains("does not support dry run");
             matches!(refusal.code, 400 | 403 | 422) && !asks_in_vain
@@ -251,7 +247,7 @@ fn unpredictable(composed: &Composed, secrets: &SecretValues, fault: Fault) -> O
         _ => false,
     };
     let api = matches!(&fault, Fault::Api(_));
-    let reason = words(hidden_fault(composed, secrets, fault));
+    let reason = hidden_fault(composed, secrets, fault).why();
     match no {
         true if api && composed.secret => Outcome::Unpredictable {
             reason: format!("the cluster was asked without the values of its secrets and refused: {reason}"),

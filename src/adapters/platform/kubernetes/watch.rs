@@ -9,11 +9,12 @@ use kube::client::Body;
 use serde_json::Value;
 
 use super::cache::{Cache, KindName};
-use super::client::{ApiError, Call, JSON, METADATA, METADATA_LIST, Server};
+use super::client::{Call, JSON, METADATA, METADATA_LIST, Server};
 use super::discovery::Kind;
 use super::inventory::{PARENT, Parent};
 use super::labels;
 use super::live::{Form, Live};
+use super::refusal::ApiError;
 use super::scope::Part;
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::net::client::segment;

@@ -9,8 +9,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::adapters::platform::kubernetes::client::{ApiError, Call};
+use crate::adapters::platform::kubernetes::client::Call;
 use crate::adapters::platform::kubernetes::cluster::{Cluster, Fault};
+use crate::adapters::platform::kubernetes::refusal::ApiError;
 use crate::adapters::platform::kubernetes::{inventory::Parent, view};
 use crate::domain::id::{Epoch, GroupId, UnitId};
 use crate::domain::workload::kubernetes::ObjectId;

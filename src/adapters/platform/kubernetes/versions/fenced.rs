@@ -8,7 +8,7 @@ use super::led::Led;
 use super::record::{Said, is_route};
 use crate::adapters::platform::kubernetes::apply::ROUNDS;
 use crate::adapters::platform::kubernetes::cache::KindName;
-use crate::adapters::platform::kubernetes::client::{ApiError, Call, MERGE};
+use crate::adapters::platform::kubernetes::client::{Call, MERGE};
 use crate::adapters::platform::kubernetes::cluster::{Cluster, Fault};
 use crate::adapters::platform::kubernetes::compose::Frame;
 use crate::adapters::platform::kubernetes::discovery::Kind;
@@ -16,6 +16,7 @@ use crate::adapters::platform::kubernetes::inventory::Parent;
 use crate::adapters::platform::kubernetes::labels;
 use crate::adapters::platform::kubernetes::live::{Form, Live};
 use crate::adapters::platform::kubernetes::prepare::Work;
+use crate::adapters::platform::kubernetes::refusal::ApiError;
 use crate::adapters::platform::kubernetes::view;
 use crate::domain::action::Which;
 use crate::domain::id::{Epoch, UnitId};
@@ -50,11 +51,9 @@ impl Cluster {
             if replaced(&live, epoch)? {
                 return Ok(());
             }
-            let notes = json!({ labels::EPOCH: epoch.0.to_string() });
-            let version = live.version.to_string();
-            let mark = json!({ "metadata": { "uid": live.uid, "resourceVersion": version, "annotations": notes } });
-            let path = format!("{}?fieldManager={}-epoch", kind.object(id), labels::MANAGER);
-            let call = Call::new(Method::PATCH, path).with(MERGE, &mark).account(account);
+            let mark = json!({ "metadata": { "annotations": { labels::EPOCH: epoch.0.to_string() } } });
+            let manager = format!("{}-epoch", labels::MANAGER);
+            let call = patch_of(&kind, id, &live, &manager, mark).account(account);
             match self.server().await?.call(&call).await {
                 Ok(answer) => {
                     self.take(&answer);
@@ -130,15 +129,12 @@ impl Cluster {
         live: &Live,
         account: Option<&str>,
     ) -> Result<(), Fault> {
-        let notes = json!({ labels::TRAFFIC: Value::Null });
-        let version = live.version.to_string();
-        let mut plain = json!({ "metadata": { "uid": live.uid, "resourceVersion": version, "annotations": notes } });
+        let mut plain = json!({ "metadata": { "annotations": { labels::TRAFFIC: Value::Null } } });
         if !is_route(id) {
             plain["spec"] = json!({ "selector": { labels::GROUP: Value::Null } });
         }
         let Some(kind) = self.kind_of_routed(unit, id).await? else { return Ok(()) };
-        let path = format!("{}?fieldManager={}", kind.object(id), labels::MANAGER);
-        let call = Call::new(Method::PATCH, path).with(MERGE, &plain).account(account);
+        let call = patch_of(&kind, id, live, labels::MANAGER, plain).account(account);
         match self.server().await?.call(&call).await {
             Err(error) if error.code() == Some(404) => Ok(()),
             Err(error) => Err(Fault::from(error).about(&id.to_string(), "")),
@@ -192,6 +188,13 @@ impl Cluster {
         let Some(version) = version else { return Ok(None) };
         Ok(self.discovery.kind(self.server().await?.as_ref(), &version, &id.kind).await?)
     }
+}
+
+/// A patch of what was looked at: of no other object under its name, and of no later version of it.
+fn patch_of(kind: &Kind, id: &ObjectId, live: &Live, manager: &str, mut patch: Value) -> Call {
+    patch["metadata"]["uid"] = live.uid.as_str().into();
+    patch["metadata"]["resourceVersion"] = live.version.to_string().into();
+    Call::new(Method::PATCH, format!("{}?fieldManager={manager}", kind.object(id))).with(MERGE, &patch)
 }
 
 pub(super) fn service_kind() -> Kind {

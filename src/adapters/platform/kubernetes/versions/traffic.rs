@@ -186,7 +186,9 @@ impl KubernetesPlatform {
         match self.told(fault, epoch) {
             PlatformError::Unreachable { platform: plane, reason } => TrafficError::Unreachable { plane, reason },
             PlatformError::Stale { platform: plane, epoch } => TrafficError::Stale { plane, epoch },
-            PlatformError::Refused { platform: plane, reason } => TrafficError::Refused { plane, reason },
+            PlatformError::Refused { platform: plane, reason } | PlatformError::Wrong { platform: plane, reason } => {
+                TrafficError::Refused { plane, reason }
+            }
             PlatformError::Failed { platform: plane, reason } => TrafficError::Failed { plane, reason },
         }
     }
