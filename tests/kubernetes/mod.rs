@@ -32,5 +32,6 @@ mod strategies;
 mod takeover;
 mod traffic;
 mod trouble;
+mod unwell;
 mod versions;
 mod waves;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::health::Health;
 use super::health::custom::Rules;
 use super::hooks;
 use super::inventory::Parent;
@@ -511,17 +512,24 @@ impl Cache {
         kinds
     }
 
-    /// The workloads that are not well, with the selectors of their pods.
-    pub fn unwell(&self) -> Vec<(ObjectId, String)> {
+    /// The workloads that are not well, without those that rest on purpose.
+    pub fn unwell(&self) -> Vec<Unwell> {
         let state = self.lock();
         let all = state.kinds.values().flat_map(|objects| &objects.all);
-        let unwell = all.filter(|(id, live)| {
+        let unwell = all.filter(|(_, live)| {
             live.deleting.is_none()
                 && live.unit.is_some()
-                && !matches!(live.health, super::health::Health::Healthy)
-                && (live.mark.is_none() || hooks::ended(id, live).is_none())
+                && !matches!(live.health, Health::Healthy | Health::Suspended(_))
         });
-        unwell.filter_map(|(id, live)| Some((id.clone(), live.pods.clone()?))).collect()
+        let told = unwell.filter_map(|(id, live)| {
+            let ended = hooks::ended(id, live).is_some();
+            // Whoever runs a hook asks how it ended.
+            let asked = live.mark.is_none() || !ended;
+            let is_job = (id.group.as_str(), id.kind.as_str()) == ("batch", "Job");
+            let ended = (ended && is_job).then_some(live.version);
+            asked.then_some(Unwell { id: id.clone(), pods: live.pods.clone()?, ended })
+        });
+        told.collect()
     }
 
     /// The workloads of which something is told that may be over.
@@ -532,6 +540,17 @@ impl Cache {
 
 fn told(reason: Option<&str>) -> Result<(), String> {
     reason.map_or(Ok(()), |reason| Err(reason.to_owned()))
+}
+
+/// A workload that is not well.
+#[derive(Clone, Debug)]
+pub struct Unwell {
+    /// Which.
+    pub id: ObjectId,
+    /// The selector of its pods.
+    pub pods: String,
+    /// A Job that has ended, as of this version of it: its pods tell nothing new.
+    pub ended: Option<u64>,
 }
 
 /// The units with objects of a kind.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::cache::Diagnosis;
+use super::cache::{Diagnosis, Unwell};
 use super::client::Call;
 use super::cluster::{Cluster, Fault};
 use super::live::Live;
@@ -31,28 +31,34 @@ const LINES_GONE: &str = "unable to retrieve container logs";
 type Crashes = HashMap<(String, String, u32), String>;
 
 impl Cluster {
-    /// Looks at the pods of workloads that are not well, for as long as they are not; a well cluster is asked nothing.
+    /// Looks at the pods of workloads that are not well, for as long as they are not, and once at those of a Job that has ended; a
+    /// well cluster is asked nothing.
     pub async fn diagnose_pods(self: Arc<Self>) {
         let mut changes = self.cache.changes();
         let mut crashes = Crashes::new();
+        let mut over: HashMap<ObjectId, u64> = HashMap::new();
         loop {
             changes.borrow_and_update();
             let unwell = self.cache.unwell();
             for id in self.cache.diagnosed() {
-                if !unwell.iter().any(|(other, _)| *other == id) {
+                if !unwell.iter().any(|one| one.id == id) {
                     self.cache.diagnose(&id, None);
                 }
             }
-            if unwell.is_empty() {
+            over.retain(|id, _| unwell.iter().any(|one| one.id == *id));
+            let due = unwell.iter().filter(|one| one.ended.is_none() || over.get(&one.id) != one.ended.as_ref());
+            let due: Vec<&Unwell> = due.take(AT_ONCE).collect();
+            if due.is_empty() {
                 crashes.clear();
                 if changes.changed().await.is_err() {
                     return;
                 }
                 continue;
             }
-            for (id, selector) in unwell.iter().take(AT_ONCE) {
-                if let Ok(diagnosis) = self.diagnosis(id, selector, &mut crashes).await {
+            for Unwell { id, pods, ended } in due {
+                if let Ok(diagnosis) = self.diagnosis(id, pods, &mut crashes).await {
                     self.cache.diagnose(id, Some(diagnosis));
+                    over.extend(ended.map(|version| (id.clone(), version)));
                 }
             }
             tokio::time::sleep(PAUSE).await;
