@@ -76,6 +76,8 @@ fn the_objects_are_valid_and_each_tells_its_file() {
     let place =
         |path: &str| fields.iter().find(|field| field["path"] == path).and_then(|field| field["place"].as_str());
     assert_eq!(place("objects.Service shop/web"), Some("deploy/web.yaml:17"), "{fields:#?}");
+    let canary = run(&["render", "api"]);
+    assert!(canary.contains("registry.example/api:2.0.1") && canary.contains("kind: HTTPRoute"), "{canary}");
     let out = crate::support::trimtab().arg("validate").arg(&dir).env("NO_COLOR", "1").output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
 }
