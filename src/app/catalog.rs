@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use super::objects::{self, AtHand};
+use super::objects::{self, AtHand, Making};
 use super::sealed::{self, SealedFiles};
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
@@ -125,7 +125,8 @@ impl Catalog {
         let mut again = false;
         if !wanted.is_empty() {
             // Units whose objects are not the ones they were rendered from ask for them; all others are done.
-            let objects = objects::read(self.source.as_ref(), self.tools.as_ref(), revision, wanted).await?;
+            let making = Making { tools: self.tools.as_ref(), secrets: self.secrets.as_ref() };
+            let objects = objects::read(self.source.as_ref(), making, revision, wanted).await?;
             again = objects.values().any(|found| matches!(found, Found::Unreachable(_)));
             for found in objects.values() {
                 if let Found::Objects(_, read) = found {

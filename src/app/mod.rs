@@ -12,6 +12,7 @@ pub mod config;
 pub mod daemon;
 pub mod deeds;
 pub mod doors;
+mod encrypted;
 mod events;
 mod front;
 mod hooks;

@@ -4,14 +4,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::encrypted::EncryptedFiles;
 use crate::domain::id::Revision;
 use crate::domain::manifest::{Layer, Location, Problem, SourceFile};
 use crate::domain::objects::kustomize::{Gathering, NAMES, is_kustomization};
 use crate::domain::objects::native::{MAX_FILE_BYTES, Reading, is_object_path};
+use crate::domain::objects::sealed::is_sealed_path;
 use crate::domain::objects::{
     ChartSource, Files, Found, HelmSource, MAX_BYTES, MAX_FILES, ObjectSource, Objects, Origins,
 };
 use crate::ports::objects::{Make, ObjectTools, Order, ToolError};
+use crate::ports::secrets::Secrets;
 use crate::ports::source::{EntryKind, Source, SourceError, TreeEntry};
 
 /// What was read, by source.
@@ -74,7 +77,7 @@ pub async fn entry(source: &dyn Source, revision: &Revision, path: &str) -> Resu
 /// Those of the source; what is wrong with the files is in what is found.
 pub async fn read(
     source: &dyn Source,
-    tools: &dyn ObjectTools,
+    making: Making<'_>,
     revision: &Revision,
     wanted: BTreeSet<ObjectSource>,
 ) -> Result<Read, SourceError> {
@@ -89,10 +92,19 @@ pub async fn read(
         for path in steps.paths() {
             origins.insert(path.clone(), entry(source, revision, &path).await?);
         }
-        let found = steps.finish(tools, origins).await;
+        let found = steps.finish(making, origins).await;
         all.insert(asked, found);
     }
     Ok(all)
+}
+
+/// What objects are made with.
+#[derive(Clone, Copy)]
+pub struct Making<'a> {
+    /// What makes some of something else.
+    pub tools: &'a dyn ObjectTools,
+    /// What reads those that are encrypted.
+    pub secrets: &'a dyn Secrets,
 }
 
 /// Gathers the files of a source, whoever reads them, and makes objects of them.
@@ -149,36 +161,65 @@ impl Steps {
     }
 
     /// The objects.
-    pub async fn finish(self, tools: &dyn ObjectTools, origins: Origins) -> Found {
+    pub async fn finish(self, making: Making<'_>, origins: Origins) -> Found {
         match (self.asked, self.kustomization) {
-            (ObjectSource::Path(path), None) => plain(path, self.given, origins).await,
-            (ObjectSource::Path(folder), Some(gathering)) => match gathering.finish() {
-                Err(problems) => Found::Unusable(problems),
-                Ok((files, _)) => {
-                    let name = format!("{folder}/kustomization.yaml");
-                    made(tools, Order { files, make: Make::Kustomize { folder } }, name, origins).await
+            (ObjectSource::Path(path), None) => plain(making.secrets, path, self.given, origins).await,
+            (ObjectSource::Path(folder), Some(gathering)) => {
+                let named: Vec<String> = gathering.named().filter(|path| is_sealed_path(path)).cloned().collect();
+                match gathering.finish() {
+                    Err(problems) => Found::Unusable(problems),
+                    Ok((files, _)) => kustomized(making, folder, (files, named), origins).await,
                 }
-            },
-            (ObjectSource::Helm(helm), _) => chart(tools, helm, self.given, origins).await,
+            }
+            (ObjectSource::Helm(helm), _) => chart(making.tools, helm, self.given, origins).await,
         }
     }
 }
 
-async fn plain(path: String, given: Vec<(String, Files)>, origins: Origins) -> Found {
+/// What Kustomize makes. In place of the encrypted files that are named it reads what may be told of them.
+async fn kustomized(
+    making: Making<'_>,
+    folder: String,
+    (mut files, named): (Vec<(String, Vec<u8>)>, Vec<String>),
+    origins: Origins,
+) -> Found {
+    let mut encrypted = EncryptedFiles::default();
+    for (path, bytes) in files.iter().filter(|(path, _)| named.contains(path)) {
+        encrypted.open(making.secrets, path.clone(), bytes.clone());
+    }
+    if !encrypted.problems.is_empty() {
+        return Found::Unusable(encrypted.problems);
+    }
+    let mut reading = Reading::default();
+    for (path, text) in encrypted.stand_ins(&mut reading) {
+        files.iter_mut().filter(|(file, _)| *file == path).for_each(|(_, bytes)| bytes.clone_from(&text));
+    }
+    let name = format!("{folder}/kustomization.yaml");
+    made(making.tools, reading, Order { files, make: Make::Kustomize { folder } }, name, origins).await
+}
+
+async fn plain(secrets: &dyn Secrets, path: String, given: Vec<(String, Files)>, origins: Origins) -> Found {
     let foreign: Vec<Problem> =
         given.iter().flat_map(|(path, files)| files.files.iter().filter_map(|(file, _)| foreign(file, path))).collect();
     if !foreign.is_empty() {
         return Found::Unusable(foreign);
     }
-    let mut all = Files::default();
+    let (mut all, mut encrypted) = (Files::default(), EncryptedFiles::default());
     for (_, files) in given {
-        all.files.extend(files.files.into_iter().filter(|(file, _)| is_looked_at(file, &path)));
+        let seen = files.files.into_iter().filter(|(file, _)| !is_hidden(file, &path));
+        all.files.extend(seen.filter_map(|(file, bytes)| encrypted.take(secrets, file, bytes)));
         all.refused.extend(files.refused);
     }
-    if all.files.is_empty() && all.refused.is_empty() && origins.values().all(Option::is_none) {
+    let none = all.files.is_empty() && all.refused.is_empty() && encrypted.is_empty();
+    if none && origins.values().all(Option::is_none) {
         return Found::Nothing;
     }
-    blocking(move || read_plain(all, origins)).await
+    blocking(move || {
+        let mut reading = Reading::default();
+        encrypted.read(&mut reading);
+        read_beside(reading, all, origins)
+    })
+    .await
 }
 
 /// What is wrong with a file that makes its folder something else than plain objects.
@@ -223,6 +264,11 @@ async fn chart(tools: &dyn ObjectTools, helm: HelmSource, given: Vec<(String, Fi
         all.extend(files.files);
         refused.extend(files.refused.iter().map(|(path, message, remedy)| problem(path, message, remedy)));
     }
+    let templates = format!("{folder}/templates/");
+    for path in all.keys().filter(|path| path.starts_with(&templates) && is_sealed_path(path)) {
+        let remedy = "name its values under the App's `secrets`, and the Secret under `workload.kubernetes.secrets`";
+        refused.push(problem(path, "Helm can't read an object that is encrypted", remedy));
+    }
     if refused.is_empty() && !all.contains_key(&format!("{folder}/Chart.yaml")) {
         refused.push(problem(&name, "there is no chart here: it has no Chart.yaml", "name the folder that has it"));
     }
@@ -231,12 +277,12 @@ async fn chart(tools: &dyn ObjectTools, helm: HelmSource, given: Vec<(String, Fi
     }
     let HelmSource { release, namespace, values, files, skip_hooks, .. } = helm;
     let make = Make::Helm { chart: folder, release, namespace, values, files, skip_hooks };
-    made(tools, Order { files: all.into_iter().collect(), make }, name, origins).await
+    let order = Order { files: all.into_iter().collect(), make };
+    made(tools, Reading::default(), order, name, origins).await
 }
 
 /// What a tool makes.
-async fn made(tools: &dyn ObjectTools, order: Order, name: String, origins: Origins) -> Found {
-    let mut reading = Reading::default();
+async fn made(tools: &dyn ObjectTools, mut reading: Reading, order: Order, name: String, origins: Origins) -> Found {
     order.files.iter().filter(|(path, _)| is_object_path(path)).for_each(|(path, bytes)| reading.note(path, bytes));
     let text = match tools.make(order).await {
         Ok(text) => text,
@@ -312,11 +358,7 @@ async fn files(source: &dyn Source, revision: &Revision, path: &str) -> Result<F
 /// What is said of a symbolic link among objects.
 pub const LINK: &str = "this is a symbolic link, and objects are read from files only";
 
-/// Whether a file below a path is one that objects are looked for in: by its ending, and not hidden below that path.
-fn is_looked_at(file: &str, path: &str) -> bool {
-    is_object_path(file) && !is_hidden(file, path)
-}
-
+/// Whether a file below a path is hidden there.
 fn is_hidden(file: &str, path: &str) -> bool {
     file.strip_prefix(path).unwrap_or(file).split('/').any(|part| part.starts_with('.'))
 }
@@ -329,7 +371,10 @@ async fn blocking(work: impl FnOnce() -> Found + Send + 'static) -> Found {
 
 /// Reads the objects of plain files.
 pub fn read_plain(files: Files, origins: Origins) -> Found {
-    let mut reading = Reading::default();
+    read_beside(Reading::default(), files, origins)
+}
+
+fn read_beside(mut reading: Reading, files: Files, origins: Origins) -> Found {
     for (path, message, remedy) in files.refused {
         reading.refuse(&path, Layer::Security, &message, remedy);
     }

@@ -88,8 +88,8 @@ impl SealedFiles {
                 let bytes = Arc::new(text.clone().into_bytes());
                 (Sealed { path: document.clone(), key: None, bytes }, self.recipients(""))
             }
-            SecretSource::Within { path, key, text } => {
-                let bytes = Arc::new(text.as_bytes().to_vec());
+            SecretSource::Within { path, key, bytes } => {
+                let bytes = Arc::new(bytes.to_vec());
                 (Sealed { path: path.clone(), key: Some(key.clone()), bytes }, self.recipients(path))
             }
             SecretSource::File { path, key } => match self.files.get(path) {

@@ -23,6 +23,7 @@ use crate::domain::manifest::{DocumentSet, MAX_FILE_BYTES, ParsedFile, is_manife
 use crate::domain::render::Lookups;
 use crate::domain::secret::SecretSource;
 use crate::ports::objects::ObjectTools;
+use objects::ObjectsAt;
 
 /// The largest file that is hashed as part of an artifact, in bytes.
 const MAX_ARTIFACT_FILE: u64 = 1 << 30;
@@ -138,7 +139,8 @@ impl Folder {
             crate::wiring::offline_secrets(secrets::Repository::around(&self.root).identities(keys)?.identities);
         let artifacts = |path: &str| self.tree_oid(path);
         let secrets = |source: &SecretSource| sealed.look(reader.as_ref(), source);
-        Ok(render(&documents, Lookups { artifacts: &artifacts, secrets: &secrets, objects: self }))
+        let objects = ObjectsAt { folder: self, secrets: reader.as_ref() };
+        Ok(render(&documents, Lookups { artifacts: &artifacts, secrets: &secrets, objects: &objects }))
     }
 
     /// Reads all documents.

@@ -65,14 +65,14 @@ pub enum SecretSource {
         /// The value within it; the whole file where there is none.
         key: Option<String>,
     },
-    /// A value of a file of objects that SOPS encrypted, the file at hand.
+    /// A value of a file of objects that is encrypted, the file at hand.
     Within {
         /// Its path from the root.
         path: String,
         /// The value within it.
         key: String,
         /// The whole file.
-        text: Arc<str>,
+        bytes: Arc<[u8]>,
     },
     /// An age file in the text of the document itself.
     Inline {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use crate::domain::digest::Digest;
 use crate::domain::secret::SecretValue;
@@ -69,6 +70,13 @@ pub struct Look<'a> {
 /// recipients) replaces what was kept.
 #[async_trait]
 pub trait Secrets: Send + Sync {
+    /// The objects of a file that age encrypted as a whole, with where a value stands in its place. No value is in it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what to do about it.
+    fn objects(&self, sealed: &Sealed) -> Result<Vec<Value>, (String, String)>;
+
     /// What is known of a value. Remembers the ciphertext for [`keep`](Self::keep).
     fn look(&self, look: &Look<'_>) -> SecretValue;
 

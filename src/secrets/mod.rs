@@ -10,6 +10,7 @@ pub mod harden;
 pub mod identity;
 pub mod local;
 pub mod open;
+pub mod outline;
 pub mod plain;
 pub mod post_quantum;
 pub mod recipient;

@@ -1,7 +1,10 @@
 //! Opening: from a ciphertext and identities to the one value that is meant.
 
+use serde_json::Value;
+
 use super::file::Sealed;
 use super::identity::Identities;
+use super::outline::outline;
 use super::plain::{self, Format, Tree};
 use super::seal::{self, UnsealError};
 use super::sops::{self, SopsError};
@@ -51,18 +54,9 @@ pub fn open(sealed: &Sealed, identities: &Identities) -> Result<SecretBytes, Ope
 }
 
 fn open_any(sealed: &Sealed, identities: &Identities) -> Result<SecretBytes, OpenError> {
-    let bytes = sealed.bytes.as_slice();
-    if bytes.is_empty() {
-        return Err(OpenError::Unusable("it is empty".into()));
-    }
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err(OpenError::Unusable(format!("it has more than {MAX_FILE_BYTES} bytes")));
-    }
+    let bytes = checked(sealed)?;
     if seal::is_age(bytes) {
-        if identities.is_empty() {
-            return Err(OpenError::NoIdentity);
-        }
-        let plain = seal::unseal(bytes, identities).map_err(|error| unsealed(error, bytes))?;
+        let plain = unseal(bytes, identities)?;
         return match &sealed.key {
             None => Ok(plain),
             Some(key) => within(&plain, &sealed.path, key),
@@ -86,6 +80,33 @@ fn open_any(sealed: &Sealed, identities: &Identities) -> Result<SecretBytes, Ope
         (None, None) => pick(&tree, "data"),
         (None, Some(_)) => Err(OpenError::Unusable("it holds several values: say with `key` which is meant".into())),
     }
+}
+
+/// The objects of an age file, places in place of their values: see [`super::outline`].
+///
+/// # Errors
+///
+/// It can't be read with these identities, is damaged, or holds something else.
+pub fn objects(sealed: &Sealed, identities: &Identities) -> Result<Vec<Value>, OpenError> {
+    let plain = unseal(checked(sealed)?, identities)?;
+    // JSON is YAML too.
+    let documents = documents(&plain, Format::Yaml)?;
+    outline(&sealed.path, &documents).map_err(OpenError::Unusable)
+}
+
+fn checked(sealed: &Sealed) -> Result<&[u8], OpenError> {
+    match sealed.bytes.len() {
+        0 => Err(OpenError::Unusable("it is empty".into())),
+        1..=MAX_FILE_BYTES => Ok(sealed.bytes.as_slice()),
+        _ => Err(OpenError::Unusable(format!("it has more than {MAX_FILE_BYTES} bytes"))),
+    }
+}
+
+fn unseal(bytes: &[u8], identities: &Identities) -> Result<SecretBytes, OpenError> {
+    if identities.is_empty() {
+        return Err(OpenError::NoIdentity);
+    }
+    seal::unseal(bytes, identities).map_err(|error| unsealed(error, bytes))
 }
 
 fn neither() -> OpenError {
@@ -119,9 +140,20 @@ fn within(plain: &SecretBytes, path: &str, key: &str) -> Result<SecretBytes, Ope
                 .into(),
         )
     })?;
+    let mut documents = documents(plain, format)?;
+    let tree = if documents.len() == 1 { documents.remove(0) } else { Tree::List(documents) };
+    pick(&tree, key)
+}
+
+/// The documents of a file in clear, of which there are several in YAML only.
+fn documents(plain: &SecretBytes, format: Format) -> Result<Vec<Tree>, OpenError> {
     let text = std::str::from_utf8(plain.expose())
         .map_err(|_| OpenError::Unusable("its content is not UTF-8 text, so it holds no keys".into()))?;
-    pick(&plain::read(text, format).map_err(OpenError::Unusable)?, key)
+    let read = match format {
+        Format::Yaml => plain::read_documents(text),
+        _ => plain::read(text, format).map(|tree| vec![tree]),
+    };
+    read.map_err(OpenError::Unusable)
 }
 
 fn pick(tree: &Tree, key: &str) -> Result<SecretBytes, OpenError> {

@@ -25,7 +25,8 @@ fn start(namespace: Namespace) -> Installation {
 
 /// No value stands in any file of an installation or in what its verbs tell, in clear or as an API server has it.
 fn nowhere(installation: &Installation) {
-    let values = ["hunter2".to_owned()].into_iter().chain(ENCODED.iter().map(|value| BASE64_STANDARD.encode(value)));
+    let clear = ["hunter2", "swordfish"].map(str::to_owned);
+    let values = clear.into_iter().chain(ENCODED.iter().map(|value| BASE64_STANDARD.encode(value)));
     let values: Vec<String> = values.collect();
     let clear = |text: &str, place: &str| {
         let found = values.iter().find(|value| text.contains(value.as_str()));
@@ -59,7 +60,7 @@ fn nowhere(installation: &Installation) {
 }
 
 /// What the Secrets hold.
-const ENCODED: [&str; 3] = ["hunter2-data", "hunter2-user", "hunter2-age"];
+const ENCODED: [&str; 4] = ["hunter2-data", "hunter2-user", "hunter2-age", "hunter2-whole"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_encrypted_object_is_decrypted_when_it_is_applied_and_nowhere_else() {
@@ -75,6 +76,8 @@ async fn an_encrypted_object_is_decrypted_when_it_is_applied_and_nowhere_else() 
     assert_eq!(value("db", "user"), "hunter2-user");
     assert_eq!(value("db", "config.yaml"), "password: hunter2-text\n");
     assert_eq!(value("plain", "key"), "hunter2-age");
+    assert_eq!(value("whole", "token"), "hunter2-whole");
+    assert_eq!(installation.namespace.object("configmap/urls")["data"]["url"], "https://swordfish");
     nowhere(&installation);
 }
 

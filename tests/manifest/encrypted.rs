@@ -20,6 +20,12 @@ fn armored(value: &SecretBytes) -> String {
     String::from_utf8(seal(value, &[recipient], true).unwrap()).unwrap()
 }
 
+/// A file that age encrypted as a whole.
+const WHOLE: &str = "deploy/whole.yaml.age";
+
+const OBJECTS: &str = "apiVersion: v1\nkind: Secret\nmetadata: { name: whole, labels: { tier: back } }\ndata: { token: aHVudGVyMi13aG9sZQ== }\n---\n\
+                       apiVersion: v1\nkind: ConfigMap\nmetadata: { name: urls }\ndata: { url: https://swordfish }\n";
+
 /// The files of a folder with an object that SOPS 3.13.3 encrypted, a Secret with a value by age, and the key for digests.
 pub fn files() -> Vec<(&'static str, String)> {
     let age: String = armored(&"hunter2-age".into()).lines().map(|line| format!("    {line}\n")).collect();
@@ -27,6 +33,7 @@ pub fn files() -> Vec<(&'static str, String)> {
     vec![
         ("deploy/db.yaml", std::fs::read_to_string(vector("object.yaml")).unwrap()),
         ("deploy/plain.yaml", secret),
+        (WHOLE, armored(&OBJECTS.into())),
         (".trimtab/digest-key.age", armored(&DigestKey::generate().to_text())),
     ]
 }
@@ -37,7 +44,9 @@ fn render(dir: &Path, args: &[&str], path: &str) -> (Option<i32>, String) {
     command.current_dir(dir).args(args).env("NO_COLOR", "1").env("TRIMTAB_IDENTITY", identity).env("PATH", path);
     let out = command.output().unwrap();
     let text = [out.stdout, out.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-    assert!(!text.contains("hunter2") && !text.contains("aHVudGVy") && !text.contains("ENC["), "{text}");
+    for clear in ["hunter2", "swordfish", "aHVudGVy", "ENC["] {
+        assert!(!text.contains(clear), "{text}");
+    }
     (out.status.code(), text)
 }
 
@@ -55,12 +64,15 @@ fn an_encrypted_object_is_rendered_as_references() {
         "trimtab.dev/secret-text: \"deploy/db.yaml#data.token",
         "trimtab.dev/secret-text: \"deploy/db.yaml#stringData.config.yaml",
         "trimtab.dev/secret: \"deploy/plain.yaml#data.key",
+        "trimtab.dev/secret-text: \"deploy/whole.yaml.age#0.data.token",
+        "trimtab.dev/secret-text: \"deploy/whole.yaml.age#1.data.url",
+        "tier: back",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     assert!(!told.contains("sops"), "{told}");
     let (code, told) = render(dir.path(), &["render", "-o", "json"], &path);
-    assert!(code == Some(0) && told.matches("\"digest\": \"s1:").count() == 4, "{told}");
+    assert!(code == Some(0) && told.matches("\"digest\": \"s1:").count() == 6, "{told}");
 
     // What was changed without SOPS is noticed before anything is applied.
     let mut changed = files();
@@ -77,11 +89,59 @@ fn a_kustomization_may_name_an_encrypted_object() {
     let (code, told) = render(written(&all, "path: deploy").path(), &["render"], &path);
     assert!(code == Some(0) && told.contains("name: eu-db"), "{told}");
     assert!(told.contains("trimtab.dev/secret-text: \"deploy/db.yaml#stringData.user"), "{told}");
-    // A Secret that is made of an encrypted file would hold its ciphertext.
-    let text = "secretGenerator: [{ name: made, files: [db.yaml] }]\n";
-    all.last_mut().unwrap().1 = text.to_owned();
-    let (code, told) = render(written(&all, "path: deploy").path(), &["validate"], &path);
-    assert!(code == Some(2) && told.contains("ciphertext"), "{told}");
+    let patch = "namePrefix: eu-\nresources: [whole.yaml.age]\npatches:\n  - patch: '{ apiVersion: v1, kind: Secret, metadata: { name: whole }, stringData: { more: clear } }'\n";
+    all.last_mut().unwrap().1 = patch.to_owned();
+    let (code, told) = render(written(&all, "path: deploy").path(), &["render"], &path);
+    assert!(code == Some(0) && told.contains("name: eu-whole") && told.contains("more:"), "{told}");
+    assert!(told.contains("trimtab.dev/secret-text: \"deploy/whole.yaml.age#0.data.token"), "{told}");
+    // A Secret or ConfigMap that is made of an encrypted file would hold what nobody can use.
+    for (text, word) in [
+        ("secretGenerator: [{ name: made, files: [db.yaml] }]\n", "ciphertext"),
+        ("secretGenerator: [{ name: made, files: [whole.yaml.age] }]\n", "ciphertext"),
+        ("configMapGenerator: [{ name: made, files: [whole.yaml.age] }]\n", "left of an encrypted file"),
+    ] {
+        all.last_mut().unwrap().1 = text.to_owned();
+        let (code, told) = render(written(&all, "path: deploy").path(), &["validate"], &path);
+        assert!(code == Some(2) && told.contains(word), "{told}");
+    }
+}
+
+#[test]
+fn what_looks_like_an_encrypted_object_is_never_passed_over() {
+    let path = std::env::var("PATH").unwrap();
+    let validate = |file: &'static str, text: String| {
+        let mut all = files();
+        all.retain(|(path, _)| *path != WHOLE);
+        all.push((file, text));
+        render(written(&all, "path: deploy").path(), &["validate"], &path)
+    };
+    let sealed = |text: &str| armored(&text.into());
+    let sops = || std::fs::read_to_string(vector("object.yaml")).unwrap();
+    let other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: hunter2 }\n";
+    for (file, text, word) in [
+        ("deploy/a.yaml.age", sealed(other), "something else than Secrets and ConfigMaps"),
+        ("deploy/a.yaml.age", sealed("password: hunter2\n"), "something else than Secrets and ConfigMaps"),
+        ("deploy/a.json.age", "{}".to_owned(), "age did not encrypt this file"),
+        ("deploy/a.yaml", sealed(OBJECTS), "its name does not say so"),
+        ("deploy/a.age", sealed(OBJECTS), "its name does not say so"),
+        ("deploy/a.yaml.gpg", "x".to_owned(), "looks like an encrypted object"),
+        ("deploy/a.yaml.enc", sealed(OBJECTS), "looks like an encrypted object"),
+        ("deploy/a.sops", sops(), "looks like an encrypted object"),
+    ] {
+        let (code, told) = validate(file, text);
+        assert!(code == Some(2) && told.contains(word) && told.contains(file), "{file}: {told}");
+    }
+    // Values that Apps name lie where they like.
+    for (file, text) in [("deploy/token.age", "hunter2"), ("deploy/README.md", "about a.yaml.enc")] {
+        let (code, told) = validate(file, if file.ends_with(".age") { sealed(text) } else { text.to_owned() });
+        assert_eq!(code, Some(0), "{told}");
+    }
+    // Who can't read it can't know what it holds, and says so.
+    let dir = written(&files(), "path: deploy");
+    let mut command = trimtab();
+    let out = command.current_dir(dir.path()).arg("validate").env("NO_COLOR", "1").output().unwrap();
+    let told = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+    assert!(out.status.code() == Some(2) && told.contains(WHOLE) && told.contains("can't be known"), "{told}");
 }
 
 /// A file of three documents that SOPS 3.13.3 encrypted.

@@ -36,6 +36,7 @@ use trimtab::ports::source::{
 };
 use trimtab::ports::traffic::{SetTraffic, Traffic, TrafficError};
 use trimtab::secrets::SecretBytes;
+use trimtab::secrets::file::Sealed;
 
 use super::repository;
 use super::world::{Moment, Outside, kind};
@@ -502,6 +503,10 @@ impl Artifacts for Ports {
 /// The simulated documents have no secrets.
 #[async_trait]
 impl Secrets for Ports {
+    fn objects(&self, sealed: &Sealed) -> Result<Vec<serde_json::Value>, (String, String)> {
+        Err((format!("{sealed} is none of the simulation's"), String::new()))
+    }
+
     fn look(&self, _look: &Look<'_>) -> SecretValue {
         SecretValue::Unknown
     }

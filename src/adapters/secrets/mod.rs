@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use self::vault::Vault;
@@ -15,7 +16,7 @@ use crate::domain::secret::{DIGEST_KEY_FILE, RECIPIENTS_FILE, SecretValue};
 use crate::ports::secrets::{Look, SecretError, Secrets};
 use crate::secrets::digest::DigestKey;
 use crate::secrets::file::Sealed;
-use crate::secrets::open::{OpenError, open};
+use crate::secrets::open::{OpenError, objects, open};
 use crate::secrets::{Identities, SecretBytes, redact};
 
 /// How many looks are remembered; beyond, all are forgotten and made again.
@@ -146,6 +147,21 @@ fn identity_of(sealed: &Sealed) -> [u8; 32] {
 
 #[async_trait]
 impl Secrets for AgeSecrets {
+    fn objects(&self, sealed: &Sealed) -> Result<Vec<Value>, (String, String)> {
+        objects(sealed, &self.identities).map_err(|error| {
+            let remedy = match &error {
+                OpenError::NoIdentity | OpenError::NotARecipient { .. } if self.offline => {
+                    "give an identity in $TRIMTAB_IDENTITY; what SOPS encrypted can be looked at without".to_owned()
+                }
+                OpenError::NoIdentity | OpenError::NotARecipient { .. } => self.remedy(&[]),
+                _ => "encrypt Secrets and ConfigMaps so, and other objects with SOPS; what is no object belongs into \
+                      another folder"
+                    .to_owned(),
+            };
+            (format!("the objects in {sealed} can't be known: {error}"), remedy)
+        })
+    }
+
     fn look(&self, look: &Look<'_>) -> SecretValue {
         let key = match self.key(look) {
             Ok(key) => key,

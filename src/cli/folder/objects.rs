@@ -4,32 +4,38 @@ use std::fs;
 use std::path::Path;
 
 use super::{Folder, read_capped};
-use crate::app::objects::{LINK, Steps};
+use crate::app::objects::{LINK, Making, Steps};
 use crate::domain::objects::native::MAX_FILE_BYTES;
 use crate::domain::objects::{Files, Found, MAX_BYTES, MAX_FILES, ObjectSource, Objects, Origins};
-use crate::ports::objects::ObjectTools;
+use crate::ports::secrets::Secrets;
 
-impl Objects for Folder {
+/// The objects in a folder, with what reads those that are encrypted.
+pub(super) struct ObjectsAt<'a> {
+    pub(super) folder: &'a Folder,
+    pub(super) secrets: &'a dyn Secrets,
+}
+
+impl Objects for ObjectsAt<'_> {
     fn entry(&self, path: &str) -> Option<String> {
-        self.tree_oid(path)
+        self.folder.tree_oid(path)
     }
 
     fn find(&self, source: &ObjectSource) -> Found {
         let mut steps = Steps::new(source.clone());
         while let Some(path) = steps.wants() {
-            steps.give(self.files_at(&path));
+            steps.give(self.folder.files_at(&path));
         }
         // That there is something is all that is asked of an origin here.
-        let known = |path: String| (path.clone(), self.place(&path).is_some().then_some(String::new()));
+        let known = |path: String| (path.clone(), self.folder.place(&path).is_some().then_some(String::new()));
         let origins = steps.paths().into_iter().map(known).collect();
-        finish(steps, self.tools.as_ref(), origins)
+        finish(steps, Making { tools: self.folder.tools.as_ref(), secrets: self.secrets }, origins)
     }
 }
 
 /// Runs the tools, wherever this thread stands: on a runtime or not.
-fn finish(steps: Steps, tools: &dyn ObjectTools, origins: Origins) -> Found {
+fn finish(steps: Steps, making: Making<'_>, origins: Origins) -> Found {
     std::thread::scope(|scope| {
-        let work = scope.spawn(|| crate::cli::block_on(steps.finish(tools, origins)));
+        let work = scope.spawn(|| crate::cli::block_on(steps.finish(making, origins)));
         work.join().expect("reading objects never panics: that is its contract, proven over arbitrary bytes")
     })
 }

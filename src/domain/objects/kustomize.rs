@@ -247,6 +247,11 @@ impl Gathering {
         }
     }
 
+    /// The paths that kustomizations name.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        self.seen.iter()
+    }
+
     /// The paths that files were found at, so far.
     pub fn given(&self) -> impl Iterator<Item = &String> {
         self.given.iter()

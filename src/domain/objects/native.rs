@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::sealed::{self, SopsFiles};
+use super::sealed::{self, Encrypted};
 use super::{MAX_OBJECTS, Written, plain};
 use crate::domain::manifest::document::is_ours;
 use crate::domain::manifest::node::{self, Entry, Node};
@@ -39,7 +39,7 @@ pub struct Reading {
     objects: Vec<Written>,
     problems: Problems,
     seen: BTreeMap<ObjectId, usize>,
-    sops: SopsFiles,
+    encrypted: Encrypted,
 }
 
 impl Reading {
@@ -59,6 +59,11 @@ impl Reading {
         self.problems.push(layer, &at, message, remedy);
     }
 
+    /// Takes what is wrong with files that others read.
+    pub fn problems(&mut self, found: Vec<Problem>) {
+        self.problems.extend(found);
+    }
+
     /// Reads the objects of a file. Documents of trimtab's own are passed over.
     pub fn file(&mut self, path: &str, bytes: &[u8]) {
         if bytes.len() > MAX_FILE_BYTES {
@@ -71,7 +76,14 @@ impl Reading {
 
     /// Notes a file that a tool reads: what it makes of one that SOPS encrypted is known again.
     pub fn note(&mut self, path: &str, bytes: &[u8]) {
-        self.sops.note(path, bytes);
+        self.encrypted.note(path, bytes);
+    }
+
+    /// Notes a file that age encrypted as a whole, of which an outline tells all but the values; gives what is read in its place.
+    pub fn note_sealed(&mut self, path: &str, bytes: Vec<u8>, outline: &[Value]) -> Vec<u8> {
+        self.encrypted.note_outline(path, &bytes.into(), outline);
+        let documents: Vec<String> = outline.iter().map(|one| format!("{one}\n")).collect();
+        documents.join("---\n").into_bytes()
     }
 
     /// Reads what a tool told, under a name for it.
@@ -134,7 +146,7 @@ impl Reading {
             fields.insert("apiVersion".into(), version.into());
             fields.insert("kind".into(), kind.into());
         }
-        let secrets = match sealed::take(&mut fields, file, &self.sops) {
+        let secrets = match sealed::take(&mut fields, file, &self.encrypted) {
             Ok(secrets) => secrets,
             Err((message, remedy)) => return problems.push(Layer::Security, &node.at, message, remedy),
         };

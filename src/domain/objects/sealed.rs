@@ -1,4 +1,5 @@
-//! Values of objects that are encrypted: by SOPS, its metadata beside them in the same file; by age, an armored text instead of a value.
+//! Values of objects that are encrypted: by SOPS, its metadata beside them in the same file; by age, an armored text instead of a value,
+//! or the whole file, of which an outline tells all but the values.
 //!
 //! Nothing is decrypted here. Where a value will stand a reference to its ciphertext is put, so that what is rendered and stored holds
 //! no value, and the value is looked at, compared and opened like that of any other secret.
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::native::is_object_path;
 use crate::domain::manifest::node::{self, Node};
 use crate::domain::manifest::source::SourceFile;
 use crate::domain::manifest::yaml::{Limits, read_within};
@@ -18,6 +20,10 @@ use crate::domain::workload::kubernetes::{SECRET_KEY, SECRET_TEXT_KEY};
 const ENCRYPTED: &str = "ENC[";
 /// How an armored age file begins.
 const ARMORED: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
+/// How a binary age file begins.
+const BINARY: &str = "age-encryption.org/";
+/// How that begins which stands for a value of a file that age encrypted as a whole.
+const PLACE: &str = "ENC[age,";
 /// The most encrypted values of one object.
 const MAX_VALUES: usize = 500;
 /// What a file of SOPS may hold.
@@ -26,20 +32,58 @@ const LIMITS: Limits = Limits { documents: 100, depth: 64, nodes: 50_000 };
 /// What is wrong, and what to do about it.
 pub type Wrong = (String, &'static str);
 
-/// Files that SOPS encrypted, by their MAC, which no two have in common: so the file of an object is found again in what a tool made of
-/// it.
+/// What to do where a tool would make a Secret of an encrypted file.
+const NO_VALUES: &str = "name its values under the App's `secrets`, and the Secret under `workload.kubernetes.secrets`";
+
+/// What stands for a value of a file that age encrypted as a whole.
+pub fn place(path: &str, key: &str) -> String {
+    format!("{PLACE}{path}#{key}]")
+}
+
+/// Whether a file's name says that it holds objects and that age encrypted it as a whole: `db.yaml.age`.
+pub fn is_sealed_path(path: &str) -> bool {
+    path.strip_suffix(".age").is_some_and(is_object_path)
+}
+
+/// Files that are encrypted, so that what comes of them is known again in what a tool made of it.
 #[derive(Debug, Default)]
-pub struct SopsFiles(HashMap<String, SopsFile>);
+pub struct Encrypted {
+    /// Those of SOPS, by their MAC, which no two have in common.
+    sops: HashMap<String, SopsFile>,
+    /// What stands for values of those that age encrypted as a whole, and where the values are.
+    places: HashMap<String, (String, SecretSource)>,
+}
 
 #[derive(Debug)]
 struct SopsFile {
     path: String,
-    text: Arc<str>,
+    bytes: Arc<[u8]>,
     /// Its documents, which have one MAC in common.
     documents: Vec<Option<Node>>,
 }
 
-impl SopsFiles {
+impl Encrypted {
+    /// Notes a file that age encrypted as a whole, by its outline.
+    pub fn note_outline(&mut self, path: &str, bytes: &Arc<[u8]>, outline: &[Value]) {
+        let mut left: Vec<&Value> = outline.iter().collect();
+        while let Some(value) = left.pop() {
+            match value {
+                Value::Object(members) => left.extend(members.values()),
+                Value::Array(items) => left.extend(items),
+                Value::String(text) => {
+                    let named = text.strip_prefix(PLACE).and_then(|named| named.strip_suffix(']'));
+                    let key = named.and_then(|named| named.strip_prefix(path)?.strip_prefix('#'));
+                    if let (Some(named), Some(key)) = (named, key) {
+                        let (path, key, bytes) = (path.to_owned(), key.to_owned(), bytes.clone());
+                        let source = SecretSource::Within { path, key, bytes };
+                        self.places.insert(text.clone(), (named.to_owned(), source));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Notes a file, should SOPS have encrypted it.
     pub fn note(&mut self, path: &str, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -51,7 +95,7 @@ impl SopsFiles {
             .map(|document| document.root)
             .collect();
         if let Some(mac) = documents.iter().flatten().find_map(mac).map(str::to_owned) {
-            self.0.insert(mac, SopsFile { path: path.to_owned(), text: text.into(), documents });
+            self.sops.insert(mac, SopsFile { path: path.to_owned(), bytes: text.as_bytes().into(), documents });
         }
     }
 }
@@ -91,14 +135,14 @@ fn mac(root: &Node) -> Option<&str> {
 pub fn take(
     fields: &mut Map<String, Value>,
     file: &str,
-    known: &SopsFiles,
+    known: &Encrypted,
 ) -> Result<BTreeMap<String, SecretSource>, Wrong> {
     let mut found = BTreeMap::new();
     let source = match fields.remove("sops") {
         None => None,
         Some(sops) => {
             let mac = sops.get("mac").and_then(Value::as_str).unwrap_or_default();
-            let source = known.0.get(mac).ok_or_else(|| {
+            let source = known.sops.get(mac).ok_or_else(|| {
                 let message = "this object has metadata of SOPS that belong to no file here".to_owned();
                 (message, "keep the file as SOPS wrote it, with at most 100 documents")
             })?;
@@ -120,7 +164,7 @@ pub fn take(
     let is_secret = fields.get("kind").and_then(Value::as_str) == Some("Secret");
     for (name, value) in fields.iter_mut() {
         let armored = is_secret && (name == "data" || name == "stringData");
-        let mut walk = Walk { file, source, armored, path: vec![name.clone()], found: &mut found };
+        let mut walk = Walk { file, known, source, armored, path: vec![name.clone()], found: &mut found };
         walk.value(value)?;
     }
     if is_secret {
@@ -131,6 +175,7 @@ pub fn take(
 
 struct Walk<'a> {
     file: &'a str,
+    known: &'a Encrypted,
     source: Option<&'a SopsFile>,
     armored: bool,
     path: Vec<String>,
@@ -144,6 +189,16 @@ impl Walk<'_> {
             Value::Array(items) => {
                 items.iter_mut().enumerate().try_for_each(|(index, value)| self.below(index.to_string(), value))
             }
+            Value::String(text) if text.contains(PLACE) => match self.known.places.get(text) {
+                Some((name, source)) => {
+                    *value = json!({ SECRET_TEXT_KEY: name });
+                    self.add(name.clone(), source.clone())
+                }
+                None => {
+                    let message = format!("in `{}` would stand what is left of an encrypted file", self.path.join("."));
+                    Err((message, NO_VALUES))
+                }
+            },
             Value::String(text) if text.starts_with(ENCRYPTED) && text.ends_with(']') => match self.source {
                 Some(source) => self.sops(value, source),
                 None => {
@@ -180,10 +235,10 @@ impl Walk<'_> {
             let message = format!("`{here}` is encrypted by SOPS, and stands elsewhere in {}", source.path);
             return Err((message, "leave the values of encrypted objects where they are"));
         };
-        let SopsFile { path, text, .. } = source;
+        let SopsFile { path, bytes, .. } = source;
         let name = format!("{path}#{key}");
         *value = json!({ SECRET_TEXT_KEY: name });
-        self.add(name, SecretSource::Within { path: path.clone(), key, text: text.clone() })
+        self.add(name, SecretSource::Within { path: path.clone(), key, bytes: bytes.clone() })
     }
 
     fn add(&mut self, name: String, source: SecretSource) -> Result<(), Wrong> {
@@ -205,12 +260,13 @@ fn refuse_ciphertext(fields: &Map<String, Value>) -> Result<(), Wrong> {
         // Tools break long values into lines.
         let text: String = value.as_str().unwrap_or_default().split_whitespace().collect();
         let decoded = base64::prelude::BASE64_STANDARD.decode(text).ok();
-        let holds = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains("ENC[AES256_GCM,");
+        let holds = |bytes: &Vec<u8>| {
+            let text = String::from_utf8_lossy(bytes);
+            let begins = |mark: &str| text.trim_start().starts_with(mark);
+            text.contains("ENC[AES256_GCM,") || text.contains(PLACE) || begins(ARMORED) || begins(BINARY)
+        };
         if decoded.as_ref().is_some_and(holds) {
-            let message = format!("`data.{key}` is the ciphertext of a file that SOPS encrypted");
-            let remedy =
-                "name its values under the App's `secrets`, and the Secret under `workload.kubernetes.secrets`";
-            return Err((message, remedy));
+            return Err((format!("`data.{key}` is the ciphertext of a file that SOPS or age encrypted"), NO_VALUES));
         }
     }
     Ok(())
@@ -230,8 +286,8 @@ mod tests {
         object.as_object().expect("a mapping").clone()
     }
 
-    fn files() -> SopsFiles {
-        let mut files = SopsFiles::default();
+    fn files() -> Encrypted {
+        let mut files = Encrypted::default();
         files.note("deploy/db.yaml", FILE.as_bytes());
         files
     }
@@ -243,8 +299,9 @@ mod tests {
         let name = "deploy/db.yaml#stringData.config.yaml";
         assert_eq!(fields["stringData"], json!({ "config.yaml": { SECRET_TEXT_KEY: name }, "empty": "" }));
         assert!(!fields.contains_key("sops"));
-        let Some(SecretSource::Within { path, key, text }) = found.get(name) else { panic!("{found:?}") };
-        assert_eq!((path.as_str(), key.as_str(), &**text), ("deploy/db.yaml", "stringData.config.yaml", FILE));
+        let Some(SecretSource::Within { path, key, bytes }) = found.get(name) else { panic!("{found:?}") };
+        let expected = ("deploy/db.yaml", "stringData.config.yaml", FILE.as_bytes());
+        assert_eq!((path.as_str(), key.as_str(), &**bytes), expected);
     }
 
     #[test]
@@ -262,6 +319,27 @@ mod tests {
         use base64::Engine as _;
         let env = base64::prelude::BASE64_STANDARD.encode("A=ENC[AES256_GCM,data:x]\nsops_mac=x\n");
         assert!(refused(&|fields| drop(fields.insert("data".into(), json!({ ".env": env })))).contains("ciphertext"));
+        let age = base64::prelude::BASE64_STANDARD.encode("age-encryption.org/v1\n-> X25519 x\n");
+        assert!(refused(&|fields| drop(fields.insert("data".into(), json!({ "age": age })))).contains("ciphertext"));
+        let whole = json!({ "db.yaml.age": format!("{{ \"a\": \"{}\" }}", place("db.yaml.age", "data.a")) });
+        assert!(
+            refused(&|fields| drop(fields.insert("stringData".into(), whole.clone()))).contains("left of an encrypted")
+        );
+    }
+
+    #[test]
+    fn a_value_of_a_file_of_age_is_known_by_its_place() {
+        let (path, bytes): (_, Arc<[u8]>) = ("deploy/db.yaml.age", Arc::from(*b"ciphertext"));
+        let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "db" },
+            "data": { "a": place(path, "data.a") } });
+        let mut known = Encrypted::default();
+        known.note_outline(path, &bytes, std::slice::from_ref(&object));
+        let mut fields = object.as_object().expect("a mapping").clone();
+        let found = take(&mut fields, "deploy/kustomization.yaml", &known).expect("it is whole");
+        let name = "deploy/db.yaml.age#data.a";
+        assert_eq!(fields["data"]["a"], json!({ SECRET_TEXT_KEY: name }));
+        let source = SecretSource::Within { path: path.into(), key: "data.a".into(), bytes };
+        assert_eq!(found, BTreeMap::from([(name.to_owned(), source)]));
     }
 
     #[test]
@@ -270,7 +348,7 @@ mod tests {
         let object =
             json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "db" }, "data": { "a": text } });
         let mut fields = object.as_object().expect("a mapping").clone();
-        let found = take(&mut fields, "a.yaml", &SopsFiles::default()).expect("it is whole");
+        let found = take(&mut fields, "a.yaml", &Encrypted::default()).expect("it is whole");
         assert_eq!(fields["data"]["a"], json!({ SECRET_KEY: "a.yaml#data.a" }));
         let source = SecretSource::Inline { document: "a.yaml#data.a".into(), text };
         assert_eq!(found, BTreeMap::from([("a.yaml#data.a".to_owned(), source)]));
