@@ -9,8 +9,8 @@ use super::board::Board;
 use super::cgroup::hierarchy::Hierarchies;
 use super::metrics::Metrics;
 use super::ports::Ports;
-use super::secrets::deliver::Places;
 use super::secrets::keep::Keeper;
+use super::secrets::places::Places;
 use crate::net::client::segment;
 
 /// What all parts share.

@@ -58,8 +58,8 @@ use self::groups::Groups;
 use self::metrics::Metrics;
 use self::ports::{PortRange, Ports};
 use self::runs::Runs;
-use self::secrets::deliver::Places;
 use self::secrets::keep::Keeper;
+use self::secrets::places::Places;
 use self::server::Service;
 use self::store::{Lock, StoreError};
 use crate::net::notify;
@@ -150,6 +150,7 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
     limitations.extend(unreadable_runs);
     limitations.iter().for_each(|limitation| tracing::warn!("{limitation}"));
     let start = uuid::Uuid::now_v7().to_string();
+    let places = ctx.places.clone();
     let service = Arc::new(Service { ctx, gate, groups, runs, start, limitations });
     let (listener, _socket_lock) = bind(&options.socket, options.socket_mode)?.into_parts();
     notify::ready();
@@ -161,5 +162,6 @@ pub async fn run(options: Options) -> Result<(), SupervisorError> {
             tracing::info!("supervisor leaves; its processes go on");
         }
     }
+    places.leave();
     Ok(())
 }

@@ -5,92 +5,21 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, lchown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::SecretsError;
+use super::places::{Places, clear, make};
 use crate::domain::secret::{Delivery, SecretRef};
 use crate::secrets::SecretBytes;
 use crate::secrets::value::SecretValues;
-use crate::supervisor::store;
 
 /// Where a program finds its credentials.
 pub const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// ramfs, which is memory too.
-const RAMFS: FsType = FsType(0x8584_58f6);
-
-/// The folders in which secrets are laid out.
-#[derive(Clone, Debug)]
-pub struct Places {
-    folder: PathBuf,
-    /// Why they are not in memory, where they are not.
-    pub limitation: Option<String>,
-}
-
 /// Who gets files.
 pub type Owner = Option<(u32, u32)>;
-
-impl Places {
-    /// Looks for a folder in memory for this state folder: systemd's runtime folder, `/run`, `/dev/shm`.
-    pub fn find(state: &Path) -> Self {
-        let name =
-            format!("trimtab-secrets-{}", &hex::encode(Sha256::digest(state.as_os_str().as_encoded_bytes()))[..16]);
-        let own = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
-        for base in own.into_iter().chain(["/run".into(), "/dev/shm".into()]) {
-            let folder = base.join(&name);
-            if in_memory(&base) && make(&folder).is_ok() {
-                return Places { folder, limitation: None };
-            }
-        }
-        let limitation = "there is no writable tmpfs (/run, /dev/shm): secrets that apps get as files lie on disk while the \
-                          apps run";
-        Places { folder: state.join("secrets"), limitation: Some(limitation.into()) }
-    }
-
-    /// The folder of one instance or run, by its own folder in the state.
-    pub fn of(&self, dir: &Path) -> PathBuf {
-        self.folder.join(&hex::encode(Sha256::digest(dir.as_os_str().as_encoded_bytes()))[..24])
-    }
-
-    /// Removes the files of one instance or run.
-    pub fn remove(&self, dir: &Path) {
-        let folder = self.of(dir);
-        if let Err(error) = store::remove_dir(&folder) {
-            tracing::error!(folder = %folder.display(), %error, "secrets of a process that is gone can't be removed");
-        }
-    }
-
-    /// Removes the files of all but these.
-    pub fn keep_only(&self, dirs: &[PathBuf]) {
-        let kept: Vec<PathBuf> = dirs.iter().map(|dir| self.of(dir)).collect();
-        let found = fs::read_dir(&self.folder).map(Iterator::flatten).into_iter().flatten();
-        for folder in found.map(|entry| entry.path()).filter(|folder| !kept.contains(folder)) {
-            let _ = store::remove_dir(&folder);
-        }
-    }
-}
-
-fn in_memory(path: &Path) -> bool {
-    statfs(path).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC || found.filesystem_type() == RAMFS)
-}
-
-/// Others may pass through, since apps run as other users, and see nothing. A link is nobody's folder.
-fn make(folder: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o711).create(folder)?;
-    let found = fs::symlink_metadata(folder)?;
-    let mine = std::os::unix::fs::MetadataExt::uid(&found) == nix::unistd::Uid::effective().as_raw();
-    if !found.is_dir() || !mine {
-        return Err(std::io::ErrorKind::PermissionDenied.into());
-    }
-    fs::set_permissions(folder, Permissions::from_mode(0o711))?;
-    let probe = folder.join(".probe");
-    fs::write(&probe, "")?;
-    fs::remove_file(&probe)
-}
 
 /// What a start is handed beside its launch, which is written to disk.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -118,7 +47,7 @@ pub fn lay_out(
         let path = path.to_owned();
         move |error: std::io::Error| SecretsError::Layout { path, reason: error.to_string() }
     };
-    store::remove_dir(&folder)?;
+    clear(&folder)?;
     make(&places.folder).map_err(failed(&places.folder))?;
     let (files, credentials) = (folder.join("files"), folder.join("credentials"));
     for part in [&folder, &files, &credentials] {
@@ -223,6 +152,8 @@ fn link_one(work: &Path, path: &str, target: &Path, owner: Owner) -> std::io::Re
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn secret(deliver: Delivery) -> SecretRef {
@@ -242,7 +173,7 @@ mod tests {
     #[test]
     fn each_way_leads_to_the_value_and_nothing_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let places = Places { folder: dir.path().join("memory"), limitation: None };
+        let places = Places::plain(dir.path().join("memory"));
         let (state, work) = (dir.path().join("slot"), dir.path().join("work"));
         fs::create_dir_all(work.join("config")).unwrap();
         fs::write(work.join("config/key.pem"), "placeholder").unwrap();
@@ -265,7 +196,7 @@ mod tests {
     #[test]
     fn a_link_on_the_way_is_not_followed_and_what_is_no_text_is_no_variable() {
         let dir = tempfile::tempdir().unwrap();
-        let places = Places { folder: dir.path().join("memory"), limitation: None };
+        let places = Places::plain(dir.path().join("memory"));
         let work = dir.path().join("work");
         fs::create_dir_all(&work).unwrap();
         fs::create_dir_all(dir.path().join("elsewhere")).unwrap();

@@ -3,6 +3,7 @@
 
 pub mod deliver;
 pub mod keep;
+pub mod places;
 
 use std::path::PathBuf;
 
