@@ -9,14 +9,17 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::exit::Exit;
 use crate::domain::span::Span;
 
 const VERSION: HeaderName = HeaderName::from_static("x-version");
@@ -92,10 +95,10 @@ impl Service {
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     match super::block_on(serve(args)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Ok.into(),
         Err(error) => {
             eprintln!("demo-app: {error}");
-            ExitCode::FAILURE
+            Exit::Failed.into()
         }
     }
 }
@@ -136,6 +139,7 @@ fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/", get(hello).post(echo))
         .route("/slow", get(slow))
+        .route("/upgrade", get(upgrade))
         .route_layer(middleware::from_fn_with_state(service.clone(), misbehave))
         .route("/healthz", get(healthz))
         .layer(middleware::from_fn_with_state(service.clone(), mark))
@@ -148,6 +152,24 @@ async fn hello(State(service): State<Arc<Service>>) -> String {
 
 async fn echo(request: Request) -> Body {
     request.into_body()
+}
+
+/// Takes the connection over for whatever protocol the client wants (`Upgrade`): says the version, then what it hears.
+async fn upgrade(State(service): State<Arc<Service>>, mut request: Request) -> Response {
+    let Some(protocol) = request.headers().get(header::UPGRADE).cloned() else {
+        return (StatusCode::UPGRADE_REQUIRED, "ask for it: Connection: Upgrade, Upgrade: websocket\n").into_response();
+    };
+    let taken = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(taken) = taken.await else { return };
+        let (mut heard, mut said) = tokio::io::split(TokioIo::new(taken));
+        if said.write_all(format!("{}\n", service.args.version).as_bytes()).await.is_ok() {
+            // The client's end is its end.
+            let _ = tokio::io::copy(&mut heard, &mut said).await;
+        }
+    });
+    let headers = [(header::CONNECTION, HeaderValue::from_static("upgrade")), (header::UPGRADE, protocol)];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
 #[derive(Deserialize)]

@@ -22,3 +22,4 @@ mod source;
 pub mod strategies;
 mod testers;
 mod tls;
+mod tunnels;
