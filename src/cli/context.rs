@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::output::{Format, View, write_err, write_json, write_yaml};
+use super::output::{Format, View, write_err, write_error};
 use crate::api::client::Api;
 use crate::app::config::{Config, ConfigError};
 
@@ -121,8 +121,7 @@ pub fn finish(view: &View, outcome: Result<Exit, CliError>) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             match view.format {
-                Format::Json => write_json(&error.json()),
-                Format::Yaml => write_yaml(&error.json()),
+                Format::Json | Format::Yaml => write_error(view.format, &error.json()),
                 Format::Table | Format::Wide | Format::Name => write_err(&error.text(&View::of_stderr())),
             }
             error.exit.into()

@@ -152,11 +152,15 @@ fn usage(error: &clap::Error) -> ExitCode {
     if !informs && asks_for_json(std::env::args()) {
         let text = error.render().to_string();
         let message = text.trim_start_matches("error: ").trim_end();
-        output::write_json(&CliError::new(Exit::Invalid, "usage", message).json());
-    } else if error.print().is_err() {
-        // Nobody reads it.
+        output::write_error(output::Format::Json, &CliError::new(Exit::Invalid, "usage", message).json());
+    } else if let Err(error) = error.print()
+        && informs
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        output::write_err(&format!("error: standard output can't be written: {error}\n"));
+        return Exit::Failed.into();
     }
-    if informs { ExitCode::SUCCESS } else { Exit::Invalid.into() }
+    if informs { Exit::Ok.into() } else { Exit::Invalid.into() }
 }
 
 /// Whether a command line that could not be parsed asks for JSON.

@@ -77,10 +77,10 @@ pub fn run(args: Args) -> ExitCode {
     let options =
         Options { access_log, state_dir: args.state_dir, socket: args.socket, socket_mode: args.socket_mode, limits };
     match crate::router::run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Ok.into(),
         Err(error) => {
             tracing::error!("{error}");
-            ExitCode::FAILURE
+            Exit::Failed.into()
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::exit::Exit;
 use crate::supervisor::shim;
 
 /// Serves one launch of the supervisor.
@@ -15,10 +16,10 @@ pub struct Args {
 /// Runs the verb.
 pub fn run(args: Args) -> ExitCode {
     match shim::run(&args.dir) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Ok.into(),
         Err(error) => {
             eprintln!("shim: {error}");
-            ExitCode::FAILURE
+            Exit::Failed.into()
         }
     }
 }

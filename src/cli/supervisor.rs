@@ -61,10 +61,10 @@ pub fn run(args: Args) -> ExitCode {
         boot_id: args.boot_id,
     };
     match super::block_on(supervisor::run(options)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Ok.into(),
         Err(error) => {
             tracing::error!("{error}");
-            ExitCode::FAILURE
+            Exit::Failed.into()
         }
     }
 }

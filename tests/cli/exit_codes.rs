@@ -218,7 +218,11 @@ fn one_is_only_a_difference() {
     }
     std::fs::write(dir.path().join("bad.toml"), "[api").unwrap();
     std::fs::write(dir.path().join("bad.yaml"), "apiVersion: trimtab/v1\nkind: Nothing\n").unwrap();
-    let cases: [&[&str]; 12] = [
+    let cases: [&[&str]; 16] = [
+        &["router", "--state-dir", "/proc/nowhere", "--socket", "router.sock"],
+        &["supervisor", "--state-dir", "/proc/nowhere", "--socket", "supervisor.sock"],
+        &["shim", "none"],
+        &["demo-app", "--address", "192.0.2.1", "--port", "1", "--version", "1"],
         &["status", "--config", "none.toml"],
         &["status", "--config", "bad.toml"],
         &["get", "units", "--socket", "none.sock"],
@@ -235,4 +239,32 @@ fn one_is_only_a_difference() {
     for args in cases {
         run(args);
     }
+}
+
+#[test]
+fn what_can_not_be_written_is_a_failure() {
+    let served = serve(two_environments());
+    let verbs: [&[&str]; 7] = [
+        &["status"],
+        &["status", "-o", "json"],
+        &["schema"],
+        &["completions", "bash"],
+        &["help", "exit-codes"],
+        &["--version"],
+        &["plan", "--help"],
+    ];
+    for args in verbs {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = trimtab();
+        command.args(args).env_clear().env("TRIMTAB_SOCKET", &served.socket).stdout(full);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(6), "{args:?}: {output:?}");
+        assert!(!output.stderr.is_empty(), "{args:?} says nothing");
+    }
+    // Nobody reads the error's document: it is an error all the same.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = trimtab();
+    command.args(["status", "nothing", "-o", "json"]).env_clear().env("TRIMTAB_SOCKET", &served.socket).stdout(writer);
+    assert_eq!(command.status().unwrap().code(), Some(3));
 }

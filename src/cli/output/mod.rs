@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::style::Tone;
+use super::exit::Exit;
 
 /// For whom is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -140,12 +141,24 @@ fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Writes to standard output. A reader that has gone away (`| head`) ends the process quietly, as it does for other tools.
+/// Writes to standard output. A reader that has gone away (`| head`) ends the process quietly, as it does for other tools; what can't be
+/// written for another reason (`> file` on a full disk) ends it as a failure.
 pub fn write_out(text: &str) {
+    write_bytes(text.as_bytes());
+}
+
+/// [`write_out`] of what need not be text.
+pub fn write_bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(super::exit::Exit::Ok.code().into());
-    }
+    let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) else { return };
+    let exit = match error.kind() {
+        io::ErrorKind::BrokenPipe => Exit::Ok,
+        _ => {
+            write_err(&format!("error: standard output can't be written: {error}\n"));
+            Exit::Failed
+        }
+    };
+    std::process::exit(exit.code().into());
 }
 
 /// Writes to standard error; nothing is left to do when that fails.
@@ -155,16 +168,29 @@ pub fn write_err(text: &str) {
 
 /// Writes one JSON document to standard output.
 pub fn write_json<T: Serialize + ?Sized>(value: &T) {
-    let text = serde_json::to_string_pretty(value)
-        .expect("what verbs print serialises to JSON: text keys, no foreign serialisers");
-    write_out(&format!("{text}\n"));
+    write_out(&json_text(value));
 }
 
 /// Writes one YAML document to standard output.
 pub fn write_yaml<T: Serialize + ?Sized>(value: &T) {
-    let value =
-        serde_json::to_value(value).expect("what verbs print serialises to JSON: text keys, no foreign serialisers");
-    write_out(&yaml::text(&value));
+    write_out(&yaml_text(value));
+}
+
+/// Writes an error as the document that was asked for. The exit code tells of it also where nobody reads it.
+pub fn write_error(format: Format, error: &serde_json::Value) {
+    let text = if format == Format::Yaml { yaml_text(error) } else { json_text(error) };
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn json_text<T: Serialize + ?Sized>(value: &T) -> String {
+    let text = serde_json::to_string_pretty(value);
+    format!("{}\n", text.expect("what verbs print serialises to JSON: text keys, no foreign serialisers"))
+}
+
+fn yaml_text<T: Serialize + ?Sized>(value: &T) -> String {
+    let value = serde_json::to_value(value);
+    yaml::text(&value.expect("what verbs print serialises to JSON: text keys, no foreign serialisers"))
 }
 
 /// The columns of the terminal, 80 where it does not say.

@@ -1,6 +1,5 @@
 //! `trimtab secrets decrypt`: the value of a file, for whoever may read it.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +7,7 @@ use super::{Keys, Repository, read};
 use crate::cli::context::finish;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Format, View};
+use crate::cli::output::{Format, View, write_bytes};
 use crate::secrets::open::{OpenError, open};
 
 /// Prints the value of an age file, or one value of a file of SOPS.
@@ -34,8 +33,7 @@ fn decrypt(args: &Args) -> Result<Exit, CliError> {
     let mut sealed = read(&args.file)?;
     sealed.key.clone_from(&args.key);
     let value = open(&sealed, &found.identities).map_err(|error| refused(&sealed.path, &error, &found.problems))?;
-    // Nobody reads it: nothing to tell.
-    let _ = std::io::stdout().lock().write_all(value.expose());
+    write_bytes(value.expose());
     Ok(Exit::Ok)
 }
 

@@ -9,6 +9,7 @@ pub mod keygen;
 mod repository;
 mod rotate;
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -65,12 +66,21 @@ fn read(path: &Path) -> Result<Sealed, CliError> {
         std::io::ErrorKind::NotFound => CliError::not_found(format!("there is no file {}", path.display())),
         _ => CliError::failed(format!("{} can't be read: {error}", path.display())),
     };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_FILE_BYTES as u64 {
+    // What is no regular file, such as a pipe, does not say before how long it is.
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path).map_err(failed)?;
+    opened.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > MAX_FILE_BYTES {
         return Err(CliError::invalid(format!("{} has more than {MAX_FILE_BYTES} bytes", path.display())));
     }
-    let bytes = std::fs::read(path).map_err(failed)?;
     Ok(Sealed { path: path.to_string_lossy().into_owned(), key: None, bytes: bytes.into() })
+}
+
+/// What takes the place of a file is on the disk before it does.
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Replaces a file as a whole, or leaves it as it is. Its mode stays.
@@ -82,9 +92,14 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let temporary = path.with_file_name(name);
-    std::fs::write(&temporary, bytes).map_err(failed)?;
-    if let Ok(before) = std::fs::metadata(path) {
-        let _ = std::fs::set_permissions(&temporary, before.permissions());
-    }
-    std::fs::rename(&temporary, path).map_err(failed)
+    let replaced = write_synced(&temporary, bytes).and_then(|()| {
+        if let Ok(before) = std::fs::metadata(path) {
+            let _ = std::fs::set_permissions(&temporary, before.permissions());
+        }
+        std::fs::rename(&temporary, path)
+    });
+    replaced.map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        failed(error)
+    })
 }
