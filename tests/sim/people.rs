@@ -2,6 +2,7 @@
 
 use trimtab::api::types::UnitCommand;
 use trimtab::domain::digest::Digest;
+use trimtab::domain::id::Revision;
 use trimtab::domain::unit::held::HeldReason;
 use trimtab::domain::unit::state::UnitState;
 
@@ -62,13 +63,35 @@ fn a_failure_leads_past_what_an_operator_went_back_from() {
     assert_eq!(app.asked(&machine.outside().git.head_files()), "g1");
 }
 
+/// Somebody goes back twice: what was left the first time is not where the second leads, unless it is named.
+#[test]
+fn who_goes_back_again_is_not_led_to_what_was_left() {
+    let app = App::new("a", ROLLING, 2);
+    let mut machine = pushed(&app, "g2");
+    settles(&mut machine, &app, "g2");
+    let second = machine.outside().git.branches["main"].clone();
+    let back = |machine: &mut Machine, to: Option<Revision>| {
+        machine.command(&app.unit(), UnitCommand::Rollback { to }).unwrap()
+    };
+    back(&mut machine, None).unwrap();
+    assert!(machine.run_to(60, |machine| state(machine, &app).running().is_some()));
+    let twice = back(&mut machine, None).unwrap_err();
+    assert!(twice.message.contains("goes back to g1 already"), "{twice:?}");
+    settles(&mut machine, &app, "g1");
+    assert_eq!(verified(&machine, &app).as_ref(), state(&machine, &app).verified().next().map(|one| &one.rendered));
+    let refused = back(&mut machine, None).unwrap_err();
+    assert!(refused.message.contains("is quarantined") && refused.message.contains("--to"), "{refused:?}");
+    back(&mut machine, Some(second)).unwrap();
+    settles(&mut machine, &app, "g2");
+}
+
 /// What ran before is lost and comes back; what was called off does not.
 #[test]
 fn what_was_called_off_stays_so_while_what_was_before_is_healed() {
     let app = App::new("a", CANARY, 2);
     let mut machine = pushed(&app, "g2");
     assert!(machine.run_to(60, |machine| machine.outside().platforms[&app.unit()].weights().len() == 2));
-    machine.command(&app.unit(), UnitCommand::Abort).unwrap().unwrap();
+    machine.command(&app.unit(), UnitCommand::Abort {}).unwrap().unwrap();
     assert!(machine.run_to(60, |machine| is_held(machine, &app) && state(machine, &app).running().is_none()));
     let before = state(&machine, &app).history.len();
     {
@@ -83,7 +106,7 @@ fn what_was_called_off_stays_so_while_what_was_before_is_healed() {
     machine.run_for(60);
     assert!(is_held(&machine, &app), "{:#?}", machine.outside().trace);
     assert_eq!(machine.outside().platforms[&app.unit()].serving(), 2);
-    machine.command(&app.unit(), UnitCommand::Retry).unwrap().unwrap();
+    machine.command(&app.unit(), UnitCommand::Retry {}).unwrap().unwrap();
     settles(&mut machine, &app, "g2");
 }
 
@@ -94,10 +117,10 @@ fn a_first_rollout_that_is_called_off_does_not_begin_anew() {
     let begun =
         |machine: &Machine| machine.judge.told.get(&app.unit()).is_some_and(|told| told.state.running().is_some());
     assert!(machine.run_to(60, begun));
-    machine.command(&app.unit(), UnitCommand::Abort).unwrap().unwrap();
+    machine.command(&app.unit(), UnitCommand::Abort {}).unwrap().unwrap();
     machine.run_for(60);
     assert!(is_held(&machine, &app), "{:#?}", machine.outside().trace);
     assert_eq!(machine.outside().platforms[&app.unit()].sizes().len(), 0);
-    machine.command(&app.unit(), UnitCommand::Retry).unwrap().unwrap();
+    machine.command(&app.unit(), UnitCommand::Retry {}).unwrap().unwrap();
     settles(&mut machine, &app, "g1");
 }

@@ -28,19 +28,19 @@ impl Unit {
         let by = caller.0.clone();
         let (events, message) = match command {
             UnitCommand::Promote { full } => self.rollout(&inner, Command::Promote { full }, &by).await?,
-            UnitCommand::Pause => self.rollout(&inner, Command::Pause, &by).await?,
-            UnitCommand::Resume => self.rollout(&inner, Command::Resume, &by).await?,
-            UnitCommand::Abort => self.rollout(&inner, Command::Abort { reason: String::new() }, &by).await?,
-            UnitCommand::Retry => self.retry(&inner, &by).await?,
-            UnitCommand::Restart => restart(inner.log.state(), by)?,
+            UnitCommand::Pause {} => self.rollout(&inner, Command::Pause, &by).await?,
+            UnitCommand::Resume {} => self.rollout(&inner, Command::Resume, &by).await?,
+            UnitCommand::Abort {} => self.rollout(&inner, Command::Abort { reason: String::new() }, &by).await?,
+            UnitCommand::Retry {} => self.retry(&inner, &by).await?,
+            UnitCommand::Restart {} => restart(inner.log.state(), by)?,
             UnitCommand::Rollback { .. } => return Err(illegal("a rollback is asked for through the environment")),
-            UnitCommand::Suspend => {
+            UnitCommand::Suspend {} => {
                 if inner.log.state().suspended.is_some() {
                     return Err(illegal(format!("{} is suspended already", self.id)));
                 }
                 (vec![UnitEvent::Suspended { by, reason: String::new() }], format!("{} is suspended", self.id))
             }
-            UnitCommand::Unsuspend => {
+            UnitCommand::Unsuspend {} => {
                 if inner.log.state().suspended.is_none() {
                     return Err(illegal(format!("{} is not suspended", self.id)));
                 }
@@ -75,7 +75,8 @@ impl Unit {
                 let kept = self.world.secrets.keep(&desired.secret_digests()).await;
                 kept.map_err(|error| unavailable(&error))?;
                 let digest = self.world.blobs.put_desired(self.world.epoch, &desired).await;
-                (digest.map_err(|error| unavailable(&error))?, revision, desired.version.clone())
+                let told = format!("{} of {}, as was asked for", desired.version, short(&revision));
+                (digest.map_err(|error| unavailable(&error))?, revision, told)
             }
             None => self.way_back(state, &bad).await?,
         };
@@ -107,16 +108,46 @@ impl Unit {
         Ok(format!("{} goes back to {version}", self.id))
     }
 
-    /// The last verified state that is not what is being left.
+    /// The last verified state that is not what is being left and that nothing was found against since; and its version, with why it
+    /// is this one.
     async fn way_back(&self, state: &UnitState, bad: &Digest) -> Result<(Digest, Revision, String), Problem> {
-        let Some(good) = state.verified().find(|verified| verified.rendered != *bad) else {
+        let under_way = state.rollback.as_ref().filter(|rollback| state.running().is_some() && rollback.good == *bad);
+        if let Some(rollback) = under_way {
+            let to = self.version_of(&rollback.good).await;
             return Err(illegal(format!(
-                "no verified state before this one is known for {}: name a commit with --to, or push what shall run",
+                "{} goes back to {to} already: name a commit with --to to go elsewhere",
                 self.id
             )));
+        }
+        let Some(good) = state.way_back(bad) else {
+            let held = state.verified().filter(|verified| verified.rendered != *bad).count();
+            let why = match held {
+                0 => "no verified state before this one is known".to_owned(),
+                _ => format!(
+                    "nothing verified before this one is left to go back to: what is known is quarantined ({held}), see `trimtab \
+                     quarantine list`"
+                ),
+            };
+            return Err(illegal(format!("{}: {why}; name a commit with --to, or push what shall run", self.id)));
         };
-        let desired = self.world.blobs.desired(&good.rendered).await.map_err(|error| unavailable(&error))?;
-        Ok((good.rendered.clone(), good.revision.clone(), desired.version.clone()))
+        let version =
+            self.world.blobs.desired(&good.rendered).await.map_err(|error| unavailable(&error))?.version.clone();
+        let mut told = format!("{version}, verified last before it");
+        for passed in state.verified().take_while(|verified| verified.rendered != good.rendered) {
+            if passed.rendered != *bad
+                && let Some(quarantine) = state.quarantine.get(&passed.rendered)
+            {
+                let version = self.version_of(&passed.rendered).await;
+                told.push_str(&format!("; {version} is passed over, since it is quarantined: {}", quarantine.reason));
+            }
+        }
+        Ok((good.rendered.clone(), good.revision.clone(), told))
+    }
+
+    /// The version of a stored state; where it is not there any more, its digest.
+    async fn version_of(&self, rendered: &Digest) -> String {
+        let desired = self.world.blobs.desired(rendered).await;
+        desired.map_or_else(|_| rendered.short().to_owned(), |desired| desired.version.clone())
     }
 
     async fn rollout(&self, inner: &Inner, command: Command, by: &str) -> Result<(Vec<UnitEvent>, String), Problem> {
@@ -202,6 +233,11 @@ impl Unit {
 fn leaving(state: &UnitState) -> Option<(Digest, Revision)> {
     let effective = state.effective.as_ref()?;
     Some((effective.rendered.clone()?, effective.revision.clone()))
+}
+
+/// A commit as people see it.
+fn short(revision: &Revision) -> &str {
+    revision.as_str().get(..12).unwrap_or(revision.as_str())
 }
 
 fn restart(state: &UnitState, by: String) -> Result<(Vec<UnitEvent>, String), Problem> {

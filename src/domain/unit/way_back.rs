@@ -9,8 +9,9 @@ impl UnitState {
         std::iter::successors(self.last_verified.as_ref(), |verified| verified.before.as_deref())
     }
 
-    /// Where what fails leads back to by itself: the newest verified state that is another one and that nothing was found against
-    /// since. One that was verified and was left for its faults is not returned to unless somebody says so.
+    /// Where what fails leads back to by itself, and what somebody leaves without saying where to: the newest verified state that is
+    /// another one and that nothing was found against since. One that was verified and was left for its faults is not returned to
+    /// unless somebody names it.
     pub fn way_back(&self, from: &Digest) -> Option<&Verified> {
         self.verified().find(|verified| verified.rendered != *from && !self.quarantine.contains_key(&verified.rendered))
     }
