@@ -14,6 +14,7 @@ pub mod redact;
 pub mod resources;
 mod schema;
 pub mod server;
+pub mod shape;
 pub mod sse;
 pub mod traced;
 pub mod types;

@@ -291,7 +291,7 @@ pub struct RollbackView {
 
 /// What an operator asks of a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", tag = "command")]
+#[serde(rename_all = "camelCase", tag = "command", deny_unknown_fields)]
 pub enum UnitCommand {
     /// Ends the present pause; `full`: all that is left of the rollout's waiting.
     Promote {
@@ -300,15 +300,15 @@ pub enum UnitCommand {
         full: bool,
     },
     /// Stops the rollout from advancing; its phase is kept true.
-    Pause,
+    Pause {},
     /// Lets it go on.
-    Resume,
+    Resume {},
     /// Goes back to the version before; Git is not touched.
-    Abort,
+    Abort {},
     /// Tries again what stopped, failed or was aborted.
-    Retry,
+    Retry {},
     /// Replaces all instances by new ones of the same version, by the unit's strategy for rolling.
-    Restart,
+    Restart {},
     /// Goes back and records it in Git as a revert.
     Rollback {
         /// To the state at this commit instead of the last verified one.
@@ -316,19 +316,19 @@ pub enum UnitCommand {
         to: Option<Revision>,
     },
     /// Stops reconciling: healing too.
-    Suspend,
+    Suspend {},
     /// Reconciles again.
-    Unsuspend,
+    Unsuspend {},
 }
 
 /// What an operator asks of an environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", tag = "command")]
+#[serde(rename_all = "camelCase", tag = "command", deny_unknown_fields)]
 pub enum EnvironmentCommand {
     /// Stops reconciling all of it.
-    Suspend,
+    Suspend {},
     /// Reconciles it again.
-    Unsuspend,
+    Unsuspend {},
 }
 
 /// What to plan.

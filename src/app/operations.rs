@@ -264,14 +264,14 @@ impl Operations for Daemon {
         let suspended = self.shared.installation.environment_suspended(environment).is_some();
         let environment = environment.clone();
         let (event, message) = match command {
-            EnvironmentCommand::Suspend if suspended => {
+            EnvironmentCommand::Suspend {} if suspended => {
                 return Err(problem(StatusCode::CONFLICT, "illegal", format!("{environment} is suspended already")));
             }
-            EnvironmentCommand::Suspend => {
+            EnvironmentCommand::Suspend {} => {
                 let message = format!("environment {environment} is suspended: nothing in it is reconciled or healed");
                 (InstallationEvent::EnvironmentSuspended { environment, by }, message)
             }
-            EnvironmentCommand::Unsuspend => {
+            EnvironmentCommand::Unsuspend {} => {
                 let message = format!("environment {environment} goes on");
                 (InstallationEvent::EnvironmentUnsuspended { environment, by }, message)
             }

@@ -26,7 +26,7 @@ pub fn run(args: Args) -> ExitCode {
     let restarted = async {
         let api = args.common.reach.api()?;
         let units = args.unit.resolve_environment(&api).await?;
-        command_all(&api, &units, &UnitCommand::Restart, args.watch.then_some(Goal::Verified), &view).await
+        command_all(&api, &units, &UnitCommand::Restart {}, args.watch.then_some(Goal::Verified), &view).await
     };
     finish(&view, super::block_on(restarted))
 }

@@ -43,12 +43,12 @@ struct Scope {
 
 /// Runs `suspend`.
 pub fn run(args: Args) -> ExitCode {
-    act(&args.scope, &UnitCommand::Suspend, &EnvironmentCommand::Suspend)
+    act(&args.scope, &UnitCommand::Suspend {}, &EnvironmentCommand::Suspend {})
 }
 
 /// Runs `unsuspend`.
 pub fn run_unsuspend(args: UnsuspendArgs) -> ExitCode {
-    act(&args.scope, &UnitCommand::Unsuspend, &EnvironmentCommand::Unsuspend)
+    act(&args.scope, &UnitCommand::Unsuspend {}, &EnvironmentCommand::Unsuspend {})
 }
 
 fn act(scope: &Scope, unit: &UnitCommand, environment: &EnvironmentCommand) -> ExitCode {

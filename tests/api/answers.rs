@@ -76,6 +76,21 @@ async fn every_answer_is_as_it_is_described() {
     assert_eq!(release["candidate"]["version"], "1.1.0");
     assert_eq!(release["targets"][0]["lastVerified"]["version"], "1.1.0");
 
+    // Units that somebody rendered are taken as they are written, and in no other shape.
+    let plans = served.read("/api/v1/plans").await;
+    let mut desired = plans["items"][0]["after"].clone();
+    let ask = async |desired: &Value| {
+        let body = serde_json::json!({ "desired": [desired] }).to_string();
+        let request = served.request(Method::POST, "/api/v1/plans").bearer_auth(READER);
+        request.header("content-type", "application/json").body(body).send().await.unwrap()
+    };
+    assert_eq!(ask(&desired).await.status(), 200);
+    let rules = desired["rollback"].clone();
+    desired["rollback"] = serde_json::json!([rules["on"], rules["window"]]);
+    let listed = problem(ask(&desired).await).await;
+    assert_eq!(listed["status"], 422, "{listed}");
+    assert!(listed["detail"].as_str().unwrap().contains("\"/desired/0/rollback\""), "{listed}");
+
     let done = served.request(Method::POST, "/api/v1/reconcile").bearer_auth(OPERATOR).send().await.unwrap();
     assert_eq!(done.status(), 200);
     let done = served.request(Method::POST, &format!("{unit}/command")).bearer_auth(OPERATOR);
@@ -111,6 +126,9 @@ async fn every_failure_is_a_problem_and_only_tokens_let_in() {
     assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some((kind, "{".into()))).await, 400);
     assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some((kind, "{}".into()))).await, 422);
     assert_eq!(status(Method::POST, "/api/v1/plans", Some(READER), Some((kind, "[null]".into()))).await, 422);
+    for unknown in [r#"{"command":"rollback","too":"abcd"}"#, r#"{"command":"pause","full":true}"#] {
+        assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some((kind, unknown.into()))).await, 422, "{unknown}");
+    }
     assert_eq!(status(Method::GET, "/api/v1/changes?wait=61", Some(READER), None).await, 400);
     assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some(("text/plain", "{}".into()))).await, 415);
     assert_eq!(status(Method::POST, unit, Some(OPERATOR), Some((kind, " ".repeat(17 << 20)))).await, 413);

@@ -143,7 +143,7 @@ async fn a_daemon_killed_in_the_middle_completes_it_with_git_down() {
     let mut bed = bed("rolling");
     bed.verified(UNIT, "1.0.0").await;
     let before = pids(&bed).await[UNIT].clone();
-    bed.api().environment_command(&"dev".parse().unwrap(), &EnvironmentCommand::Suspend).await.unwrap();
+    bed.api().environment_command(&"dev".parse().unwrap(), &EnvironmentCommand::Suspend {}).await.unwrap();
     let development = moved(&environment("development"), "development", "dev").replace(
         "platform: { host: {} }",
         "targets: [ { name: eu, moved: { from: default }, platform: { host: {} } } ]",

@@ -60,7 +60,7 @@ async fn an_aborted_canary_goes_back_without_loss_and_is_not_tried_again_by_itse
     let load = load(&bed);
     bed.push("second", &[("release.yaml", &web("1.1.0", ""))]);
     bed.wait(UNIT, "the canary has its share", |status| share(status, "1.1.0") > 29.0).await;
-    bed.api().command(&UNIT.parse().unwrap(), &UnitCommand::Abort).await.unwrap();
+    bed.api().command(&UNIT.parse().unwrap(), &UnitCommand::Abort {}).await.unwrap();
     let status = bed
         .wait(UNIT, "the canary is gone and held", |status| {
             status.groups.len() == 1 && status.held.iter().any(|held| held.reason == "aborted")
@@ -70,7 +70,7 @@ async fn an_aborted_canary_goes_back_without_loss_and_is_not_tried_again_by_itse
     let report = load.stop().await;
     assert_eq!((report.lost(), report.errors()), (0, 0), "{report}");
     assert_eq!(bed.log().len(), 2, "an abort does not touch Git");
-    bed.api().command(&UNIT.parse().unwrap(), &UnitCommand::Retry).await.unwrap();
+    bed.api().command(&UNIT.parse().unwrap(), &UnitCommand::Retry {}).await.unwrap();
     bed.wait(UNIT, "the canary is there again", |status| share(status, "1.1.0") > 29.0).await;
     bed.api().command(&UNIT.parse().unwrap(), &UnitCommand::Promote { full: false }).await.unwrap();
     bed.verified(UNIT, "1.1.0").await;
@@ -105,7 +105,7 @@ async fn a_restart_replaces_every_instance_without_loss() {
     let bed = bed("rolling");
     let before = bed.verified(UNIT, "1.0.0").await;
     let load = load(&bed);
-    bed.api().command(&UNIT.parse().unwrap(), &UnitCommand::Restart).await.unwrap();
+    bed.api().command(&UNIT.parse().unwrap(), &UnitCommand::Restart {}).await.unwrap();
     bed.wait(UNIT, "another group runs", |status| {
         status.groups.len() == 1
             && status.groups[0].group != before.groups[0].group

@@ -56,7 +56,7 @@ async fn testers_meet_a_canary_that_nobody_else_meets() {
     bed.wait(UNIT, "the canary has its share", |status| share(status, "1.1.0") > 49.0).await;
     assert_eq!(versions(&bed, HEADER, 20).await, ["1.1.0"], "at any weight");
     assert_eq!(versions(&bed, OTHERS[0], 20).await, ["1.0.0", "1.1.0"], "by weight");
-    bed.api().command(&unit, &UnitCommand::Abort).await.unwrap();
+    bed.api().command(&unit, &UnitCommand::Abort {}).await.unwrap();
     bed.wait(UNIT, "the canary is gone", |status| status.groups.len() == 1).await;
     assert_eq!(versions(&bed, HEADER, 20).await, ["1.0.0"], "there is nothing to meet any more");
 }

@@ -189,7 +189,7 @@ async fn fault_05_nothing_is_begun_on_a_full_disk_and_everything_goes_on_when_th
     let unit: UnitId = UNIT.parse().unwrap();
     let mut error = None;
     for turn in 0..20_000 {
-        let command = if turn % 2 == 0 { UnitCommand::Suspend } else { UnitCommand::Unsuspend };
+        let command = if turn % 2 == 0 { UnitCommand::Suspend {} } else { UnitCommand::Unsuspend {} };
         if let Err(refused) = bed.api().command(&unit, &command).await {
             error = Some(refused.to_string());
             break;
@@ -200,7 +200,7 @@ async fn fault_05_nothing_is_begun_on_a_full_disk_and_everything_goes_on_when_th
     assert_eq!(bed.get("web.dev.localhost").await.unwrap().1, "1.1.0");
     disk.clear();
     if bed.unit(UNIT).await.unwrap().suspended {
-        bed.api().command(&unit, &UnitCommand::Unsuspend).await.unwrap();
+        bed.api().command(&unit, &UnitCommand::Unsuspend {}).await.unwrap();
     }
     bed.push("third", &[("release.yaml", &web("1.2.0", ""))]);
     bed.verified(UNIT, "1.2.0").await;

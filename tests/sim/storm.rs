@@ -100,13 +100,13 @@ impl World {
                 let commands = [
                     UnitCommand::Promote { full: false },
                     UnitCommand::Promote { full: true },
-                    UnitCommand::Abort,
-                    UnitCommand::Pause,
-                    UnitCommand::Resume,
-                    UnitCommand::Retry,
-                    UnitCommand::Restart,
-                    UnitCommand::Suspend,
-                    UnitCommand::Unsuspend,
+                    UnitCommand::Abort {},
+                    UnitCommand::Pause {},
+                    UnitCommand::Resume {},
+                    UnitCommand::Retry {},
+                    UnitCommand::Restart {},
+                    UnitCommand::Suspend {},
+                    UnitCommand::Unsuspend {},
                     UnitCommand::Rollback { to: None },
                 ];
                 let command = self.dice.pick(&commands).clone();
@@ -156,7 +156,7 @@ impl World {
     /// Everything that an operator may have stopped goes on.
     fn release(&mut self) {
         for unit in self.units() {
-            for command in [UnitCommand::Unsuspend, UnitCommand::Resume] {
+            for command in [UnitCommand::Unsuspend {}, UnitCommand::Resume {}] {
                 let _ = self.machine.command(&unit, command);
             }
         }

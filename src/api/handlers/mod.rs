@@ -14,11 +14,12 @@ use axum::Json as AxumJson;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use super::operations::{Operations, problem};
+use super::shape::list_for_object;
 use super::types::Problem;
 use crate::domain::id::{Name, UnitId};
 
@@ -33,7 +34,7 @@ pub type Answer<T> = Result<AxumJson<T>, Problem>;
 /// A body as JSON, within [`BODY_TIME`]; its refusal is a [`Problem`].
 pub struct Json<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Serialize> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -46,13 +47,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             let code = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { "tooLarge" } else { "invalid" };
             problem(rejection.status(), code, rejection.body_text())
         })?;
-        // Where an object is expected, a list of its fields would do too.
-        if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-            let message = "the body has to be a JSON object, and is a list";
-            return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message));
+        let AxumJson(value) = AxumJson::<T>::from_bytes(&body)?;
+        let given = serde_json::from_slice(&body).map_err(super::problem::invalid)?;
+        match list_for_object(&given, &value) {
+            None => Ok(Json(value)),
+            Some(place) => {
+                let place = if place.is_empty() { "the body".to_owned() } else { format!("{place:?} in the body") };
+                let message = format!("{place} has to be a JSON object, and is a list");
+                Err(problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message))
+            }
         }
-        let AxumJson(value) = AxumJson::from_bytes(&body)?;
-        Ok(Json(value))
     }
 }
 

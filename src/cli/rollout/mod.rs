@@ -85,10 +85,10 @@ pub fn run(args: Args) -> ExitCode {
         }
         Verb::History(args) => history::run(args),
         Verb::Promote(args) => steer(args.steer, UnitCommand::Promote { full: args.full }),
-        Verb::Pause(args) => steer(args, UnitCommand::Pause),
-        Verb::Resume(args) => steer(args, UnitCommand::Resume),
-        Verb::Abort(args) => steer(args, UnitCommand::Abort),
-        Verb::Retry(args) => steer(args, UnitCommand::Retry),
+        Verb::Pause(args) => steer(args, UnitCommand::Pause {}),
+        Verb::Resume(args) => steer(args, UnitCommand::Resume {}),
+        Verb::Abort(args) => steer(args, UnitCommand::Abort {}),
+        Verb::Retry(args) => steer(args, UnitCommand::Retry {}),
     }
 }
 
@@ -127,8 +127,8 @@ fn steer(args: Steer, command: UnitCommand) -> ExitCode {
         let last = last_over(&api, &unit).await?;
         // A promotion or a pause moves the present rollout; a retry may begin another.
         let followed = match command {
-            UnitCommand::Retry => Followed::after(last.as_ref(), Goal::Verified),
-            UnitCommand::Abort => Followed::after(last.as_ref(), Goal::Aborted),
+            UnitCommand::Retry {} => Followed::after(last.as_ref(), Goal::Verified),
+            UnitCommand::Abort {} => Followed::after(last.as_ref(), Goal::Aborted),
             _ => Followed::present(),
         };
         let done = api.command(&unit.unit, &command).await?;
