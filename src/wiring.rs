@@ -5,6 +5,7 @@ pub mod backup;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -32,6 +33,7 @@ use crate::app::hub::Hub;
 use crate::app::platforms::Platforms;
 use crate::app::reload::Reloads;
 use crate::app::telemetry::Telemetry;
+use crate::app::turns::{AT_ONCE, Turns};
 use crate::app::world::World;
 use crate::domain::id::{Epoch, Name};
 use crate::ports::audit::{Audit, AuditError};
@@ -40,7 +42,7 @@ use crate::ports::journal::Journal;
 use crate::ports::objects::ObjectTools;
 use crate::ports::platform::Platform;
 use crate::ports::secrets::Secrets;
-use crate::ports::source::Source;
+use crate::ports::source::{RefusedReason, Source};
 use crate::ports::traffic::Traffic;
 use crate::process::LogLevel;
 use crate::secrets::local::LocalKey;
@@ -107,7 +109,7 @@ async fn assemble(
     let traffic: Arc<dyn Traffic> = Arc::new(RouterTraffic::new(config.router.sockets.clone(), installation.clone()));
     let destinations = Destinations::new(&config.outgoing.allow).map_err(anyhow::Error::msg)?;
     let artifacts = ArtifactStore::open(config.state_dir.join("artifacts"), source.clone(), ArtifactLimits::default())?
-        .going_to(destinations.clone())?;
+        .going_to(destinations.clone());
     let secrets = secrets(config);
     Ok(World {
         secrets,
@@ -119,12 +121,13 @@ async fn assemble(
         source,
         platforms,
         audit: Arc::new(AuditLog::open(&config.state_dir)?),
-        metrics: Arc::new(Meter::new(traffic.clone(), destinations)?),
+        metrics: Arc::new(Meter::new(traffic.clone(), destinations)),
         traffic,
         artifacts: Arc::new(artifacts),
         clock: Arc::new(SteadyClock::new(Machine::new(config.state_dir.join("clock")))),
         hub: Hub::default(),
         telemetry: Telemetry::default(),
+        turns: Turns::new(AT_ONCE),
     })
 }
 
@@ -180,6 +183,27 @@ pub fn offline_object_tools() -> Arc<dyn ObjectTools> {
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     let folder = cache.unwrap_or_else(std::env::temp_dir).join("trimtab/charts");
     Arc::new(Tools::new(Charts::new(folder, Destinations::default(), BTreeMap::new()), BTreeMap::new()))
+}
+
+/// What sends to a collector of traces within such a time, and what it can't do on this machine. To be called outside of a runtime.
+///
+/// # Errors
+///
+/// It can't be made.
+pub fn collector_client(
+    endpoint: &str,
+    within: Duration,
+) -> Result<(reqwest::blocking::Client, Option<&'static str>), String> {
+    crate::adapters::web::blocking(endpoint, within)
+}
+
+/// Whether a symbolic link in a folder of a configuration repository may be there.
+///
+/// # Errors
+///
+/// It leads out of the repository.
+pub fn check_link(folder: &str, target: &[u8]) -> Result<(), RefusedReason> {
+    crate::adapters::source::git::check_link(folder, target)
 }
 
 /// What reads secrets. An identity that can't be used stops nothing but the apps that need it.

@@ -12,3 +12,4 @@ pub mod platform;
 pub mod secrets;
 pub mod source;
 pub mod traffic;
+pub(crate) mod web;

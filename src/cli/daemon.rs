@@ -64,14 +64,19 @@ pub fn run(args: Args) -> ExitCode {
 /// Begins to log, and to send traces where a collector is configured.
 fn begin(config: &Config, json: bool) -> Result<(LogLevel, Option<Traces>), String> {
     let endpoint = config.telemetry.otlp_endpoint.as_deref();
-    let (traces, spans) = match endpoint {
-        None => (None, None),
+    let (traces, spans, lacking) = match endpoint {
+        None => (None, None, None),
         Some(endpoint) => {
-            let (traces, spans) = export::begin(endpoint, config.installation.as_str())?;
-            (Some(traces), Some(spans))
+            let client = crate::wiring::collector_client(endpoint, export::PATIENCE);
+            let (client, lacking) = client.map_err(|error| format!("[telemetry] otlp_endpoint: {error}"))?;
+            let (traces, spans) = export::begin(endpoint, client, config.installation.as_str())?;
+            (Some(traces), Some(spans), lacking)
         }
     };
     let level = crate::process::log_to_stderr(json, config.log.level.as_deref(), spans)?;
+    if let Some(lacking) = lacking {
+        tracing::warn!("traces will not be taken by {}: {lacking}", endpoint.unwrap_or_default());
+    }
     Ok((level, traces))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::{Status, TracerProvider};
 use opentelemetry::{KeyValue, Value};
-use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
@@ -18,7 +18,7 @@ use super::TARGET;
 use crate::secrets::redact::{self, Redactor};
 
 /// How long one request to the collector may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the end of the process waits for what was not sent yet.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -30,15 +30,16 @@ pub struct Traces {
     provider: SdkTracerProvider,
 }
 
-/// Begins to send traces to `endpoint`, the collector's address without a path of its own. To be called outside of a runtime.
+/// Begins to send traces to `endpoint`, the collector's address without a path of its own, by `client`.
 ///
 /// # Errors
 ///
 /// The exporter can't be made.
-pub fn begin(endpoint: &str, installation: &str) -> Result<(Traces, Spans), String> {
+pub fn begin(endpoint: &str, client: reqwest::blocking::Client, installation: &str) -> Result<(Traces, Spans), String> {
     let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
+        .with_http_client(client)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(&url)
         .with_timeout(PATIENCE)

@@ -48,7 +48,7 @@ async fn ask_often(listen: SocketAddr) {
 async fn the_router_is_measured_from_the_beginning_of_the_analysis() {
     let mut router = Process::started("router");
     let traffic = Arc::new(RouterTraffic::new([router.socket()], INSTALLATION));
-    let meter = Meter::new(traffic.clone(), Destinations::default()).unwrap();
+    let meter = Meter::new(traffic.clone(), Destinations::default());
     assert_eq!(meter.baseline(&unit(), &error_rate()).await, None);
     let (listen, settings) = route();
     let desired = desired("1", &settings);
@@ -105,7 +105,7 @@ async fn the_router_is_measured_from_the_beginning_of_the_analysis() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_is_a_measurement() {
-    let meter = Meter::new(Arc::new(RouterTraffic::new([], INSTALLATION)), Destinations::default()).unwrap();
+    let meter = Meter::new(Arc::new(RouterTraffic::new([], INSTALLATION)), Destinations::default());
     for (status, expected) in
         [(204, Outcome::Success), (302, Outcome::Inconclusive), (404, Outcome::Failure), (503, Outcome::Failure)]
     {

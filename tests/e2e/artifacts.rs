@@ -52,3 +52,17 @@ async fn old_versions_go_and_the_way_back_stays_with_git_down() {
     bed.wait(UNIT, "the revert is adopted", |status| status.health == UnitHealth::InSync && status.rollback.is_none())
         .await;
 }
+
+/// Only what needs TLS needs to know authorities.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_without_authorities_rolls_out_what_is_its_own() {
+    let (environment, app) = (environment("dev"), app("web", "rolling"));
+    let mut bed = Bed::new(&[("env.yaml", &environment), ("app.yaml", &app), ("release.yaml", &web("1.0.0", ""))]);
+    bed.configure("[source]\n", "[telemetry]\notlp_endpoint = 'https://127.0.0.1:1'\n[source]\n");
+    bed.start_supervisor();
+    bed.start_router();
+    bed.start_daemon_with(&[("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")]);
+    bed.verified(UNIT, "1.0.0").await;
+    let log = std::fs::read_to_string(bed.path("daemon.log")).unwrap();
+    assert!(log.contains("traces will not be taken") && log.contains("ca-certificates"), "{log}");
+}

@@ -64,8 +64,14 @@ impl Bed {
     }
 
     pub fn start_daemon(&mut self) {
+        self.start_daemon_with(&[]);
+    }
+
+    /// With these variables.
+    pub fn start_daemon_with(&mut self, variables: &[(&str, &str)]) {
         let config = self.config();
         let mut command = self.service("daemon");
+        command.envs(variables.iter().copied());
         command.args(["daemon", "--config"]).arg(config);
         self.daemon = Some(self.spawn(command, "daemon"));
     }

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::redirect;
+use reqwest::{ClientBuilder, redirect};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::layout::{Remote, check_url};
 use crate::adapters::outgoing::{Destinations, causes};
+use crate::adapters::web::Web;
 use crate::ports::artifacts::ArtifactError;
 
 /// How long a whole download may take.
@@ -19,7 +20,12 @@ const SILENCE: Duration = Duration::from_secs(30);
 const REDIRECTS: usize = 5;
 
 /// The HTTP client of the store. A redirect may lead only to where an artifact may be fetched from, and never to a file.
-pub(super) fn client(destinations: &Destinations) -> Result<reqwest::Client, reqwest::Error> {
+pub(super) fn client(destinations: &Destinations) -> Web {
+    let destinations = destinations.clone();
+    Web::new(move || builder(&destinations))
+}
+
+fn builder(destinations: &Destinations) -> ClientBuilder {
     let rule = destinations.clone();
     let redirects = redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > REDIRECTS {
@@ -43,12 +49,11 @@ pub(super) fn client(destinations: &Destinations) -> Result<reqwest::Client, req
         .read_timeout(SILENCE)
         .timeout(WHOLE)
         .user_agent(concat!("trimtab/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// Fetches to a new file and returns its SHA-256 in hexadecimal.
 pub(super) async fn to_file(
-    http: &reqwest::Client,
+    web: &Web,
     destinations: &Destinations,
     remote: &Remote,
     to: &Path,
@@ -61,9 +66,9 @@ pub(super) async fn to_file(
         read_file(&mut sink).await?;
     } else {
         destinations.check(&remote.url).map_err(|forbidden| failed(forbidden.to_string()))?;
-        // The client's errors name the URL with its query, where a token may stand.
-        let response =
-            http.get(remote.url.clone()).send().await.map_err(|error| failed(causes(&error.without_url())))?;
+        let http = web.client().map_err(failed)?;
+        let sent = http.client.get(remote.url.clone()).send().await;
+        let response = sent.map_err(|error| failed(http.causes(error)))?;
         let status = response.status();
         if !status.is_success() {
             return Err(failed(format!("the server answered {status}")));

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use async_trait::async_trait;
 
 use crate::adapters::outgoing::Destinations;
+use crate::adapters::web::Web;
 use crate::domain::workload::ArtifactRef;
 use crate::ports::artifacts::{ArtifactError, Artifacts};
 use crate::ports::source::{Source, SourceError};
@@ -50,7 +51,7 @@ impl Default for ArtifactLimits {
 pub struct ArtifactStore {
     root: PathBuf,
     source: Arc<dyn Source>,
-    http: reqwest::Client,
+    http: Web,
     destinations: Destinations,
     limits: ArtifactLimits,
     /// Who works on which folder now: the others wait and find it done.
@@ -74,22 +75,16 @@ impl ArtifactStore {
         scratch::make_readable(&root).map_err(|error| failed(error.to_string()))?;
         scratch::remove_abandoned(&root).map_err(|error| failed(error.to_string()))?;
         let destinations = Destinations::default();
-        let http = fetch::client(&destinations).map_err(|error| failed(error.to_string()))?;
+        let http = fetch::client(&destinations);
         Ok(ArtifactStore { root, source, http, destinations, limits, flights: Mutex::default() })
     }
 
     /// The same store, whose requests go only where `destinations` lets them.
-    ///
-    /// # Errors
-    ///
-    /// When TLS can't be set up on this machine.
-    pub fn going_to(mut self, destinations: Destinations) -> Result<Self, ArtifactError> {
-        self.http = fetch::client(&destinations).map_err(|error| ArtifactError::Unreachable {
-            artifact: self.root.display().to_string(),
-            reason: error.to_string(),
-        })?;
+    #[must_use]
+    pub fn going_to(mut self, destinations: Destinations) -> Self {
+        self.http = fetch::client(&destinations);
         self.destinations = destinations;
-        Ok(self)
+        self
     }
 
     async fn ensure_tree(&self, artifact: &ArtifactRef, oid: &str, folder: &Path) -> Result<(), ArtifactError> {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::adapters::outgoing::Destinations;
+use crate::adapters::web::Web;
 use crate::domain::analysis::{Measure, Measurement, Outcome, RouterMeasure};
 use crate::domain::counters::Counters;
 use crate::domain::id::UnitId;
@@ -24,25 +25,16 @@ use crate::ports::traffic::Traffic;
 /// substitute lives in memory, one a unit; a restart of the daemon costs one more inconclusive measurement at most.
 pub struct Meter {
     traffic: Arc<dyn Traffic>,
-    http: reqwest::Client,
+    http: Web,
     destinations: Destinations,
     /// The readings that took the place of baselines, by unit.
     renewed: Mutex<HashMap<UnitId, Counters>>,
 }
 
-/// The HTTP client could not be made.
-#[derive(Debug, thiserror::Error)]
-#[error("analyses can't measure by HTTP: {0}")]
-pub struct MeterError(#[from] reqwest::Error);
-
 impl Meter {
     /// A meter of the routes behind `traffic`, whose own requests go only where `destinations` lets them.
-    ///
-    /// # Errors
-    ///
-    /// When TLS can't be set up on this machine.
-    pub fn new(traffic: Arc<dyn Traffic>, destinations: Destinations) -> Result<Self, MeterError> {
-        Ok(Meter { traffic, http: http::client(&destinations)?, destinations, renewed: Mutex::default() })
+    pub fn new(traffic: Arc<dyn Traffic>, destinations: Destinations) -> Self {
+        Meter { traffic, http: http::client(&destinations), destinations, renewed: Mutex::default() }
     }
 
     async fn router(&self, request: &MeasureRequest, measure: &RouterMeasure) -> Measurement {

@@ -1,14 +1,15 @@
 //! Requests to repositories and registries: to where the operator lets documents lead, by host with its credentials and authority.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
-use reqwest::{Certificate, Client, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, StatusCode, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::adapters::outgoing::{Destinations, causes};
+use crate::adapters::outgoing::Destinations;
+use crate::adapters::web::{self, Trusting};
 
 /// How long a whole answer may take.
 const WHOLE: Duration = Duration::from_secs(120);
@@ -88,19 +89,19 @@ impl Transport {
         let host = self.host(url);
         allowed(url, &host)?;
         self.destinations.check(url).map_err(|forbidden| forbidden.to_string())?;
-        let mut request = self.client(&host)?.get(url.clone()).header(ACCEPT, accept);
+        let http = self.client(&host)?;
+        let mut request = http.client.get(url.clone()).header(ACCEPT, accept);
         if let Some(value) = authorization {
             request = request.header(AUTHORIZATION, value.expose_secret());
         }
-        // The client's errors name the URL with its query, where a token may stand.
-        let mut response = request.send().await.map_err(|error| causes(&error.without_url()))?;
+        let mut response = request.send().await.map_err(|error| http.causes(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let too_large = || format!("{} answers with more than {limit} bytes", place(url));
         if response.content_length().is_some_and(|length| length > limit as u64) {
             return Err(too_large());
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error.without_url()))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| http.causes(error))? {
             body.extend_from_slice(&chunk);
             if body.len() > limit {
                 return Err(too_large());
@@ -118,7 +119,15 @@ impl Transport {
         }
     }
 
-    fn client(&self, host: &Host) -> Result<Client, String> {
+    fn client(&self, host: &Host) -> Result<Trusting, String> {
+        let authorities = host.ca_file.as_deref().map(certificates).transpose()?;
+        web::client(|| match &authorities {
+            Some(authorities) => self.builder(host).tls_certs_only(authorities.clone()),
+            None => self.builder(host),
+        })
+    }
+
+    fn builder(&self, host: &Host) -> ClientBuilder {
         let (rule, plain) = (self.destinations.clone(), host.plain_http);
         let redirects = redirect::Policy::custom(move |attempt| {
             let Some(first) = attempt.previous().first().cloned() else { return attempt.follow() };
@@ -134,23 +143,21 @@ impl Transport {
                 _ => attempt.error("it redirects to where anybody may change the answer"),
             }
         });
-        let mut builder = Client::builder()
+        Client::builder()
             .redirect(redirects)
             .dns_resolver(self.destinations.resolver())
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(SILENCE)
             .timeout(WHOLE)
-            .user_agent(concat!("trimtab/", env!("CARGO_PKG_VERSION")));
-        if let Some(file) = &host.ca_file {
-            let told = |error: &dyn std::fmt::Display| {
-                format!("the certificates in {} can't be used: {error}", file.display())
-            };
-            let pem = std::fs::read(file).map_err(|error| told(&error))?;
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| told(&error))?;
-            builder = builder.tls_certs_only(certificates);
-        }
-        builder.build().map_err(|error| causes(&error))
+            .user_agent(concat!("trimtab/", env!("CARGO_PKG_VERSION")))
     }
+}
+
+/// The certificates in a file.
+fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
+    let told = |error: &dyn std::fmt::Display| format!("the certificates in {} can't be used: {error}", file.display());
+    let pem = std::fs::read(file).map_err(|error| told(&error))?;
+    Certificate::from_pem_bundle(&pem).map_err(|error| told(&error))
 }
 
 /// Nobody may change on the way what is fetched: without TLS from this machine only, or where the operator says so.
