@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
@@ -19,14 +19,12 @@ use super::reload::{self, ConfigError, Reloads};
 use super::retention;
 use super::rollback::recorder;
 use super::unit::task::Shared;
-use super::watchdog::{self, Progress};
+use super::watchdog;
 use super::world::World;
 use crate::api;
 use crate::domain::workload::Place;
 use crate::net;
 
-/// How many units may be at work at once.
-const AT_WORK: usize = 16;
 /// How long a stop waits for the steps under way.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -64,8 +62,6 @@ pub async fn run(
         record_rollbacks: Notify::new(),
         left_over: Notify::new(),
         hand_over: Notify::new(),
-        permits: Semaphore::new(AT_WORK),
-        progress: Progress::default(),
         config_error: ConfigError::default(),
         stop: token.clone(),
         stale: stale.clone(),

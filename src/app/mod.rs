@@ -40,6 +40,7 @@ pub mod retention;
 pub mod rollback;
 pub mod sealed;
 pub mod telemetry;
+pub mod turns;
 pub mod unit;
 pub mod unit_log;
 pub mod view;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::blobs::BlobError;
 use super::world::World;
@@ -59,7 +58,7 @@ pub async fn perform(world: &World, unit: &UnitId, place: &Place, action: &Actio
     match action {
         Action::EnsureGroup { group, source, replicas } => {
             let desired = world.blobs.desired(&source.rendered).await?;
-            let artifact = artifact(world, &desired).await?;
+            let artifact = artifact(world, unit, &desired).await?;
             // A supervisor keeps the values of a group that it has; a cluster is given all objects anew.
             let kept = matches!(desired.workload, Workload::Process(_)) && holds(world, unit, group).await;
             let secrets = match kept {
@@ -94,9 +93,9 @@ fn data_planes<'w>(world: &'w World, place: &Place) -> Result<&'w dyn Traffic, P
 }
 
 /// Fetches what a group is made from before anything of a rollout starts, so that a missing artifact stops nothing half-way.
-pub async fn prefetch(world: &World, source: &GroupSource) -> Result<(), PerformError> {
+pub async fn prefetch(world: &World, unit: &UnitId, source: &GroupSource) -> Result<(), PerformError> {
     let desired = world.blobs.desired(&source.rendered).await?;
-    artifact(world, &desired).await?;
+    artifact(world, unit, &desired).await?;
     // Opened and dropped again: what can't be decrypted stops a rollout before its first step.
     for (name, secret) in desired.secrets() {
         open_one(world, name, secret).await?;
@@ -126,8 +125,20 @@ async fn open_one(world: &World, name: &str, secret: &SecretRef) -> Result<Secre
     }
 }
 
-async fn artifact(world: &World, desired: &Arc<DesiredUnit>) -> Result<Option<PathBuf>, ArtifactError> {
-    optional(world, desired.workload.artifact()).await
+async fn artifact(world: &World, unit: &UnitId, desired: &DesiredUnit) -> Result<Option<PathBuf>, ArtifactError> {
+    fetched(world, unit, desired.workload.artifact()).await
+}
+
+/// The folder of an artifact, where there is one, within a step of a unit.
+pub async fn fetched(
+    world: &World,
+    unit: &UnitId,
+    artifact: Option<&ArtifactRef>,
+) -> Result<Option<PathBuf>, ArtifactError> {
+    match artifact {
+        Some(_) => world.turns.fetch(unit, optional(world, artifact)).await,
+        None => Ok(None),
+    }
 }
 
 /// The folder of an artifact, where there is one.

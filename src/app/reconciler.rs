@@ -133,7 +133,7 @@ impl Reconciler {
     /// knows is kept true before that, since the documents of a large repository take a moment to read.
     pub async fn restore_head(&self) {
         let _one = self.pass.lock().await;
-        let _doing = self.shared.progress.begin("reading the last head".into(), LONGEST_PASS);
+        let _doing = self.world.turns.progress.begin("reading the last head".into(), LONGEST_PASS);
         // A backup's head is not believed in before the source was asked: units may have come and gone since.
         let installation = self.shared.installation.state();
         if let Some(head) = installation.head.clone().filter(|_| installation.restored.is_none())
@@ -193,7 +193,7 @@ impl Reconciler {
     pub async fn pass(&self) -> Result<bool, ReconcileError> {
         let _one = self.pass.lock().await;
         // A pass fetches, reads and renders; each has its own, far shorter limits.
-        let _doing = self.shared.progress.begin("reading the source".into(), LONGEST_PASS);
+        let _doing = self.world.turns.progress.begin("reading the source".into(), LONGEST_PASS);
         let began = std::time::Instant::now();
         let span = traces::reconcile();
         let result = traces::noted(&span, self.fetch_and_take_in().instrument(span.clone()).await);
@@ -429,12 +429,12 @@ impl Reconciler {
     }
 
     fn start(&self, unit: Arc<Unit>) {
-        let shared = self.shared.clone();
+        let (world, shared) = (self.world.clone(), self.shared.clone());
         tokio::spawn(async move {
-            let run = AssertUnwindSafe(task::run(unit.clone(), shared.clone()));
+            let run = AssertUnwindSafe(task::run(unit.clone(), shared));
             if run.catch_unwind().await.is_err() {
                 tracing::error!(unit = %unit.id(), "its task has broken off, by a defect of trimtab");
-                shared.progress.lost(unit.id());
+                world.turns.progress.lost(unit.id());
             }
         });
     }

@@ -9,9 +9,6 @@ use tokio::task::AbortHandle;
 use super::operations::Daemon;
 use crate::net;
 
-/// The longest that a step of a unit may take: it fetches artifacts, for half an hour at most.
-const LONGEST_STEP: Duration = Duration::from_secs(3_000);
-
 /// What is being done now, and since when.
 #[derive(Default)]
 pub struct Progress {
@@ -25,15 +22,17 @@ pub struct Doing<'a> {
 }
 
 impl Progress {
-    /// A step of a unit begins.
-    pub fn step(&self, unit: &crate::domain::id::UnitId) -> Doing<'_> {
-        self.begin(format!("a step of {unit}"), LONGEST_STEP)
-    }
-
     /// Something begins that may take so long.
     pub fn begin(&self, what: String, limit: Duration) -> Doing<'_> {
         self.lock().insert(what.clone(), (Instant::now(), limit));
         Doing { progress: self, what }
+    }
+
+    /// What is under way may take so long from now on.
+    pub fn allow(&self, what: &str, limit: Duration) {
+        if let Some(doing) = self.lock().get_mut(what) {
+            *doing = (Instant::now(), limit);
+        }
     }
 
     /// The task of a unit has ended although it should not: nothing is done for the unit any more.
@@ -66,7 +65,7 @@ impl Daemon {
         if self.shared.stale.is_cancelled() {
             return Err("another daemon has taken over; this one stops".into());
         }
-        self.shared.progress.stuck().map_or(Ok(()), Err)
+        self.world.turns.progress.stuck().map_or(Ok(()), Err)
     }
 }
 
@@ -103,8 +102,15 @@ mod tests {
         let slow = progress.begin("slow".into(), Duration::ZERO);
         std::thread::yield_now();
         assert!(progress.stuck().is_some_and(|what| what.starts_with("slow is stuck")));
+        progress.allow("slow", Duration::from_secs(3_600));
+        assert_eq!(progress.stuck(), None);
+        progress.allow("slow", Duration::ZERO);
+        std::thread::yield_now();
+        assert!(progress.stuck().is_some());
         drop(slow);
         assert_eq!(progress.stuck(), None);
+        progress.allow("slow", Duration::ZERO);
+        assert_eq!(progress.stuck(), None, "it is over");
         drop(quick);
     }
 

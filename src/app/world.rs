@@ -8,6 +8,7 @@ use super::blobs::Blobs;
 use super::hub::Hub;
 use super::platforms::Platforms;
 use super::telemetry::Telemetry;
+use super::turns::Turns;
 use crate::domain::id::{Epoch, Name};
 use crate::ports::artifacts::Artifacts;
 use crate::ports::audit::Audit;
@@ -51,6 +52,8 @@ pub struct World {
     pub hub: Hub,
     /// The daemon's own metrics.
     pub telemetry: Telemetry,
+    /// Who is at work.
+    pub turns: Turns,
 }
 
 impl World {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use trimtab::adapters::clock::SteadyClock;
 use trimtab::api::operations::{Caller, Operations};
@@ -25,9 +25,9 @@ use trimtab::app::reload::ConfigError;
 use trimtab::app::retention;
 use trimtab::app::rollback::recorder;
 use trimtab::app::telemetry::Telemetry;
+use trimtab::app::turns::Turns;
 use trimtab::app::unit::glance::Glance;
 use trimtab::app::unit::task::{Shared, Turn, turn};
-use trimtab::app::watchdog::Progress;
 use trimtab::app::world::World;
 use trimtab::domain::id::{Epoch, UnitId};
 use trimtab::ports::journal::Journal;
@@ -383,12 +383,12 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         clock: Arc::new(SteadyClock::new(ports.as_ref().clone())),
         hub: Hub::default(),
         telemetry: Telemetry::default(),
+        turns: Turns::new(1),
     });
     let settings: Config = toml::from_str("[source]\nurl = 'simulation'\n[rollback]\nper_hour = 1000\n")?;
     let installation = Arc::new(Installation::open(world.clone()).await?);
-    let permits = Semaphore::new(1);
     // Units have their turns from the machine, not from tasks of their own.
-    permits.close();
+    world.turns.close();
     let shared = Arc::new(Shared {
         settings,
         registry: Arc::new(Registry::default()),
@@ -396,8 +396,6 @@ async fn open(line: Arc<Line>) -> anyhow::Result<Life> {
         record_rollbacks: Notify::new(),
         left_over: Notify::new(),
         hand_over: Notify::new(),
-        permits,
-        progress: Progress::default(),
         config_error: ConfigError::default(),
         stop: CancellationToken::new(),
         stale: CancellationToken::new(),

@@ -29,6 +29,8 @@ const SEARCH: usize = 10_000;
 const RACES: u32 = 10;
 /// How long it waits before it tries again when Git is down.
 const RETRY: Duration = Duration::from_secs(5);
+/// The longest that one may take: it fetches, renders and pushes, each with its own, far shorter limit.
+const LONGEST: Duration = Duration::from_secs(1_800);
 /// How often it looks whether the traffic is back.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -73,6 +75,7 @@ pub async fn turn(world: &World, shared: &Shared, reconciler: &Reconciler) -> Op
             again = Some(LOOK);
             continue;
         }
+        let _doing = world.turns.progress.begin(format!("recording the rollback of {}", unit.id()), LONGEST);
         if let Err(error) = record(world, shared, reconciler, &unit, rollback).await {
             tracing::warn!(unit = %unit.id(), rollback = %rollback.id, %error, "the revert is not recorded yet");
             again = again.or(Some(RETRY));

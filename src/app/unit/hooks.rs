@@ -45,7 +45,7 @@ impl Unit {
         run: RunId,
         started: RolloutEvent,
     ) -> Result<Next, StepError> {
-        let artifact = perform::optional(&self.world, hook.script.artifact.as_ref())
+        let artifact = perform::fetched(&self.world, &self.id, hook.script.artifact.as_ref())
             .await
             .map_err(|error| StepError::Perform(error.into()))?;
         let secrets =

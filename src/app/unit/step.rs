@@ -100,6 +100,9 @@ impl Unit {
         }
         let runs = hook_runs(inner.log.state());
         let place = self.place(inner.log.state()).await;
+        if place != Place::Host {
+            self.world.turns.away(&self.id);
+        }
         let mut observed = observe(&self.world, &self.id, &place, runs).await;
         self.look_at_hooks(inner, &mut observed).await?;
         inner.observed = Some(observed.clone());
@@ -303,7 +306,7 @@ impl Unit {
         // nothing: it is kept as it is until it is stopped.
         for (group, source) in &plan.groups {
             let runs = observed.groups.known().is_some_and(|seen| seen.iter().any(|seen| seen.group == *group));
-            match prefetch(&self.world, source).await {
+            match prefetch(&self.world, &self.id, source).await {
                 Err(PerformError::Blob(BlobError::Missing { .. })) if runs && plan.target.as_ref() != Some(group) => {}
                 fetched => fetched?,
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Unit;
@@ -12,7 +12,6 @@ use crate::app::config::Config;
 use crate::app::installation::Installation;
 use crate::app::registry::Registry;
 use crate::app::reload::ConfigError;
-use crate::app::watchdog::Progress;
 use crate::domain::id::{RollbackId, UnitId};
 use crate::domain::installation::InstallationEvent;
 
@@ -30,10 +29,6 @@ pub struct Shared {
     pub left_over: Notify,
     /// A unit that was renamed may be ready to be taken over.
     pub hand_over: Notify,
-    /// How many units may be at work at once: waiting costs nothing, and a thousand units do not start a thousand requests.
-    pub permits: Semaphore,
-    /// What is being done now.
-    pub progress: Progress,
     /// Why the configuration in the file is not the one in force.
     pub config_error: ConfigError,
     /// Ends all units after the step that they are in.
@@ -79,8 +74,7 @@ pub async fn run(unit: Arc<Unit>, shared: Arc<Shared>) {
             return;
         }
         let next = {
-            let Ok(_permit) = shared.permits.acquire().await else { return };
-            let _doing = shared.progress.step(unit.id());
+            let Some(_turn) = unit.world.turns.take(unit.id()).await else { return };
             // A step needs many kilobytes while it lasts, and a unit that sleeps none of them.
             Box::pin(turn(&unit, &shared, &mut retry)).await
         };
