@@ -56,6 +56,9 @@ pub struct Entry {
     pub moved_from: Vec<UnitId>,
 }
 
+/// So many problems of each kind are told: who broke everything needs no list of it, and every look at the status has it.
+const TOLD: usize = 50;
+
 #[derive(Clone, Debug)]
 struct FileEntry {
     oid: String,
@@ -68,13 +71,18 @@ impl Snapshot {
         self.files.get(path).map(|file| file.oid.as_str())
     }
 
-    /// Every problem, as text for people.
+    /// The problems, as text for people: those of names and links, then those of documents, and how many are not told.
     pub fn errors(&self) -> Vec<String> {
         let units = self.broken.values().flatten();
-        let mut texts: Vec<String> = self.problems.iter().chain(units).map(ToString::to_string).collect();
-        texts.sort();
-        texts.dedup();
-        texts.extend(self.refused.iter().map(|entry| format!("security: {entry}")));
+        let documents: BTreeSet<_> = self.problems.iter().chain(units).collect();
+        let refused = self.refused.iter().map(|entry| format!("security: {entry}")).take(TOLD);
+        let mut texts: Vec<String> = refused.chain(documents.iter().take(TOLD).map(ToString::to_string)).collect();
+        let more = (self.refused.len() + documents.len()).saturating_sub(texts.len());
+        if more > 0 {
+            texts.push(format!(
+                "{more} more problems are not told here: `trimtab validate` in the repository tells all"
+            ));
+        }
         texts
     }
 }
@@ -182,7 +190,7 @@ impl Catalog {
         let changes = self.source.changes(&base.revision, revision).await?;
         let plain = |mode: u32| mode == 0o100_644 || mode == 0o100_755;
         if changes.iter().any(|change| change.after.as_ref().is_some_and(|after| !plain(after.mode))) {
-            // Links and submodules are judged by the full listing.
+            // Links, submodules and what is refused for its name are judged by the full listing.
             return self.all_files(revision).await;
         }
         let mut files = base.files.clone();

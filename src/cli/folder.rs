@@ -39,13 +39,14 @@ struct Found {
     /// Its path from the folder.
     shown: String,
     path: PathBuf,
-    is_file: bool,
+    /// Why it is not read.
+    refused: Option<String>,
 }
 
 impl Found {
     fn read(&self) -> ParsedFile {
-        if !self.is_file {
-            return ParsedFile::unreadable(&self.shown, "this is a link or no file at all, and neither is followed");
+        if let Some(reason) = &self.refused {
+            return ParsedFile::unreadable(&self.shown, reason);
         }
         read_capped(&self.path, MAX_FILE_BYTES).map_or_else(
             |error| ParsedFile::unreadable(&self.shown, &format!("this file can't be read: {error}")),
@@ -157,8 +158,15 @@ impl Folder {
             let kind = fs::symlink_metadata(&path).map_err(|error| unreadable(&path, &error))?.file_type();
             if kind.is_dir() {
                 self.walk(&path, &shown, depth + 1, files)?;
+            } else if kind.is_symlink() {
+                // As in Git: one that stays inside is let be, and no document is read behind it.
+                let target = fs::read_link(&path).map_err(|error| unreadable(&path, &error))?;
+                if let Err(reason) = crate::wiring::check_link(prefix, target.as_os_str().as_bytes()) {
+                    files.push(Found { shown, path, refused: Some(reason.to_string()) });
+                }
             } else if is_manifest_path(&shown) {
-                files.push(Found { shown, path, is_file: kind.is_file() });
+                let refused = (!kind.is_file()).then(|| "this is no file".to_owned());
+                files.push(Found { shown, path, refused });
             }
         }
         Ok(())

@@ -272,8 +272,13 @@ pub struct ChangedPath {
 pub struct FileId {
     /// The object name of the content.
     pub oid: String,
-    /// Git's file mode: 0o100644, 0o100755 (executable), 0o120000 (link), 0o160000 (submodule).
+    /// Git's file mode: 0o100644, 0o100755 (executable), 0o120000 (link), 0o160000 (submodule); or [`FileId::REFUSED`].
     pub mode: u32,
+}
+
+impl FileId {
+    /// The mode of what [`Source::list`] refuses for its name or its depth, whatever it is.
+    pub const REFUSED: u32 = 0;
 }
 
 /// What a commit says about itself. All of it was written by whoever could push: escape before showing it.

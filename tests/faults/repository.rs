@@ -1,7 +1,7 @@
 //! Repositories that mean harm: crafted with plumbing, because porcelain would not make them.
 
 use trimtab::adapters::source::git::GitSource;
-use trimtab::ports::source::{Source, SourceError};
+use trimtab::ports::source::{ChangedPath, FileId, Source, SourceError};
 
 use crate::git::bed::Bed;
 
@@ -95,6 +95,25 @@ async fn fault_15_everything_that_leaves_the_tree_is_refused_by_name_and_the_res
 
     let changes = source.changes(&head, &head).await.unwrap();
     assert!(changes.is_empty());
+    // Whoever reads only what was changed is told as well.
+    let good = ("100644", b"good".as_slice(), file.as_str());
+    let before = bed.publish(&bed.raw_tree(&[good]));
+    source.fetch().await.unwrap();
+    let other = bed.blob(b"other");
+    for entries in [
+        vec![("40000", b"..".as_slice(), dot_git.as_str()), good],
+        vec![("40000", b".git", &dot_git), good],
+        vec![("100644", b"a/b", &file), good],
+        vec![("100644", b"good", &other), good],
+        vec![good, ("100644", b"good", &other)],
+    ] {
+        let after = bed.publish(&bed.raw_tree(&entries));
+        source.fetch().await.unwrap();
+        assert!(!source.list(&after).await.unwrap().is_complete(), "{entries:?}");
+        let changes = source.changes(&before, &after).await.unwrap();
+        let refused = |change: &ChangedPath| change.after.as_ref().is_some_and(|file| file.mode == FileId::REFUSED);
+        assert!(changes.iter().any(refused), "{entries:?}: {changes:?}");
+    }
     let next = bed.publish(&bed.raw_tree(&entries[9..]));
     source.fetch().await.unwrap();
     let changes = source.changes(&head, &next).await.unwrap();

@@ -46,9 +46,21 @@ fn validate_tells_all_and_ends_with_two() {
 #[test]
 fn links_are_not_followed() {
     let dir = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link.yaml")).unwrap();
+    let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    write(dir.path(), "a.yaml", "apiVersion: trimtab/v1\nkind: Script\nmetadata: { name: a }\nspec: { run: x }\n");
+    // Inside, as in Git: a document that is there twice would be an error.
+    link("../a.yaml", "sub/again.yaml");
+    link("sub", "folder");
     let out = run(dir.path(), &["validate"]);
-    assert!(out.status.code() == Some(2) && text(&out.stdout).contains("link"), "{out:?}");
+    assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(0), "valid: 1 document, 0 units\n"));
+    for (target, name) in [("/etc/passwd", "link.yaml"), ("..", "up"), ("../../a.yaml", "sub/out.yaml")] {
+        link(target, name);
+        let out = run(dir.path(), &["validate"]);
+        let shown = text(&out.stdout);
+        assert!(out.status.code() == Some(2) && shown.contains(&format!("link to `{target}`")), "{shown}");
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
 }
 
 #[test]

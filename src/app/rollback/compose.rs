@@ -15,7 +15,7 @@ use crate::domain::documents::{self, DocumentId};
 use crate::domain::id::{Revision, UnitId};
 use crate::domain::manifest;
 use crate::domain::revert::Reverted;
-use crate::ports::source::{Edit, Signature, SourceError};
+use crate::ports::source::{Edit, FileId, Signature, SourceError};
 
 /// How many pieces are tried at the most: beyond that the commits between are no single change any more.
 const MOST_PIECES: usize = 256;
@@ -155,7 +155,8 @@ async fn pieces(world: &World, good: &Snapshot, head: &Snapshot) -> Result<Vec<P
     for change in world.source.changes(&good.revision, &head.revision).await? {
         let path = change.path;
         let file = PieceKind::File { path: path.clone() };
-        if !manifest::is_manifest_path(&path) {
+        let refused = change.after.as_ref().is_some_and(|file| file.mode == FileId::REFUSED);
+        if refused || !manifest::is_manifest_path(&path) {
             pieces.push(Piece { name: path, kind: file });
             continue;
         }

@@ -87,7 +87,7 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
         Ok(text) if bytes.len() <= MAX_FILE_BYTES => text,
         _ if !speaks_of_trimtab(bytes) => return empty,
         Ok(_) => {
-            let reason = format!("this file has {} bytes, and at most {MAX_FILE_BYTES} are read", bytes.len());
+            let reason = format!("this file has more than {MAX_FILE_BYTES} bytes, and no more are read");
             return ParsedFile::unreadable(path, &reason);
         }
         Err(error) => {

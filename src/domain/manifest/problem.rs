@@ -59,7 +59,7 @@ impl Problem {
             line: at.line,
             column: at.column,
             layer,
-            message: message.into(),
+            message: shortened(message.into()),
             snippet: snippet(at),
             remedy: remedy.into(),
         }
@@ -78,7 +78,7 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// The most problems that are told of one document, one unit.
-const MAX_PROBLEMS: usize = 200;
+const MAX_PROBLEMS: usize = 50;
 
 /// Problems as they are found. A document that is wrong from end to end is not told from end to end.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +116,17 @@ impl Problems {
     pub fn into_vec(self) -> Vec<Problem> {
         self.found
     }
+}
+
+/// The longest message, in characters: it may repeat what stands in the file.
+const LONGEST: usize = 1_000;
+
+fn shortened(mut message: String) -> String {
+    if let Some((at, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(at);
+        message.push_str(" ... (cut)");
+    }
+    message
 }
 
 /// The longest line of a snippet, in characters.
@@ -187,4 +198,20 @@ pub fn visible(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::source::SourceFile;
+    use super::*;
+
+    #[test]
+    fn what_repeats_a_long_text_is_cut() {
+        let at = Location::start_of(Arc::new(SourceFile::new("a.yaml", "x")));
+        let told = |length: usize| Problem::new(Layer::Schema, &at, "ü".repeat(length), "").message;
+        assert_eq!(told(LONGEST), "ü".repeat(LONGEST));
+        assert_eq!(told(100_000), format!("{} ... (cut)", "ü".repeat(LONGEST)));
+    }
 }

@@ -44,7 +44,7 @@ use async_trait::async_trait;
 
 use crate::domain::id::Revision;
 use crate::ports::source::{
-    ChangedPath, CommitInfo, Edit, Head, Listing, PushOutcome, Signature, Source, SourceError, Walk,
+    ChangedPath, CommitInfo, Edit, Head, Listing, PushOutcome, RefusedReason, Signature, Source, SourceError, Walk,
 };
 
 pub use config::{Auth, GitConfig, Limits, Token};
@@ -54,6 +54,15 @@ use command::Git;
 use mirror::Mirror;
 use store::Store;
 use watch::RefWatch;
+
+/// Whether a symbolic link in a folder may be there; the folder and all that it leads to is relative to the root.
+///
+/// # Errors
+///
+/// It leads out of the root.
+pub fn check_link(folder: &str, target: &[u8]) -> Result<(), RefusedReason> {
+    names::link_target(folder, target).map(drop)
+}
 
 /// A branch of a Git repository, by a bare mirror on this machine.
 pub struct GitSource {

@@ -193,16 +193,23 @@ impl Comparison<'_> {
         depth: usize,
     ) -> Result<(), SourceError> {
         let id = |tree: &Option<Tree<'_>>| tree.as_ref().map(Tree::id);
-        // What lies deeper than the limit is refused by the listing of either side; that it differs is not.
-        if id(&before) == id(&after) || depth > self.store.limits().max_depth {
+        if id(&before) == id(&after) {
             return Ok(());
+        }
+        if depth > self.store.limits().max_depth {
+            return after.map_or(Ok(()), |after| self.refused(folder.to_owned(), after.id()));
         }
         let mut sides: BTreeMap<Vec<u8>, Sides> = BTreeMap::new();
         for entry in before.iter().flatten() {
             sides.entry(entry.name_bytes().to_owned()).or_default().0 = Some((entry.id(), entry.filemode_raw()));
         }
         for entry in after.iter().flatten() {
-            sides.entry(entry.name_bytes().to_owned()).or_default().1 = Some((entry.id(), entry.filemode_raw()));
+            let (name, side) = (entry.name_bytes(), Some((entry.id(), entry.filemode_raw())));
+            let twice = std::mem::replace(&mut sides.entry(name.to_owned()).or_default().1, side).is_some();
+            // What has such a name on the earlier side is refused there, and nothing is compared with that.
+            if twice || names::component(name).and_then(|name| names::join(folder, name)).is_err() {
+                self.refused(names::escaped(folder, name), entry.id())?;
+            }
         }
         drop((before, after));
         for (name, (before, after)) in sides {
@@ -211,6 +218,13 @@ impl Comparison<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Something that a listing refuses for its name or depth, whatever it is.
+    fn refused(&mut self, path: String, oid: Oid) -> Result<(), SourceError> {
+        let after = Some(FileId { oid: oid.to_string(), mode: FileId::REFUSED });
+        self.found.push(ChangedPath { path, before: None, after });
+        check_count(self.store, self.found.len())
     }
 
     /// One name that differs: of folders what lies in them, of files the file; a file that became a folder is both.
