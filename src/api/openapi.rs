@@ -1,7 +1,9 @@
 //! The description of the API (OpenAPI 3.1), gathered from the handlers.
 
 use utoipa::OpenApi;
+use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{OpenApi as Description, RefOr};
 
 /// What is said of the API as a whole.
 #[derive(OpenApi)]
@@ -31,4 +33,19 @@ pub fn base() -> utoipa::openapi::OpenApi {
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     base.components.get_or_insert_default().add_security_scheme("token", scheme);
     base
+}
+
+/// Says of each form of a command that it has no other fields: unknown ones are refused, which the derived schema does not tell.
+pub fn closed(mut description: Description) -> Description {
+    let schemas = description.components.iter_mut().flat_map(|components| &mut components.schemas);
+    let commands = schemas.filter(|(name, _)| ["UnitCommand", "EnvironmentCommand"].contains(&name.as_str()));
+    for (_, schema) in commands {
+        let RefOr::T(Schema::OneOf(forms)) = schema else { continue };
+        for form in &mut forms.items {
+            if let RefOr::T(Schema::Object(form)) = form {
+                form.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            }
+        }
+    }
+    description
 }

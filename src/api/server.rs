@@ -28,7 +28,7 @@ pub type Routes = Router;
 /// changes something before it is done.
 pub fn routes(operations: Shared, gate: Gate, audit: Option<Arc<dyn Audit>>) -> Routes {
     let (router, description) = described();
-    let description = Json(description);
+    let description = Json(openapi::closed(description));
     let router = router.route("/api/v1/openapi.json", get(move || async move { description }));
     let router = match audit {
         Some(audit) => router.layer(middleware::from_fn_with_state(audit, record)),

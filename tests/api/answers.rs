@@ -39,6 +39,11 @@ async fn every_answer_is_as_it_is_described() {
     served.bed.verified(UNIT, "1.1.0").await;
     let description = served.read("/api/v1/openapi.json").await;
 
+    for command in ["UnitCommand", "EnvironmentCommand"] {
+        for form in description["components"]["schemas"][command]["oneOf"].as_array().unwrap() {
+            assert_eq!(form["additionalProperties"], false, "{command}: {form}");
+        }
+    }
     let rollouts = checked(&served, &description, "/api/v1/rollouts", "/api/v1/rollouts?limit=1").await;
     let id = rollouts["items"][0]["id"].as_str().unwrap().to_owned();
     let next = rollouts["next"].as_str().expect("there are two rollouts").to_owned();
