@@ -17,7 +17,7 @@ pub struct Args {
     /// The file to write; one that exists is left alone
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Encrypt it to this age recipient or ssh public key; may be given several times
+    /// Encrypt it to this recipient (age1..., age1pq1..., ssh-ed25519 ...); may be given several times
     #[arg(long, value_name = "RECIPIENT")]
     recipient: Vec<String>,
     /// The daemon's configuration [default: trimtab.toml, then /etc/trimtab/trimtab.toml]
@@ -115,7 +115,14 @@ fn restored_text(restored: &Restored, view: &View) -> String {
 
 /// What failed, with the exit code of its kind.
 fn told(error: &anyhow::Error, file: &Path) -> CliError {
-    let message = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        // Some say already what is behind them.
+        if !message.ends_with(&cause) {
+            message.push_str(if message.is_empty() { "" } else { ": " });
+            message.push_str(&cause);
+        }
+    }
     if backup::is_held(error) {
         return CliError::refused(format!(
             "{} is not restored: a daemon uses the state; nothing was changed",

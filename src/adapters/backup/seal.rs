@@ -1,38 +1,33 @@
-//! Encryption of a backup to age and ssh recipients.
+//! Encryption of a backup to recipients: of age, post-quantum ones included, and of ssh.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use age::stream::StreamWriter;
-use age::{Decryptor, Encryptor, Identity, Recipient};
+use age::{Decryptor, Encryptor};
 
 use super::BackupError;
+use crate::secrets::Identities;
+use crate::secrets::find;
+use crate::secrets::identity::{Identity, IdentityError};
+use crate::secrets::recipient::{self, Recipient};
 
 /// What age files begin with.
 pub(super) const MAGIC: &[u8; 21] = b"age-encryption.org/v1";
 
-/// Recipients from their texts: `age1...`, or a line of an ssh public key.
-pub(super) fn recipients(texts: &[String]) -> Result<Vec<Box<dyn Recipient + Send>>, BackupError> {
-    texts.iter().map(|text| recipient(text.trim())).collect()
+/// Recipients from their texts: `age1...`, `age1pq1...`, or a line of an ssh public key.
+pub(super) fn recipients(texts: &[String]) -> Result<Vec<Recipient>, BackupError> {
+    let wrong = |reason: String| BackupError::Key(format!("a recipient can't be used: {reason}"));
+    let parsed: Result<Vec<_>, String> = texts.iter().map(|text| Recipient::parse(text)).collect();
+    let recipients = parsed.map_err(wrong)?;
+    if !recipients.is_empty() {
+        recipient::check(&recipients).map_err(|error| wrong(error.to_string()))?;
+    }
+    Ok(recipients)
 }
 
-fn recipient(text: &str) -> Result<Box<dyn Recipient + Send>, BackupError> {
-    if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
-        return Ok(Box::new(recipient));
-    }
-    if let Ok(recipient) = text.parse::<age::ssh::Recipient>() {
-        return Ok(Box::new(recipient));
-    }
-    let shown: String = text.chars().take(80).collect();
-    Err(BackupError::Key(format!(
-        "`{shown}` is no recipient: give `age1...` or an ssh public key (ssh-ed25519, ssh-rsa)"
-    )))
-}
-
-pub(super) fn encrypt<W: Write>(keys: &[Box<dyn Recipient + Send>], out: W) -> io::Result<StreamWriter<W>> {
-    let keys = keys.iter().map(|key| key.as_ref() as &dyn Recipient);
-    Encryptor::with_recipients(keys).map_err(io::Error::other)?.wrap_output(out)
+pub(super) fn encrypt<W: Write>(keys: &[Recipient], out: W) -> io::Result<StreamWriter<W>> {
+    Encryptor::with_recipients(keys.iter().map(Recipient::as_age)).map_err(io::Error::other)?.wrap_output(out)
 }
 
 pub(super) fn decrypt(from: impl Read, identities: &[PathBuf], path: &Path) -> Result<impl Read, BackupError> {
@@ -43,34 +38,12 @@ pub(super) fn decrypt(from: impl Read, identities: &[PathBuf], path: &Path) -> R
         );
         return Err(BackupError::Key(reason));
     }
-    let mut keys: Vec<Box<dyn Identity>> = Vec::new();
+    let mut keys = Identities::default();
     for file in identities {
-        keys.extend(read_identities(file)?);
+        keys.extend(find::from_file(file).map_err(|error: IdentityError| BackupError::Key(error.to_string()))?);
     }
     let not = |error: age::DecryptError| {
         BackupError::Key(format!("{} can't be decrypted with these identities: {error}", path.display()))
     };
-    Decryptor::new(from).map_err(not)?.decrypt(keys.iter().map(AsRef::as_ref)).map_err(not)
-}
-
-/// The identities of a file: age's own, or one ssh private key.
-fn read_identities(file: &Path) -> Result<Vec<Box<dyn Identity>>, BackupError> {
-    let failed = |source| BackupError::Io { path: file.to_owned(), source };
-    let none = |reason: String| BackupError::Key(format!("{} holds no identity: {reason}", file.display()));
-    let mut text = Vec::new();
-    File::open(file).and_then(|opened| opened.take(1 << 20).read_to_end(&mut text)).map_err(failed)?;
-    if text.starts_with(b"-----BEGIN") {
-        let key = age::ssh::Identity::from_buffer(BufReader::new(text.as_slice()), None).map_err(failed)?;
-        return match key {
-            age::ssh::Identity::Unencrypted(_) => Ok(vec![Box::new(key)]),
-            age::ssh::Identity::Encrypted(_) => Err(none("its passphrase would have to be asked for".into())),
-            age::ssh::Identity::Unsupported(_) => Err(none("ssh keys of this kind can't decrypt".into())),
-        };
-    }
-    let parsed =
-        age::IdentityFile::from_buffer(BufReader::new(text.as_slice())).map_err(|error| none(error.to_string()))?;
-    parsed
-        .into_identities()
-        .map(|all| all.into_iter().map(|identity| identity as Box<dyn Identity>).collect())
-        .map_err(|error| none(error.to_string()))
+    Decryptor::new(from).map_err(not)?.decrypt(keys.iter().map(Identity::as_age)).map_err(not)
 }
