@@ -185,6 +185,9 @@ pub struct InstanceView {
     pub message: Option<String>,
 }
 
+/// What is said of a unit that is as it should be.
+pub const AS_ASKED: &str = "what Git asks for runs";
+
 /// A rollout in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -171,7 +171,7 @@ impl Steps {
                     Ok((files, _)) => kustomized(making, folder, (files, named), origins).await,
                 }
             }
-            (ObjectSource::Helm(helm), _) => chart(making.tools, helm, self.given, origins).await,
+            (ObjectSource::Helm(helm), _) => chart(making.tools, *helm, self.given, origins).await,
         }
     }
 }
@@ -275,8 +275,8 @@ async fn chart(tools: &dyn ObjectTools, helm: HelmSource, given: Vec<(String, Fi
     if !refused.is_empty() {
         return Found::Unusable(refused);
     }
-    let HelmSource { release, namespace, values, files, skip_hooks, .. } = helm;
-    let make = Make::Helm { chart: folder, release, namespace, values, files, skip_hooks };
+    let HelmSource { release, namespace, values, files, skip_hooks, cluster, .. } = helm;
+    let make = Make::Helm { chart: folder, release, namespace, values, files, skip_hooks, cluster };
     let order = Order { files: all.into_iter().collect(), make };
     made(tools, Reading::default(), order, name, origins).await
 }

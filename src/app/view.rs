@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::unit::glance::Glance;
 use super::unit::outcome::outcome_label;
 use crate::api::types::{
-    AnalysisView, GroupView, HeldView, InstanceView, PhaseView, RollbackView, RolloutSummary, RolloutView, UnitHealth,
-    UnitStatus, VersionRef,
+    AS_ASKED, AnalysisView, GroupView, HeldView, InstanceView, PhaseView, RollbackView, RolloutSummary, RolloutView,
+    UnitHealth, UnitStatus, VersionRef,
 };
 use crate::domain::analysis::Outcome as Verdict;
 use crate::domain::desired::DesiredUnit;
@@ -131,7 +131,24 @@ fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
         (None, None) => (UnitHealth::Unknown, "not looked at yet".into()),
         (_, Some(effective)) if effective.rendered.is_none() => (UnitHealth::InSync, "removed".into()),
         _ if state.last_verified.is_none() => (UnitHealth::Progressing, "not looked at yet".into()),
-        _ => (UnitHealth::InSync, "what Git asks for runs".into()),
+        _ => (UnitHealth::InSync, as_asked(glance)),
+    }
+}
+
+/// So many objects are told of in one line.
+const MOST_NOTES: usize = 3;
+
+/// What Git asks for runs; what is told of its objects all the same, such as who changed one that is left so, stands beside it.
+fn as_asked(glance: &Glance) -> String {
+    let groups = glance.observed.as_ref().and_then(|seen| seen.groups.known()).map(Vec::as_slice).unwrap_or_default();
+    let objects = groups.iter().filter(|group| group.in_place && !group.retiring).flat_map(|group| &group.instances);
+    let notes = objects.filter_map(|object| Some(format!("{}: {}", object.id, object.message.as_ref()?)));
+    let notes: Vec<String> = notes.collect();
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    let more = if more > 0 { format!("; and {more} more objects") } else { String::new() };
+    match notes.is_empty() {
+        true => AS_ASKED.into(),
+        false => format!("{AS_ASKED}; {}{more}", notes[..notes.len().min(MOST_NOTES)].join("; ")),
     }
 }
 

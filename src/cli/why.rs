@@ -15,7 +15,7 @@ use super::units;
 use super::watching::{Shown, Watching};
 use crate::api::client::Api;
 use crate::api::operations::UnitFilter;
-use crate::api::types::{HeldView, UnitHealth, UnitStatus};
+use crate::api::types::{AS_ASKED, HeldView, UnitHealth, UnitStatus};
 use crate::domain::id::UnitId;
 
 /// Tells what holds an app, the root cause first, and what to do about it.
@@ -92,7 +92,9 @@ pub fn chain(unit: &UnitStatus, all: &[UnitStatus]) -> Vec<Cause> {
     let mut seen = BTreeSet::new();
     let mut next = Some(unit);
     while let Some(unit) = next {
-        if !seen.insert(&unit.unit) || (unit.health == UnitHealth::InSync && unit.held.is_empty()) {
+        let noted = unit.message.len() > AS_ASKED.len() && unit.message.starts_with(AS_ASKED);
+        let fine = unit.health == UnitHealth::InSync && unit.held.is_empty() && !noted;
+        if !seen.insert(&unit.unit) || fine {
             break;
         }
         let blocker = blocker(unit, all);
@@ -192,7 +194,7 @@ fn remedies(unit: &UnitStatus) -> Vec<String> {
 /// The chain for people: the root cause first, then what waits for it.
 pub fn text(unit: &UnitId, chain: &[Cause], view: &View) -> String {
     if chain.is_empty() {
-        return format!("nothing holds {unit}: what Git asks for runs\n");
+        return format!("nothing holds {unit}: {AS_ASKED}\n");
     }
     let mut text = String::new();
     for (depth, cause) in chain.iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::domain::objects::ClusterTold;
 use crate::domain::objects::chart::RemoteChart;
 
 /// Why a tool made nothing.
@@ -86,6 +87,8 @@ pub enum Make {
         files: Vec<String>,
         /// Whether hooks are left out.
         skip_hooks: bool,
+        /// What it is told of the cluster.
+        cluster: ClusterTold,
     },
 }
 

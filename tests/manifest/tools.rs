@@ -136,6 +136,27 @@ fn a_chart_is_filled_in() {
     assert!(code == Some(2) && told.contains("no good"), "{told}");
 }
 
+#[test]
+fn a_chart_is_told_of_its_cluster_by_the_manifest_alone() {
+    let Some(path) = path_with("helm") else { return eprintln!("there is no helm here") };
+    let mut files = CHART;
+    files[2].1 = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: told }\ndata:\n\
+                  \x20 monitor: '{{ .Capabilities.APIVersions.Has \"monitoring.coreos.com/v1/ServiceMonitor\" }}'\n\
+                  \x20 version: '{{ .Capabilities.KubeVersion.Minor }}'\n";
+    let asking = |more: &str| HELM.replace("helm: { chart: chart,", &format!("helm: {{ chart: chart,{more}"));
+    let render = |more: &str| run(repository(&asking(more), &files).path(), &path, &["render"]);
+    let (code, told) = render("");
+    assert!(code == Some(0) && told.contains("monitor: \"false\""), "{told}");
+    let kind = "monitoring.coreos.com/v1/ServiceMonitor";
+    let (code, told) = render(&format!(" kubeVersion: \"1.29\", apiVersions: [monitoring.coreos.com/v1, {kind}],"));
+    assert!(code == Some(0) && told.contains("monitor: \"true\"") && told.contains("version: \"29\""), "{told}");
+    for wrong in [" kubeVersion: --debug,", " kubeVersion: new,", " apiVersions: [--set],", " apiVersions: [a/b/c/d],"]
+    {
+        let (code, told) = render(wrong);
+        assert!(code == Some(2) && told.contains("write for example"), "{wrong}: {told}");
+    }
+}
+
 /// A packed chart whose files of zeros are this large once they are unpacked.
 fn bomb(files: usize, size: usize) -> Vec<u8> {
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));

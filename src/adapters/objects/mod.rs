@@ -115,7 +115,7 @@ fn arguments(make: &Make) -> Vec<String> {
             let folder = format!("{FILES}/{folder}");
             own(&["build", "--load-restrictor", "LoadRestrictionsRootOnly", &folder])
         }
-        Make::Helm { chart, release, namespace, files, skip_hooks, .. } => {
+        Make::Helm { chart, release, namespace, files, skip_hooks, cluster, .. } => {
             let chart = format!("{FILES}/{chart}");
             let mut words = own(&["template", release, &chart, "--namespace", namespace, "--include-crds"]);
             for file in files {
@@ -123,6 +123,12 @@ fn arguments(make: &Make) -> Vec<String> {
             }
             words.extend(own(&["--values", VALUES]));
             words.extend(skip_hooks.then(|| "--no-hooks".to_owned()));
+            if let Some(version) = &cluster.version {
+                words.extend(own(&["--kube-version", version]));
+            }
+            for kind in &cluster.kinds {
+                words.extend(own(&["--api-versions", kind]));
+            }
             words
         }
     }

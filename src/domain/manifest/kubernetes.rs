@@ -9,9 +9,9 @@ use super::problem::Layer;
 use super::source::Location;
 use super::values;
 use crate::domain::id::Name;
-use crate::domain::objects::ChartSource;
 use crate::domain::objects::images::ImageOverride;
 use crate::domain::objects::patch::Patch;
+use crate::domain::objects::{ChartSource, ClusterTold};
 use crate::domain::workload::kubernetes::{Drift, HealthRule, Ignore, has_no_status};
 
 /// The most rules of one kind.
@@ -79,6 +79,8 @@ pub struct Helm {
     pub files: Vec<String>,
     /// Whether hooks are left out.
     pub skip_hooks: bool,
+    /// What it is told of the cluster.
+    pub cluster: ClusterTold,
 }
 
 impl Written {
@@ -163,8 +165,44 @@ fn helm(cx: &Context, node: &Node) -> Option<Helm> {
             }
         },
     );
+    let version = fields.optional("kubeVersion", |node| kube_version(cx, node));
+    let kinds = fields.or_else("apiVersions", Vec::new, |node| rules(cx, node, |node| api_version(cx, node)));
     fields.finish();
-    Some(Helm { chart: chart?, release: release?, values: values?, files: files?, skip_hooks: skip_hooks? })
+    Some(Helm {
+        chart: chart?,
+        release: release?,
+        values: values?,
+        files: files?,
+        skip_hooks: skip_hooks?,
+        cluster: ClusterTold { version: version?, kinds: kinds? },
+    })
+}
+
+fn kube_version(cx: &Context, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    let numbers = text.strip_prefix('v').unwrap_or(text).split('.');
+    let fine = |part: &str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !(2..=3).contains(&numbers.clone().count()) || !numbers.clone().all(fine) {
+        cx.schema(&node.at, format!("`{text}` is not a version of Kubernetes"), "write for example \"1.34\" or 1.34.2");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// `monitoring.coreos.com/v1`, or with a kind after it.
+fn api_version(cx: &Context, node: &Node) -> Option<String> {
+    let text = cx.text(node)?;
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && !word.starts_with('-')
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+    };
+    if text.len() > 253 || !(1..=3).contains(&text.split('/').count()) || !text.split('/').all(is_word) {
+        let remedy = "write for example `monitoring.coreos.com/v1`, or `monitoring.coreos.com/v1/ServiceMonitor`";
+        cx.schema(&node.at, format!("`{text}` is not a version of an API"), remedy);
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn chart_values(cx: &Context, node: &Node) -> Option<String> {

@@ -41,7 +41,7 @@ pub enum ObjectSource {
     /// A file or a folder of the repository, by its path from the root: plain, or a kustomization.
     Path(String),
     /// A chart.
-    Helm(HelmSource),
+    Helm(Box<HelmSource>),
 }
 
 /// A chart, and what it is filled in with.
@@ -59,6 +59,17 @@ pub struct HelmSource {
     pub files: Vec<String>,
     /// Whether hooks are left out.
     pub skip_hooks: bool,
+    /// What it is told of the cluster.
+    pub cluster: ClusterTold,
+}
+
+/// What a chart is told of the cluster that it is for, which is not asked: a chart may leave out what the cluster does not have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterTold {
+    /// Its version; what the tool takes for one where there is none.
+    pub version: Option<String>,
+    /// What it has beside Kubernetes itself: `monitoring.coreos.com/v1`, or `monitoring.coreos.com/v1/ServiceMonitor`.
+    pub kinds: Vec<String>,
 }
 
 /// Where a chart comes from.

@@ -356,14 +356,15 @@ impl Lookup<'_> {
     fn object_source(&self, written: &ObjectsWritten, namespace: &str) -> ObjectSource {
         match written {
             ObjectsWritten::Path(path) => ObjectSource::Path(path.value.clone()),
-            ObjectsWritten::Helm(helm) => ObjectSource::Helm(HelmSource {
+            ObjectsWritten::Helm(helm) => ObjectSource::Helm(Box::new(HelmSource {
                 chart: helm.chart.value.clone(),
                 release: helm.release.clone().unwrap_or_else(|| self.values.unit.app.to_string()),
                 namespace: namespace.to_owned(),
                 values: helm.values.clone(),
                 files: helm.files.clone(),
                 skip_hooks: helm.skip_hooks,
-            }),
+                cluster: helm.cluster.clone(),
+            })),
         }
     }
 

@@ -93,6 +93,14 @@ pub struct Ignore {
     pub managers: Vec<String>,
 }
 
+impl Ignore {
+    /// Whether it is about this object.
+    pub fn concerns(&self, id: &ObjectId) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind == id.kind)
+            && self.name.as_deref().is_none_or(|name| name == id.name)
+    }
+}
+
 /// How objects of a kind tell that they are well: expressions in CEL over the object, of which the first that holds decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

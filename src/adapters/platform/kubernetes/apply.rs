@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::cache::KindName;
-use super::client::{APPLY, Call, JSON, METADATA};
+use super::client::{APPLY, Call, JSON, METADATA, STEPS};
 use super::cluster::{Cluster, Fault};
 use super::compose::Composed;
 use super::discovery::Kind;
@@ -22,6 +22,7 @@ use super::labels;
 use super::live::{Form, Live};
 use super::prepare::Work;
 use super::refusal::ApiError;
+use super::strays::{self, Stray};
 use super::view;
 use crate::domain::id::Epoch;
 use crate::domain::workload::Workload;
@@ -69,10 +70,23 @@ impl Cluster {
             work.parent = self.write_first(work).await?;
         }
         let waves: BTreeSet<i32> = work.objects.iter().map(|(one, _)| one.wave).collect();
+        // What ran as a whole is put back as far as that goes: nothing of it waits for what can't be.
+        let healed = self.was_whole(&work.parent);
+        let mut failed = None;
         for wave in waves {
             for rank in [Rank::Definitions, Rank::Namespaces, Rank::Config, Rank::Access, Rank::Workloads, Rank::Rest] {
-                self.apply_rank(work, wave, rank).await?;
+                match self.apply_rank(work, wave, rank).await {
+                    Err(Fault::Failed(why)) if healed => drop(failed.get_or_insert(Fault::Failed(why))),
+                    Err(Fault::Refused(why)) if healed => drop(failed.get_or_insert(Fault::Refused(why))),
+                    Err(Fault::Wrong(why)) if healed => drop(failed.get_or_insert(Fault::Wrong(why))),
+                    applied => applied?,
+                }
             }
+        }
+        match failed {
+            Some(fault) => return Err(fault),
+            None if work.parent.rises() => {}
+            None => self.is_whole(&work.parent),
         }
         if before.is_none() {
             self.saw(work.parent.key());
@@ -178,8 +192,13 @@ impl Cluster {
         let mut composed = Cow::Borrowed(composed);
         let live = self.cache.lock().live(&composed.id).cloned();
         let mut claim = self.claim(work, &composed, live.as_ref())?;
+        if let Some(live) = live.filter(|_| claim != Claim::New && work.spec.drift == Drift::Heal) {
+            self.take_strays(work, &composed, kind, &live).await?;
+        }
+        let mut adopted = false;
         for _ in 0..ROUNDS {
             let error = match self.patch(work, &composed, kind, claim).await {
+                Ok(()) if adopted => return self.disown_others(work, &composed, kind).await,
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -187,26 +206,83 @@ impl Cluster {
             let conflicts = refusal.conflicts();
             let immutable = refusal.is_immutable();
             match refusal.code {
+                // Whose it is comes before who has which field.
+                409 if claim == Claim::New => {
+                    claim = self.met(work, &composed, kind).await?;
+                    adopted = work.spec.adopt;
+                }
                 409 if !conflicts.is_empty() => {
                     let id = &composed.id;
                     let ignored = |owner: &Owner| Live::left_to(&work.parent.settings, id, owner);
                     let heals = claim != Claim::New && work.spec.drift == Drift::Heal;
                     match fields::settle(&conflicts, heals, work.spec.adopt, &ignored) {
                         Settlement::Take if work.spec.adopt || self.heals.allow(id) => claim = Claim::Take,
-                        Settlement::Take => return Err(Fault::Failed(fights(&conflicts))),
+                        Settlement::Take => return Err(Fault::Failed(fought_over(&conflicts))),
                         Settlement::Leave(fields) => fields.iter().for_each(|field| composed.to_mut().leave(field)),
                         Settlement::Refuse(why) => {
                             return Err(Fault::Refused(format!("it has fields of others: {why}")));
                         }
                     }
                 }
-                409 if claim == Claim::New => claim = self.met(work, &composed, kind).await?,
                 _ if immutable && work.spec.recreate.contains(&composed.id.kind) => {
                     self.delete_and_wait(&composed.id, kind, work.parent.account.as_deref()).await?;
                     claim = Claim::New;
                 }
                 _ if immutable => return Err(error.with(&recreate_advice(&composed.id.kind))),
                 _ => return Err(error),
+            }
+        }
+        Err(Fault::Failed("others change it again and again while it is applied".into()))
+    }
+
+    /// Makes what somebody added by hand this object's own, so that the apply removes it.
+    async fn take_strays(&self, work: &Work<'_>, composed: &Composed, kind: &Kind, live: &Live) -> Result<(), Fault> {
+        let settings = &work.parent.settings;
+        let added = |live: &Live| {
+            let all = live.strays(&composed.id, settings).into_iter();
+            all.filter(|stray| !stray.is_in(composed.body())).cloned().collect::<Vec<Stray>>()
+        };
+        let Some(first) = added(live).into_iter().next() else { return Ok(()) };
+        if !self.heals.allow(&composed.id) {
+            return Err(Fault::Failed(fights(&first.owner.manager, &first.field())));
+        }
+        let taken = |managed: &Value, live: &Live| {
+            let added = added(live);
+            let added: Vec<&Stray> = added.iter().collect();
+            (!added.is_empty()).then(|| strays::taken(managed, &added))
+        };
+        self.account_anew(work, composed, kind, &taken).await
+    }
+
+    /// Leaves nothing of an object that was taken over to the tools that declared it before: what Git drops later goes then.
+    async fn disown_others(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<(), Fault> {
+        self.account_anew(work, composed, kind, &|managed, _| strays::disowned(managed)).await
+    }
+
+    /// Writes anew who has which fields of an object, as it is now.
+    async fn account_anew(
+        &self,
+        work: &Work<'_>,
+        composed: &Composed,
+        kind: &Kind,
+        anew: &(dyn Fn(&Value, &Live) -> Option<Value> + Sync),
+    ) -> Result<(), Fault> {
+        let (path, account, server) = (kind.object(&composed.id), work.parent.account.as_deref(), self.server().await?);
+        for _ in 0..ROUNDS {
+            let found = server.call(&Call::get(&path).accept(METADATA).account(account)).await?;
+            let at = |pointer: &str| found.pointer(pointer).cloned().unwrap_or_default();
+            let Some((_, live)) = Live::read(&found, Form::Metadata) else { return Ok(()) };
+            let Some(managed) = anew(&at("/metadata/managedFields"), &live) else { return Ok(()) };
+            let steps = json!([
+                { "op": "replace", "path": "/metadata/managedFields", "value": managed },
+                // What somebody else writes meanwhile is looked at first.
+                { "op": "replace", "path": "/metadata/resourceVersion", "value": at("/metadata/resourceVersion") },
+            ]);
+            let call = Call::new(Method::PATCH, format!("{path}?fieldManager={}", labels::MANAGER));
+            match server.call(&call.with(STEPS, &steps).accept(METADATA).account(account)).await {
+                Err(error) if error.code() == Some(409) => {}
+                Err(error) => return Err(hidden(composed, work.secrets, error)),
+                Ok(_) => return Ok(()),
             }
         }
         Err(Fault::Failed("others change it again and again while it is applied".into()))
@@ -255,9 +331,10 @@ impl Cluster {
                 None => self.hand_over(work, key, &composed.id),
             };
         }
-        // What was applied before and lost its labels is still ours.
-        let ours = mark("labels", labels::UNIT).is_some() || mark("annotations", labels::APPLIED).is_some();
-        if ours || work.spec.adopt {
+        // What was applied before and lost its labels is still ours, and so is what somebody replaced as a whole.
+        let marked = mark("labels", labels::UNIT).is_some() || mark("annotations", labels::APPLIED).is_some();
+        let replaced = self.cache.lock().lost(&composed.id) == Some(work.parent.key());
+        if marked || replaced || work.spec.adopt {
             return Ok(Claim::Ours);
         }
         let managed = found.pointer("/metadata/managedFields").and_then(Value::as_array);
@@ -351,10 +428,14 @@ pub(super) fn metadata_only(kind: &KindName) -> bool {
     has_no_status(&kind.group, &kind.kind)
 }
 
-/// Who changes the same fields again and again.
-fn fights(conflicts: &[fields::Conflict]) -> String {
+fn fought_over(conflicts: &[fields::Conflict]) -> String {
     let one = conflicts.first();
     let (who, what) = one.map(|one| (one.owner.manager.as_str(), one.field.as_str())).unwrap_or_default();
+    fights(who, what)
+}
+
+/// Who changes the same fields again and again.
+fn fights(who: &str, what: &str) -> String {
     format!(
         "{who} changes {what} again and again: it was taken back {MOST_HEALS} times in {} minutes and is left as it is for now; end \
          the other, leave the field out here, or name it under `ignore`",

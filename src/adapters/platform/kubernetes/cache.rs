@@ -32,6 +32,11 @@ impl KindName {
         KindName { group: id.group.clone(), kind: id.kind.clone() }
     }
 
+    /// ConfigMaps, which nearly every unit has.
+    pub fn config_map() -> Self {
+        KindName { group: String::new(), kind: "ConfigMap".into() }
+    }
+
     /// Pods.
     pub fn pod() -> Self {
         KindName { group: String::new(), kind: "Pod".into() }
@@ -83,6 +88,8 @@ pub(super) struct State {
     judged_otherwise: BTreeSet<KindName>,
     /// Why objects could not be applied when that was tried last.
     obstacles: HashMap<ObjectId, String>,
+    /// Objects that units ask for and had, by the units' keys: they were deleted, or lost their marks.
+    lost: HashMap<ObjectId, String>,
 }
 
 #[derive(Default)]
@@ -232,6 +239,20 @@ impl State {
         self.obstacles.get(id).map(String::as_str)
     }
 
+    /// The key of the unit that had an object and still asks for it.
+    pub fn lost(&self, id: &ObjectId) -> Option<&str> {
+        self.lost.get(id).map(String::as_str)
+    }
+
+    /// An object is not seen any more.
+    fn lose(&mut self, id: &ObjectId, gone: Option<&Live>) {
+        let Some(key) = gone.and_then(|gone| gone.unit.clone()) else { return };
+        let asked = self.parents.get(&key).and_then(|parent| parent.objects.get(id));
+        if asked.is_some_and(|entry| entry.applied.is_some() && !entry.is_hook()) {
+            self.lost.insert(id.clone(), key);
+        }
+    }
+
     fn unit_of(&self, live: Option<&Live>) -> Option<UnitId> {
         let key = live?.unit.as_ref()?;
         self.parents.get(key).map(|parent| &parent.unit).or_else(|| self.hooks.get(key)).cloned()
@@ -251,6 +272,7 @@ impl Cache {
             rules: HashMap::new(),
             judged_otherwise: BTreeSet::new(),
             obstacles: HashMap::new(),
+            lost: HashMap::new(),
         };
         Cache { state: Mutex::new(state), changes: watch::Sender::new(0), dirty: Mutex::default() }
     }
@@ -356,6 +378,7 @@ impl Cache {
         state.take_rules(key, None);
         state.forget(&parent.unit, key);
         state.obstacles.retain(|id, _| !parent.objects.contains_key(id));
+        state.lost.retain(|_, lost| lost != key);
         drop(state);
         self.tell([parent.unit]);
     }
@@ -391,9 +414,15 @@ impl Cache {
             objects.put(id, live);
         }
         objects.known.set(part, Ok(()));
+        before.iter().for_each(|(id, gone)| state.lose(id, Some(gone)));
         let units = users(&state, kind);
         drop(state);
         self.tell(units);
+    }
+
+    /// A kind is followed no longer: nothing is known of it.
+    pub fn forget_kind(&self, kind: &KindName) {
+        self.lock().kinds.remove(kind);
     }
 
     /// An object as it was seen, or as an apply left it. `applied`: the latter.
@@ -405,7 +434,8 @@ impl Cache {
         if before.as_ref() == Some(&live) {
             return;
         }
-        objects.put(id, live.clone());
+        objects.put(id.clone(), live.clone());
+        state.lost.remove(&id);
         let units = [state.unit_of(Some(&live)), state.unit_of(before.as_ref())];
         drop(state);
         self.tell(units.into_iter().flatten());
@@ -415,6 +445,7 @@ impl Cache {
     pub fn remove(&self, id: &ObjectId) {
         let mut state = self.lock();
         let gone = state.kinds.get_mut(&KindName::of(id)).and_then(|objects| objects.remove(id));
+        state.lose(id, gone.as_ref());
         state.diagnoses.remove(id);
         let unit = state.unit_of(gone.as_ref());
         drop(state);

@@ -1,15 +1,16 @@
 //! Requests to one API server: how they are sent, how their failures are told, and what is tried again.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use super::connect::{self, Connection};
 use super::refusal::{ApiError, UNREADABLE, refusal};
 
 /// How long one answer may take. A watch is no answer.
@@ -21,6 +22,9 @@ const TRIES: u32 = 6;
 /// The longest pause before that, where the server does not say when.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
+/// A failing connection is made anew so often.
+const RENEWED: Duration = Duration::from_secs(3);
+
 /// Only the metadata of an object, whatever the request did.
 pub const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// The same of a list.
@@ -29,6 +33,8 @@ pub const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g
 pub const JSON: &str = "application/json";
 /// A server-side apply.
 pub const APPLY: &str = "application/apply-patch+yaml";
+/// A patch of steps.
+pub const STEPS: &str = "application/json-patch+json";
 /// A patch that lays a part of an object over it.
 pub const MERGE: &str = "application/merge-patch+json";
 
@@ -92,14 +98,27 @@ impl Call {
 /// One API server.
 #[derive(Clone)]
 pub struct Server {
-    client: kube::Client,
+    line: Arc<Line>,
     permits: Arc<Semaphore>,
 }
 
+/// The way to a server, made anew from its files where it fails: certificates and tokens are renewed in them.
+struct Line {
+    connection: Connection,
+    client: RwLock<kube::Client>,
+    renewed: tokio::sync::Mutex<Instant>,
+}
+
 impl Server {
-    /// Behind a client, with so many requests at once. Watches are not counted.
-    pub fn new(client: kube::Client, at_once: usize) -> Self {
-        Server { client, permits: Arc::new(Semaphore::new(at_once)) }
+    /// Reads how it is reached; connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// What can't be used, and what to do.
+    pub async fn reached_by(connection: &Connection) -> Result<Self, String> {
+        let client = RwLock::new(connect::client(connection).await?);
+        let line = Line { connection: connection.clone(), client, renewed: tokio::sync::Mutex::new(Instant::now()) };
+        Ok(Server { line: Arc::new(line), permits: Arc::new(Semaphore::new(connection.at_once.max(1))) })
     }
 
     /// Sends a request until the server is not too busy for it, and reads the answer.
@@ -158,7 +177,33 @@ impl Server {
     }
 
     async fn send(&self, call: &Call) -> Result<Response<Body>, ApiError> {
-        self.client.send(call.request()?).await.map_err(|error| ApiError::Unreachable(root(&error)))
+        let sent = self.line.client().send(call.request()?).await;
+        let unknown = sent.as_ref().is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED);
+        // Of what got no answer it is not known whether it was carried out: whoever asked looks first.
+        let renewed = (unknown || sent.is_err()) && self.line.renew().await;
+        let sent = match unknown && renewed {
+            true => self.line.client().send(call.request()?).await,
+            false => sent,
+        };
+        sent.map_err(|error| ApiError::Unreachable(root(&error)))
+    }
+}
+
+impl Line {
+    fn client(&self) -> kube::Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes the client anew, unless that was done a moment ago. Whether it was done.
+    async fn renew(&self) -> bool {
+        let mut renewed = self.renewed.lock().await;
+        if renewed.elapsed() < RENEWED {
+            return false;
+        }
+        *renewed = Instant::now();
+        let Ok(client) = connect::client(&self.connection).await else { return false };
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        true
     }
 }
 

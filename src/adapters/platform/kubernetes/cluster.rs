@@ -14,7 +14,7 @@ use super::apply::{Heals, fence, metadata_only};
 use super::cache::{Cache, KindName, State};
 use super::client::{Call, JSON, Server};
 use super::compose::Frame;
-use super::connect::{self, Connection};
+use super::connect::Connection;
 use super::discovery::{Discovery, Kind};
 use super::inventory::{self, Parent};
 use super::refusal::ApiError;
@@ -23,13 +23,15 @@ use super::versions::found::Looked;
 use super::versions::parts::{Marks, Role, parts};
 use super::watch::{Follower, Subject};
 use crate::domain::desired::DesiredUnit;
-use crate::domain::id::{Epoch, UnitId};
+use crate::domain::id::{Epoch, GroupId, UnitId};
 use crate::domain::workload::Workload;
 use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
 use crate::ports::platform::{EnsureGroup, PlatformError};
 
 /// How long a cluster may take until its units are known.
 const READ: Duration = Duration::from_secs(10);
+/// A kind that no unit has objects of is followed so long, in case that a unit is about to have some.
+const UNUSED: Duration = Duration::from_secs(300);
 /// How often a write to a parent is tried again after somebody else wrote it.
 const ROUNDS: u32 = 4;
 
@@ -55,9 +57,18 @@ pub struct Cluster {
     pub looked: Looked,
     connection: Connection,
     server: tokio::sync::OnceCell<Arc<Server>>,
-    watches: Mutex<HashMap<(KindName, Part), JoinHandle<()>>>,
+    watches: Mutex<HashMap<(KindName, Part), Watch>>,
     /// The groups of [`Cluster::saw`], by the keys of their parents.
     seen: Mutex<BTreeSet<String>>,
+    /// The groups of which all has been applied, by the keys of their parents.
+    whole: Mutex<HashMap<String, GroupId>>,
+}
+
+/// A kind that is followed.
+struct Watch {
+    task: JoinHandle<()>,
+    /// When somebody asked for it last.
+    asked: Instant,
 }
 
 /// Why something was not done.
@@ -220,15 +231,13 @@ impl Cluster {
             server: tokio::sync::OnceCell::new(),
             watches: Mutex::default(),
             seen: Mutex::default(),
+            whole: Mutex::default(),
         }
     }
 
     /// Its API server.
     pub async fn server(&self) -> Result<Arc<Server>, Fault> {
-        let connect = async {
-            let client = connect::client(&self.connection).await?;
-            Ok(Arc::new(Server::new(client, self.connection.at_once.max(1))))
-        };
+        let connect = async { Server::reached_by(&self.connection).await.map(Arc::new) };
         self.server.get_or_try_init(|| connect).await.cloned().map_err(Fault::Unreachable)
     }
 
@@ -330,10 +339,15 @@ impl Cluster {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         for part in parts {
             let watch = (name.clone(), part.clone());
-            if watches.get(&watch).is_none_or(JoinHandle::is_finished) {
-                let subject =
-                    Subject::Objects { name: name.clone(), kind: kind.clone(), metadata: metadata_only(name) };
-                watches.insert(watch, tokio::spawn(self.follower(&server, subject, part).run()));
+            let asked = Instant::now();
+            match watches.get_mut(&watch) {
+                Some(known) if !known.task.is_finished() => known.asked = asked,
+                _ => {
+                    let subject =
+                        Subject::Objects { name: name.clone(), kind: kind.clone(), metadata: metadata_only(name) };
+                    let task = tokio::spawn(self.follower(&server, subject, part).run());
+                    watches.insert(watch, Watch { task, asked });
+                }
             }
         }
         Ok(())
@@ -400,9 +414,25 @@ impl Cluster {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
     }
 
+    /// All of a group has been applied.
+    pub(super) fn is_whole(&self, parent: &Parent) {
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.insert(parent.key().to_owned(), parent.group.clone());
+    }
+
+    /// Whether all of it was once, by this process, and nothing else since.
+    pub(super) fn was_whole(&self, parent: &Parent) -> bool {
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = whole.get(parent.key()) == Some(&parent.group);
+        if !was {
+            whole.remove(parent.key());
+        }
+        was
+    }
+
     /// Reads which kinds there are, and follows the one that nearly every unit has, so that no rollout waits for that.
     async fn warm(&self) {
-        let settings = KindName { group: String::new(), kind: "ConfigMap".into() };
+        let settings = KindName::config_map();
         let kind = Kind { api_version: "v1".into(), plural: "configmaps".into(), namespaced: true };
         // Where it fails now, it is done when it is needed.
         let _ = self.watch_kind(&settings, &kind).await;
@@ -435,6 +465,7 @@ impl Cluster {
                 self.follow_used(&used).await;
                 self.audit();
             }
+            self.leave_unused(&used);
             // Changes come in bursts.
             tokio::time::sleep(Duration::from_millis(100)).await;
             if changes.changed().await.is_err() {
@@ -446,10 +477,23 @@ impl Cluster {
     /// Ends the watches of kinds, so that they begin anew.
     fn read_anew(&self, kinds: &BTreeSet<KindName>) {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.retain(|(name, _), task| {
+        watches.retain(|(name, _), watch| {
             let stays = !kinds.contains(name);
             if !stays {
-                task.abort();
+                watch.task.abort();
+            }
+            stays
+        });
+    }
+
+    /// Ends the watches of kinds that no unit has had objects of for a while.
+    fn leave_unused(&self, used: &BTreeMap<KindName, String>) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(|(name, _), watch| {
+            let stays = used.contains_key(name) || *name == KindName::config_map() || watch.asked.elapsed() < UNUSED;
+            if !stays {
+                watch.task.abort();
+                self.cache.forget_kind(name);
             }
             stays
         });
@@ -473,8 +517,8 @@ impl Cluster {
 
     /// Ends all watches.
     pub fn stop(&self) {
-        for (_, task) in self.watches.lock().unwrap_or_else(PoisonError::into_inner).drain() {
-            task.abort();
+        for (_, watch) in self.watches.lock().unwrap_or_else(PoisonError::into_inner).drain() {
+            watch.task.abort();
         }
     }
 }

@@ -11,7 +11,7 @@ use super::health;
 use super::labels;
 use crate::domain::digest::Digest;
 use crate::domain::secret::SecretRef;
-use crate::domain::workload::kubernetes::{Ignore, KubernetesSpec, Object, ObjectId, secret_at};
+use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId, secret_at};
 use crate::secrets::value::SecretValues;
 
 /// The version of the digest of what was applied: a change of the method is not a change of the object.
@@ -54,7 +54,7 @@ impl Frame<'_> {
     pub fn compose(&self, object: &Object, namespace: Option<&str>) -> Composed {
         let mut body = Value::Object(object.fields().clone());
         let id = ObjectId { namespace: namespace.map(str::to_owned), ..object.id() };
-        for ignored in self.spec.ignore.iter().filter(|ignored| concerns(ignored, object)) {
+        for ignored in self.spec.ignore.iter().filter(|ignored| ignored.concerns(&id)) {
             ignored.paths.iter().for_each(|path| leave_out(&mut body, path));
         }
         self.restart(object, &mut body);
@@ -120,11 +120,6 @@ impl Composed {
     pub fn leave(&mut self, field: &str) {
         fields::leave_out(&mut self.body, field);
     }
-}
-
-fn concerns(ignored: &Ignore, object: &Object) -> bool {
-    ignored.kind.as_deref().is_none_or(|kind| kind == object.kind())
-        && ignored.name.as_deref().is_none_or(|name| name == object.name())
 }
 
 /// The member of an object that is an object; made where there is none.

@@ -137,7 +137,8 @@ fn uncovered(applied: &Value, owned: Option<&Value>, path: &mut Vec<String>) -> 
     }
 }
 
-fn is_step_of(step: &str, item: &Value) -> bool {
+/// Whether a step of `managedFields` (`k:{..}`, `v:..`) is that of an item of a list.
+pub fn is_step_of(step: &str, item: &Value) -> bool {
     match step.split_once(':') {
         Some(("v", value)) => serde_json::from_str::<Value>(value).is_ok_and(|value| value == *item),
         Some(("k", key)) => serde_json::from_str::<Value>(key).is_ok_and(|key| {
@@ -202,8 +203,8 @@ pub fn told(changes: &[(Option<Owner>, String)]) -> String {
     managers.into_iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// `.spec.template.spec.containers[name="web"].image`
-fn readable(path: &[String]) -> String {
+/// A path of steps as a server writes it: `.spec.template.spec.containers[name="web"].image`.
+pub fn readable(path: &[String]) -> String {
     let mut out = String::new();
     for step in path {
         match step.split_once(':') {

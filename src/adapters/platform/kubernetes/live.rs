@@ -10,7 +10,9 @@ use super::fields::{self, Owner};
 use super::health::{Health, health};
 use super::hooks::Mark;
 use super::inventory::Settings;
+use super::keeps::Keeps;
 use super::labels;
+use super::strays::{self, Stray};
 use super::versions::led::Led;
 use crate::domain::workload::hooks::Ended;
 use crate::domain::workload::kubernetes::ObjectId;
@@ -40,6 +42,8 @@ pub struct Live {
     pub mark: Option<Box<Mark>>,
     /// What only some kinds have.
     pub more: More,
+    /// Whether it stays when it would be removed.
+    pub keeps: Keeps,
     /// The fields that were applied, as the server keeps them now.
     fields: String,
     /// The same right after the last apply, where that was seen.
@@ -48,6 +52,8 @@ pub struct Live {
     others: Vec<Value>,
     /// What somebody changed while nobody looked.
     changed: Option<String>,
+    /// What somebody added by hand.
+    strays: Vec<Stray>,
 }
 
 /// What only some kinds have and looking at versions needs.
@@ -144,7 +150,7 @@ impl Live {
         let managed = metadata.get("managedFields").unwrap_or(&Value::Null);
         let finalizers = || {
             let all = metadata.get("finalizers").and_then(Value::as_array).into_iter().flatten();
-            all.filter_map(|one| one.as_str().map(str::to_owned)).collect()
+            all.filter_map(|one| one.as_str().map(str::to_owned)).chain(left_in(object)).collect()
         };
         let live = Live {
             uid: text("uid")?.to_owned(),
@@ -154,6 +160,7 @@ impl Live {
             created: text("creationTimestamp").and_then(|at| at.parse().ok()),
             deleting: text("deletionTimestamp").map(|_| finalizers()),
             mark: Mark::read(metadata),
+            keeps: Keeps::read(metadata),
             health: match form {
                 Form::Whole => health(object),
                 Form::Metadata => Health::Healthy,
@@ -166,6 +173,7 @@ impl Live {
             baseline: None,
             others: fields::others(managed),
             changed: None,
+            strays: strays::strays(managed),
         };
         Some((id, live))
     }
@@ -213,15 +221,38 @@ impl Live {
 
     /// Whether a rule of the manifest leaves a manager's fields to it.
     pub fn left_to(settings: &Settings, id: &ObjectId, owner: &Owner) -> bool {
-        settings.ignore.iter().any(|rule| {
-            rule.kind.as_deref().is_none_or(|kind| kind == id.kind)
-                && rule.name.as_deref().is_none_or(|name| name == id.name)
-                && rule.managers.contains(&owner.manager)
-        })
+        settings.ignore.iter().any(|rule| rule.concerns(id) && rule.managers.contains(&owner.manager))
     }
 
-    /// What somebody else changed of what was applied, for people.
+    /// What somebody added by hand, or changed, and no rule of the manifest leaves to them.
+    pub fn strays(&self, id: &ObjectId, settings: &Settings) -> Vec<&Stray> {
+        let left = |stray: &&Stray| {
+            let rules = settings.ignore.iter().filter(|rule| rule.concerns(id));
+            let mut paths = rules.flat_map(|rule| &rule.paths);
+            Live::left_to(settings, id, &stray.owner) || paths.any(|path| stray.is_below(path))
+        };
+        self.strays.iter().filter(|stray| !left(stray)).collect()
+    }
+
+    /// What somebody else changed of what was applied, or added to it, for people.
     pub fn drift(&self, id: &ObjectId, settings: &Settings) -> Option<String> {
+        let added = self.added(id, settings);
+        let all: Vec<String> = self.loss(id, settings).into_iter().chain(added).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    fn added(&self, id: &ObjectId, settings: &Settings) -> Option<String> {
+        let mut added = self.strays(id, settings);
+        if added.is_empty() {
+            return None;
+        }
+        // What was applied tells it from what was changed.
+        let known: Value = serde_json::from_str(self.baseline.as_deref()?).ok()?;
+        added.retain(|stray| !stray.is_among(&known));
+        (!added.is_empty()).then(|| strays::told(&added))
+    }
+
+    fn loss(&self, id: &ObjectId, settings: &Settings) -> Option<String> {
         if let Some(field) = &self.changed {
             return Some(format!("somebody changed {field} while trimtab did not look"));
         }
@@ -232,6 +263,16 @@ impl Live {
         let changes = fields::takers(&lost, &self.others, &ignored);
         (!changes.is_empty()).then(|| fields::told(&changes))
     }
+}
+
+/// What is left in a namespace that is being deleted, in its own words.
+fn left_in(namespace: &Value) -> impl Iterator<Item = String> {
+    let conditions = namespace.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let text = |one: &Value, field: &str| one.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let left = ["NamespaceContentRemaining", "NamespaceFinalizersRemaining", "NamespaceDeletionContentFailure"];
+    conditions
+        .filter(move |one| text(one, "status") == "True" && left.contains(&text(one, "type").as_str()))
+        .map(move |one| text(one, "message"))
 }
 
 /// The label selector of a workload, as a query has it.

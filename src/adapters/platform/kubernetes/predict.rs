@@ -19,7 +19,7 @@ use super::compose::{Composed, Frame};
 use super::discovery::Kind;
 use super::fields::{self, Owner, Settlement};
 use super::labels;
-use super::live::Live;
+use super::live::{Form, Live};
 use super::prepare::Work;
 use super::refusal::ApiError;
 use super::view;
@@ -137,7 +137,7 @@ impl Cluster {
         let state = self.cache.lock();
         let goes = |id: &ObjectId| {
             !asked.contains(&(&id.group, &id.kind, &id.name))
-                && state.live(id).is_some_and(|live| view::owns(&work.parent, live))
+                && state.live(id).is_some_and(|live| view::owns(&work.parent, live) && !live.keeps.dropped)
                 && !self.claims.wanted_by_others(&work.parent.unit, id)
         };
         let leftover = work.parent.leftover().map(|(id, _)| id).filter(|id| goes(id));
@@ -160,6 +160,14 @@ impl Cluster {
             Err(outcome) => return Some(outcome),
         };
         let sight = past.sight(&composed, &found);
+        let mut answer = answer;
+        if work.spec.drift == Drift::Heal
+            && let Some((id, live)) = Live::read(&found, Form::Metadata)
+        {
+            let added = live.strays(&id, &work.parent.settings).into_iter();
+            let added = added.filter(|stray| !stray.is_in(composed.body()));
+            added.for_each(|stray| fields::leave_out(&mut answer, &stray.field()));
+        }
         let fields = told(&found, &answer, composed.body(), sight);
         (!fields.is_empty()).then_some(Outcome::Changed { fields })
     }

@@ -101,7 +101,8 @@ impl ApiError {
     pub fn without_words(self) -> Self {
         let ApiError::Refused(mut refusal) = self else { return self };
         let named = refusal.causes.iter().filter(|cause| !cause.field.is_empty());
-        let fields: Vec<String> = named.map(|cause| format!("{}: {}", cause.field, cause.reason)).collect();
+        let mut fields: Vec<String> = named.map(|cause| format!("{}: {}", cause.field, cause.reason)).collect();
+        fields.extend(untyped(&refusal.message).filter(|_| refusal.reason == UNREADABLE));
         let colon = if fields.is_empty() { "" } else { ": " };
         refusal.message = format!(
             "{} ({}){colon}{}; its words may repeat a secret value and are left out",
@@ -123,7 +124,9 @@ impl Refusal {
     /// Whether a field was to change that can't.
     pub fn is_immutable(&self) -> bool {
         self.code == 422
-            && ["immutable", "are forbidden", "may not be changed"].into_iter().any(|words| self.says(words))
+            && ["immutable", "are forbidden", "may not be changed", "may not change", "cannot change roleRef"]
+                .into_iter()
+                .any(|words| self.says(words))
     }
 
     /// The fields that other managers have.
@@ -143,6 +146,14 @@ impl Refusal {
         };
         wrong && !AROUND.into_iter().any(|words| self.says(words))
     }
+}
+
+/// The field that has not the form which its kind has there; the words after it hold its value.
+fn untyped(message: &str) -> Option<String> {
+    let (_, rest) = message.strip_prefix("failed to create typed patch object (")?.split_once("): ")?;
+    let (field, _) = rest.split_once(": ")?;
+    let is_path = field.starts_with('.') && field.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
+    is_path.then(|| format!("{field} is of another form"))
 }
 
 impl std::fmt::Display for ApiError {
@@ -173,10 +184,18 @@ pub fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -
         none if none.is_empty() => status.canonical_reason().unwrap_or("an error").to_owned(),
         reason => reason,
     };
+    let message = match status {
+        StatusCode::UNAUTHORIZED => {
+            "the API server does not accept the daemon's credentials (Unauthorized): renew those that its \
+                                     kubeconfig names"
+                .to_owned()
+        }
+        _ => text(&answer, "message"),
+    };
     let told = Refusal {
         code: status.as_u16(),
         reason,
-        message: text(&answer, "message"),
+        message,
         causes: causes.into_iter().flatten().map(cause).collect(),
         retry_after,
         for_good: false,
@@ -194,6 +213,16 @@ mod tests {
     fn told(code: u16, body: &Value) -> ApiError {
         let status = StatusCode::from_u16(code).expect("a status");
         ApiError::Refused(Box::new(refusal(status, body.to_string().as_bytes(), None)))
+    }
+
+    #[test]
+    fn a_field_of_another_form_is_named_without_its_value() {
+        let body = json!({ "kind": "Status",
+            "message": "failed to create typed patch object (a/b; v1, Kind=Secret): .stringData.word: expected string, got hunter2" });
+        let told = refusal(StatusCode::INTERNAL_SERVER_ERROR, body.to_string().as_bytes(), None);
+        let told = ApiError::Refused(Box::new(told)).without_words().to_string();
+        assert!(told.starts_with("Unreadable (500): .stringData.word is of another form;"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
     }
 
     #[test]

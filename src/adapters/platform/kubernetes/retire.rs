@@ -128,7 +128,9 @@ impl Cluster {
             .leftover()
             .filter_map(|(id, _)| Some((id.clone(), state.live(id)?.clone())))
             .filter(|(id, live)| {
-                (view::owns(parent, live) || (alone && is_hook_of(parent, live))) && !state.wanted_beside(parent, id)
+                (view::owns(parent, live) || (alone && is_hook_of(parent, live)))
+                    && !state.wanted_beside(parent, id)
+                    && !view::stays(&state, parent, id, live)
             })
             .collect();
         all.sort_by_key(|(id, _)| Reverse((wave(parent, id), rank(&id.group, &id.kind))));

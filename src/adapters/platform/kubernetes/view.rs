@@ -55,7 +55,22 @@ pub(super) fn untidy(state: &State, parent: &Parent) -> bool {
 /// The group's objects that are no longer asked for, and are there.
 pub(super) fn to_go<'s>(state: &'s State, parent: &'s Parent) -> Vec<(&'s ObjectId, &'s Live)> {
     let there = parent.leftover().filter_map(|(id, _)| Some((id, state.live(id)?)));
-    there.filter(|(id, live)| owns(parent, live) && !state.wanted_beside(parent, id)).collect()
+    let goes = |id: &ObjectId, live: &Live| {
+        owns(parent, live) && !state.wanted_beside(parent, id) && !stays(state, parent, id, live)
+    };
+    there.filter(|(id, live)| goes(id, live)).collect()
+}
+
+/// Whether an object stays although nobody asks for it any more. A version that gives way to another keeps nothing, nor does one keep
+/// its Deployment.
+pub(super) fn stays(state: &State, parent: &Parent, id: &ObjectId, live: &Live) -> bool {
+    if parent.version_of.as_ref().is_some_and(|version| version.deployment == *id) {
+        return false;
+    }
+    match parent.retiring {
+        true => live.keeps.removed && state.parents_of(&parent.unit).all(|other| other.retiring),
+        false => live.keeps.dropped,
+    }
 }
 
 /// Whether an object belongs to the parent's group.
