@@ -34,6 +34,11 @@ impl Bed {
         Some(Bed { control_plane, platform })
     }
 
+    /// Another daemon's adapter, which asks the server itself.
+    pub(super) fn another(&self) -> KubernetesPlatform {
+        connect(&self.control_plane)
+    }
+
     /// The same, what the adapter asks told by a proxy.
     pub(super) async fn behind_a_proxy() -> Option<(Bed, Proxy)> {
         let bed = Bed::start()?;
@@ -170,7 +175,7 @@ async fn objects_are_applied_healed_replaced_and_removed() {
     let before = version(&bed, "configmap/a");
     bed.ensure(2, &first).await.unwrap();
     assert_eq!(version(&bed, "configmap/a"), before, "what is right is not sent again");
-    let another = connect(&bed.control_plane);
+    let another = bed.another();
     eventually_async(PATIENCE, "another adapter finds it", || async {
         match another.observe(&unit("web")).await {
             Seen::Known(groups) if groups.first() == Some(&seen) => Ok(()),
@@ -199,7 +204,7 @@ async fn objects_are_applied_healed_replaced_and_removed() {
     // An edit that nobody saw, since no adapter ran then, is found by the next one.
     drop(another);
     bed.must(&["patch", "-n", "shop", "configmap/a", "--type=merge", "-p", r#"{"data":{"key":"unseen"}}"#]);
-    let another = connect(&bed.control_plane);
+    let another = bed.another();
     another.expects(&[Arc::new(first.desired.clone())]);
     eventually_async(PATIENCE, "the edit that nobody saw is found", || async {
         match another.observe(&unit("web")).await {

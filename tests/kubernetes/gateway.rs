@@ -1,14 +1,21 @@
 //! A canary whose share an HTTPRoute carries, on a real cluster whose gateway is a double: what is written, in which order, and what is
 //! waited for.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 
 use serde_json::{Value, json};
 use trimtab::adapters::platform::kubernetes::KubernetesPlatform;
 use trimtab::api::types::UnitStatus;
+use trimtab::domain::action::Which;
 use trimtab::domain::capabilities::{Capabilities, Split};
 use trimtab::domain::desired::DesiredUnit;
-use trimtab::ports::platform::Platform;
+use trimtab::domain::id::Epoch;
+use trimtab::domain::observed::ObservedBackend;
+use trimtab::domain::prediction::Outcome;
+use trimtab::ports::platform::{EnsureGroup, Platform, Predict};
+use trimtab::ports::traffic::{SetTraffic, Traffic, TrafficError};
 
 use super::adapter::{self, Bed};
 use super::documents::{self, SERVICE, UNIT, release};
@@ -16,7 +23,7 @@ use super::gateway_double::{GatewayDouble, backends};
 use super::installation::{Installation, tells};
 use super::strategies::{group_of, waits, web};
 use crate::e2e::bed::git;
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, eventually, eventually_async};
 
 const ROUTE: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: web }\nspec:\n  \
                      parentRefs: [ { name: edge } ]\n  rules:\n    - backendRefs: [ { name: web, port: 80 } ]\n    \
@@ -166,7 +173,7 @@ async fn a_canary_by_pods_says_that_it_is_approximated() {
     );
 }
 
-fn divided() -> DesiredUnit {
+fn divided(host: &str) -> DesiredUnit {
     let labels = json!({ "app": "web" });
     let id = |group: &str, kind: &str| json!({ "group": group, "kind": kind, "name": "web" });
     let objects = json!([
@@ -174,13 +181,21 @@ fn divided() -> DesiredUnit {
             "selector": { "matchLabels": labels },
             "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "web", "image": "web:1" }] } } } },
         { "apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "HTTPRoute", "metadata": { "name": "web" },
-            "spec": { "parentRefs": [{ "name": "edge" }], "rules": [{ "backendRefs": [{ "name": "web", "port": 80 }] }] } },
+            "spec": { "parentRefs": [{ "name": "edge" }], "hostnames": [host], "rules": [{ "backendRefs": [{ "name": "web", "port": 80 }] }] } },
         { "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
             "spec": { "selector": labels, "ports": [{ "port": 80 }] } },
     ]);
     let versioned = json!({ "deployment": id("apps", "Deployment"), "services": [id("", "Service")],
         "routes": [id("gateway.networking.k8s.io", "HTTPRoute")] });
     adapter::desired("web", "1", "shop", objects, &json!({ "versioned": versioned }))
+}
+
+/// The kinds of the Gateway API.
+fn define(bed: &Bed, definitions: &OsStr) {
+    bed.must(&["apply", "--server-side", "--filename", definitions.to_str().unwrap()]);
+    let established = ["wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io"];
+    // Until it has a status kubectl does not wait for it.
+    eventually(PATIENCE, "the kind is established", || bed.kubectl(&established, &Value::Null));
 }
 
 async fn split(platform: &KubernetesPlatform, desired: &DesiredUnit) -> Option<Split> {
@@ -190,15 +205,56 @@ async fn split(platform: &KubernetesPlatform, desired: &DesiredUnit) -> Option<S
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_divide_requests_only_where_the_server_knows_what_they_are() {
     let (Some(bed), Some(definitions)) = (Bed::start(), std::env::var_os("TRIMTAB_BED_GATEWAY")) else { return };
-    let desired = divided();
+    let desired = divided("a.example.com");
     assert_eq!(split(&bed.platform, &desired).await, Some(Split::Replicas));
-    bed.must(&["apply", "--server-side", "--filename", definitions.to_str().unwrap()]);
-    bed.must(&["wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io"]);
-    crate::support::eventually_async(PATIENCE, "the new kind is known", || async {
+    let told = bed.platform.predict(Predict { desired: &desired, before: None, restarts: 0 }).await;
+    let route = told.objects.iter().find(|one| one.object.starts_with("HTTPRoute"));
+    let Some(Outcome::Unpredictable { reason }) = route.map(|route| &route.outcome) else { panic!("{told:?}") };
+    assert!(reason.contains("has no kind HTTPRoute") && reason.contains("is its definition installed?"), "{reason}");
+    define(&bed, &definitions);
+    eventually_async(PATIENCE, "the new kind is known", || async {
         match split(&bed.platform, &desired).await {
             Some(Split::Weights(_)) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await;
+}
+
+/// All requests to a group, by a route as a desired state has it.
+fn all_to(group: &EnsureGroup, desired: DesiredUnit) -> SetTraffic {
+    let all = ObservedBackend { weight: 100, endpoints: BTreeMap::new(), testers: false };
+    let backends = [(group.group.clone(), all)].into();
+    SetTraffic { rendered: desired.digest(), desired, kind: Which::Main, backends, hold: None }
+}
+
+/// It looked before another daemon took over, and writes after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_was_replaced_and_does_not_know_it_writes_no_route() {
+    let (Some((bed, proxy)), Some(definitions)) =
+        (Bed::behind_a_proxy().await, std::env::var_os("TRIMTAB_BED_GATEWAY"))
+    else {
+        return;
+    };
+    define(&bed, &definitions);
+    bed.must(&["create", "namespace", "shop"]);
+    let first = adapter::group(divided("first.example.com"));
+    eventually_async(PATIENCE, "the group is there", || async {
+        bed.ensure(1, &first).await.map_err(|error| error.to_string())
+    })
+    .await;
+    bed.platform.set(Epoch(1), &all_to(&first, first.desired.clone())).await.unwrap();
+    let newer = bed.another();
+    let mut theirs = Some(all_to(&first, divided("newer.example.com")));
+    proxy.answer(move |asked| {
+        if let Some(request) = theirs.take_if(|_| asked.patches("/httproutes/web")) {
+            let set = newer.set(Epoch(2), &request);
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(set)).unwrap();
+        }
+        None
+    });
+    let refused = bed.platform.set(Epoch(1), &all_to(&first, divided("stale.example.com"))).await;
+    assert!(matches!(refused, Err(TrafficError::Stale { .. })), "{refused:?}");
+    let hosts = bed.must(&["get", "-n", "shop", "httproute/web", "-o", "jsonpath={.spec.hostnames}"]);
+    assert_eq!(hosts, r#"["newer.example.com"]"#);
 }

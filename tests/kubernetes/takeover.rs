@@ -44,12 +44,21 @@ fn uid(namespace: &Namespace, object: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_others_run_is_taken_over_straight_into_blue_green_without_losing_a_request() {
+    taken_over("{ blueGreen: { scaleDownDelay: 2s } }").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_run_is_taken_over_straight_into_a_canary_without_losing_a_request() {
+    taken_over("{ canary: { steps: [ { weight: 50 }, { pause: {} } ], scaleDownDelay: 2s } }").await;
+}
+
+async fn taken_over(strategy: &str) {
     let gates = Arc::new(Gates::closed());
     let two = |version: &str| gates.guard(&web(version), version);
     let Some(namespace) = theirs(&two("1")) else { return };
     let service = uid(&namespace, "service/web");
     let counted = Counted::start(&namespace, &gates, 50.0).await;
-    let installation = install(namespace, "{ blueGreen: { scaleDownDelay: 2s } }", "2", &two("2"));
+    let installation = install(namespace, strategy, "2", &two("2"));
     let both =
         |status: &UnitStatus| status.groups.len() == 2 && status.groups.iter().any(|group| group.version == "as found");
     installation.wait(UNIT, "the new version stands beside what was found", both).await;

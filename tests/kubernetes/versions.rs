@@ -7,7 +7,7 @@ use trimtab::api::types::{UnitHealth, UnitStatus};
 
 use super::documents::{SERVICE, UNIT, config, release};
 use super::installation::Installation;
-use super::strategies::{alone, app, deployments, group_of, push, selected, start, waits, web};
+use super::strategies::{alone, app, deployments, group_of, push, selected, start, waits, web, went_back};
 use crate::support::{PATIENCE, eventually};
 
 const QUICK: &str = "{ blueGreen: { scaleDownDelay: 1s } }";
@@ -18,13 +18,7 @@ async fn a_preview_that_fails_never_has_requests_and_is_taken_back() {
     installation.verified(UNIT, "1").await;
     let (first, led) = (alone(&installation), selected(&installation, "web"));
     push(&installation, "2", &web("none").replace("replicas: 2", "replicas: 2\n  progressDeadlineSeconds: 10"));
-    let status = installation
-        .wait(UNIT, "it went back", |status| {
-            status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack")
-                && status.candidate.as_ref().is_some_and(|candidate| candidate.version == "1")
-                && status.health == UnitHealth::InSync
-        })
-        .await;
+    let status = went_back(&installation, "1").await;
     let reason = status.rollout.as_ref().and_then(|rollout| rollout.summary.reason.clone()).unwrap_or_default();
     assert!(reason.contains("ImagePull") && reason.contains("trimtab.test/web:none"), "{reason}");
     assert_eq!(installation.log().len(), 3, "one commit more than was pushed");

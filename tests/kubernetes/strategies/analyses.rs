@@ -7,9 +7,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use tokio::task::JoinHandle;
-use trimtab::api::types::{UnitHealth, UnitStatus};
+use trimtab::api::types::UnitStatus;
 
-use super::{alone, app, push, selected, web};
+use super::{alone, app, push, selected, web, went_back};
 use crate::kubernetes::documents::{SERVICE, UNIT};
 use crate::kubernetes::installation::{Installation, tells};
 use crate::support::{PATIENCE, eventually};
@@ -104,14 +104,7 @@ async fn a_failed_analysis_before_or_after_the_switch_leads_back() {
     for (failing, version, commits) in [("before", "2", 3), ("after", "3", 5)] {
         push(&installation, version, &web(version));
         eventually(PATIENCE, "the revert is there", || installation.log().len() == commits);
-        let status = installation
-            .wait(UNIT, "it went back", |status| {
-                status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack")
-                    && status.candidate.as_ref().is_some_and(|candidate| candidate.version == "1")
-                    && status.health == UnitHealth::InSync
-            })
-            .await;
-        let rollout = status.rollout.unwrap();
+        let rollout = went_back(&installation, "1").await.rollout.unwrap();
         assert!(rollout.summary.reason.as_ref().is_some_and(|reason| reason.contains(failing)), "{rollout:#?}");
         let switched = rollout.phases.iter().any(|phase| phase.name == "the switch");
         assert_eq!(switched, failing == "after", "{rollout:#?}");

@@ -7,9 +7,9 @@ mod promotion;
 mod restarts;
 
 use serde_json::Value;
-use trimtab::api::types::UnitStatus;
+use trimtab::api::types::{UnitHealth, UnitStatus};
 
-use super::documents::{self, SERVICE, release};
+use super::documents::{self, SERVICE, UNIT, release};
 use super::installation::Installation;
 use crate::support::{PATIENCE, eventually};
 
@@ -78,6 +78,16 @@ pub fn group_of(status: &UnitStatus, version: &str) -> String {
 /// Whether the last rollout ended so (`aborted`, `rolledBack`), and one group alone is left.
 pub fn ended(status: &UnitStatus, how: &str) -> bool {
     status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == how) && status.groups.len() == 1
+}
+
+/// The version before the pushed one, once a rollout went back to it and Git says so.
+pub async fn went_back(installation: &Installation, version: &str) -> UnitStatus {
+    let back = |status: &UnitStatus| {
+        status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack")
+            && status.candidate.as_ref().is_some_and(|candidate| candidate.version == version)
+            && status.health == UnitHealth::InSync
+    };
+    installation.wait(UNIT, "it went back", back).await
 }
 
 /// The identity of a Deployment.
