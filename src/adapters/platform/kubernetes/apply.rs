@@ -1,9 +1,8 @@
 //! Making a unit's objects so: what is right already is not sent again, and nothing of others is touched without consent.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -12,10 +11,13 @@ use serde_json::{Value, json};
 
 use super::cache::KindName;
 use super::client::{APPLY, Call, JSON, METADATA, STEPS};
-use super::cluster::{Cluster, Fault};
+use super::cluster::Cluster;
 use super::compose::Composed;
+use super::conflicts::{Settlement, settle};
 use super::discovery::Kind;
-use super::fields::{self, Owner, Settlement};
+use super::fault::Fault;
+use super::fields::Owner;
+use super::heals::{fights, fought_over};
 use super::health::Health;
 use super::inventory::Parent;
 use super::labels;
@@ -39,10 +41,6 @@ const READ: Duration = Duration::from_secs(20);
 pub(super) const SETTLED: Duration = Duration::from_secs(30);
 /// From one look at an object that is to go to the next.
 pub(super) const READ_AGAIN: Duration = Duration::from_millis(200);
-/// So often within [`HEALED_WITHIN`] an object is taken back from somebody who edits it: two that fight would never end.
-const MOST_HEALS: usize = 6;
-/// See [`MOST_HEALS`].
-const HEALED_WITHIN: Duration = Duration::from_secs(300);
 /// How often an object is sent again after conflicts were settled.
 pub(super) const ROUNDS: u32 = 4;
 
@@ -215,7 +213,7 @@ impl Cluster {
                     let id = &composed.id;
                     let ignored = |owner: &Owner| Live::left_to(&work.parent.settings, id, owner);
                     let heals = claim != Claim::New && work.spec.drift == Drift::Heal;
-                    match fields::settle(&conflicts, heals, work.spec.adopt, &ignored) {
+                    match settle(&conflicts, heals, work.spec.adopt, &ignored) {
                         Settlement::Take if work.spec.adopt || self.heals.allow(id) => claim = Claim::Take,
                         Settlement::Take => return Err(Fault::Failed(fought_over(&conflicts))),
                         Settlement::Leave(fields) => fields.iter().for_each(|field| composed.to_mut().leave(field)),
@@ -426,40 +424,6 @@ pub(super) fn fence(parent: Option<&Parent>, epoch: Epoch) -> Result<(), Fault> 
 /// Whether the metadata of a kind's objects tells all that matters: they have no status.
 pub(super) fn metadata_only(kind: &KindName) -> bool {
     has_no_status(&kind.group, &kind.kind)
-}
-
-fn fought_over(conflicts: &[fields::Conflict]) -> String {
-    let one = conflicts.first();
-    let (who, what) = one.map(|one| (one.owner.manager.as_str(), one.field.as_str())).unwrap_or_default();
-    fights(who, what)
-}
-
-/// Who changes the same fields again and again.
-fn fights(who: &str, what: &str) -> String {
-    format!(
-        "{who} changes {what} again and again: it was taken back {MOST_HEALS} times in {} minutes and is left as it is for now; end \
-         the other, leave the field out here, or name it under `ignore`",
-        HEALED_WITHIN.as_secs() / 60
-    )
-}
-
-/// How often each object was taken back from somebody who edited it.
-#[derive(Default)]
-pub struct Heals(Mutex<HashMap<ObjectId, VecDeque<Instant>>>);
-
-impl Heals {
-    /// Whether one more is not too much; it counts.
-    fn allow(&self, id: &ObjectId) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, times| times.back().is_some_and(|at| at.elapsed() < HEALED_WITHIN));
-        let times = all.entry(id.clone()).or_default();
-        times.retain(|at| at.elapsed() < HEALED_WITHIN);
-        if times.len() >= MOST_HEALS {
-            return false;
-        }
-        times.push_back(Instant::now());
-        true
-    }
 }
 
 /// What can be done about a field that can't be changed.

@@ -10,23 +10,24 @@ use http::Method;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::apply::{Heals, fence, metadata_only};
+use super::apply::{fence, metadata_only};
 use super::cache::{Cache, KindName, State};
+use super::claims::{Claims, is_same};
 use super::client::{Call, JSON, Server};
 use super::compose::Frame;
 use super::connect::Connection;
 use super::discovery::{Discovery, Kind};
+use super::fault::Fault;
+use super::heals::Heals;
 use super::inventory::{self, Parent};
-use super::refusal::ApiError;
 use super::scope::{Part, Scope};
 use super::versions::found::Looked;
 use super::versions::parts::{Marks, Role, parts};
 use super::watch::{Follower, Subject};
-use crate::domain::desired::DesiredUnit;
 use crate::domain::id::{Epoch, GroupId, UnitId};
 use crate::domain::workload::Workload;
 use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
-use crate::ports::platform::{EnsureGroup, PlatformError};
+use crate::ports::platform::EnsureGroup;
 
 /// How long a cluster may take until its units are known.
 const READ: Duration = Duration::from_secs(10);
@@ -69,148 +70,6 @@ struct Watch {
     task: JoinHandle<()>,
     /// When somebody asked for it last.
     asked: Instant,
-}
-
-/// Why something was not done.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// Whether it was carried out is not known.
-    Unreachable(String),
-    /// The server's answer.
-    Api(ApiError),
-    /// It can't be done as things are.
-    Refused(String),
-    /// It is wrong in itself: waiting changes nothing.
-    Wrong(String),
-    /// It may be done later.
-    Failed(String),
-    /// The namespace of a parent is not there.
-    NoNamespace,
-    /// Another daemon has taken over.
-    Stale,
-}
-
-impl From<ApiError> for Fault {
-    fn from(error: ApiError) -> Self {
-        Fault::Api(error)
-    }
-}
-
-impl Fault {
-    /// The cause alone, for people.
-    pub fn why(&self) -> String {
-        match self {
-            Fault::Unreachable(why) | Fault::Refused(why) | Fault::Wrong(why) | Fault::Failed(why) => why.clone(),
-            Fault::Api(error) => error.to_string(),
-            Fault::NoNamespace => "its namespace is not there".into(),
-            Fault::Stale => "another daemon has taken over".into(),
-        }
-    }
-
-    /// Whether waiting changes nothing.
-    pub fn is_for_good(&self) -> bool {
-        match self {
-            Fault::Wrong(_) => true,
-            Fault::Api(error) => error.is_for_good(),
-            _ => false,
-        }
-    }
-
-    /// The same, of one object.
-    #[must_use]
-    pub fn about(self, what: &str, rest: &str) -> Self {
-        match self {
-            Fault::Stale => Fault::Stale,
-            Fault::Unreachable(why) => Fault::Unreachable(why),
-            Fault::Api(ApiError::Unreachable(why)) => Fault::Unreachable(why),
-            Fault::Api(error) if error.passes() => Fault::Failed(format!("{what}: {error}{rest}")),
-            Fault::Api(error) if error.is_for_good() => Fault::Wrong(format!("{what}: {error}{rest}")),
-            Fault::Api(error) => Fault::Refused(format!("{what}: {error}{rest}")),
-            Fault::Refused(why) => Fault::Refused(format!("{what}: {why}{rest}")),
-            Fault::Wrong(why) => Fault::Wrong(format!("{what}: {why}{rest}")),
-            Fault::Failed(why) => Fault::Failed(format!("{what}: {why}{rest}")),
-            Fault::NoNamespace => Fault::NoNamespace,
-        }
-    }
-
-    /// The same, with what to do.
-    #[must_use]
-    pub fn with(self, advice: &str) -> Self {
-        match self {
-            Fault::Api(ApiError::Refused(mut refusal)) => {
-                refusal.message.push_str(advice);
-                Fault::Api(ApiError::Refused(refusal))
-            }
-            other => other,
-        }
-    }
-
-    /// In the port's words.
-    pub fn told(self, platform: &str, epoch: Epoch) -> PlatformError {
-        let platform = platform.to_owned();
-        match self {
-            Fault::Unreachable(reason) | Fault::Api(ApiError::Unreachable(reason)) => {
-                PlatformError::Unreachable { platform, reason }
-            }
-            Fault::Api(error) if error.passes() => PlatformError::Failed { platform, reason: error.to_string() },
-            Fault::Api(error) if error.is_for_good() => PlatformError::Wrong { platform, reason: error.to_string() },
-            Fault::Api(error) => PlatformError::Refused { platform, reason: error.to_string() },
-            Fault::Refused(reason) => PlatformError::Refused { platform, reason },
-            Fault::Wrong(reason) => PlatformError::Wrong { platform, reason },
-            Fault::Failed(reason) => PlatformError::Failed { platform, reason },
-            Fault::NoNamespace => {
-                let reason = "the app's namespace is not there: add a Namespace to its objects, or make it with \
-                              `kubectl create namespace`";
-                PlatformError::Refused { platform, reason: reason.into() }
-            }
-            Fault::Stale => PlatformError::Stale { platform, epoch },
-        }
-    }
-}
-
-/// What units ask for by Git's head: an object that one unit gives up and another takes goes over, it is not deleted.
-#[derive(Default)]
-pub struct Claims {
-    by_unit: Mutex<HashMap<UnitId, Arc<DesiredUnit>>>,
-}
-
-impl Claims {
-    /// All that is asked for.
-    pub fn set(&self, all: &[Arc<DesiredUnit>]) {
-        let all = all.iter().map(|desired| (desired.unit.clone(), desired.clone())).collect();
-        *self.by_unit.lock().unwrap_or_else(PoisonError::into_inner) = all;
-    }
-
-    /// What a unit asks for.
-    pub fn of(&self, unit: &UnitId) -> Option<Arc<DesiredUnit>> {
-        self.by_unit.lock().unwrap_or_else(PoisonError::into_inner).get(unit).cloned()
-    }
-
-    /// Whether a unit asks for an object; `None`: it is not known what is asked for.
-    pub fn wanted(&self, unit: &UnitId, id: &ObjectId) -> Option<bool> {
-        let all = self.by_unit.lock().unwrap_or_else(PoisonError::into_inner);
-        (!all.is_empty()).then(|| all.get(unit).is_some_and(|desired| asks(desired, id)))
-    }
-
-    /// Whether another unit asks for an object.
-    pub fn wanted_by_others(&self, unit: &UnitId, id: &ObjectId) -> bool {
-        let all = self.by_unit.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().any(|(other, desired)| other != unit && asks(desired, id))
-    }
-}
-
-fn asks(desired: &DesiredUnit, id: &ObjectId) -> bool {
-    let Workload::Kubernetes(spec) = &desired.workload else { return false };
-    spec.objects.iter().any(|object| is_same(spec, object, id))
-}
-
-/// Whether an object of a unit is the one that an id of the cluster names.
-pub(super) fn is_same(spec: &KubernetesSpec, object: &Object, id: &ObjectId) -> bool {
-    let namespace = object.namespace().unwrap_or(&spec.place.namespace);
-    object.name() == id.name
-        && object.kind() == id.kind
-        && object.group() == id.group
-        && id.namespace.as_deref().is_none_or(|there| there == namespace)
 }
 
 impl Cluster {

@@ -9,10 +9,12 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::apply::{READ_AGAIN, SETTLED, hidden};
+use super::claims::is_same;
 use super::client::{Call, JSON, MERGE};
-use super::cluster::{Cluster, Fault, is_same};
+use super::cluster::Cluster;
 use super::compose::{Composed, Frame, inner, member};
 use super::discovery::Kind;
+use super::fault::Fault;
 use super::health::Health;
 use super::inventory::{Entry, Parent};
 use super::labels;

@@ -9,12 +9,16 @@
 
 mod apply;
 mod cache;
+mod claims;
 mod client;
 mod cluster;
 mod compose;
+mod conflicts;
 mod connect;
 mod discovery;
+mod fault;
 mod fields;
+mod heals;
 pub mod health;
 mod hooks;
 mod inventory;
@@ -50,8 +54,9 @@ use crate::ports::platform::{EnsureGroup, HookRequest, LogStream, Platform, Plat
 use crate::ports::scripts::RunRequest;
 use crate::ports::traffic::Traffic;
 use client::Call;
-use cluster::{Cluster, Fault};
+use cluster::Cluster;
 pub use connect::Connection;
+use fault::Fault;
 
 /// How long a cluster is given to tell its epoch: no start waits for one that is down.
 const PATIENCE: Duration = Duration::from_secs(3);

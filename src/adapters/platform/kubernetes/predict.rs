@@ -13,11 +13,15 @@ use http::Method;
 use serde_json::Value;
 
 use super::apply::{Claim, ROUNDS, hidden, recreate_advice};
+use super::claims::is_same;
 use super::client::{APPLY, Call};
-use super::cluster::{Cluster, Fault, is_same};
+use super::cluster::Cluster;
 use super::compose::{Composed, Frame};
+use super::conflicts::{Settlement, settle};
 use super::discovery::Kind;
-use super::fields::{self, Owner, Settlement};
+use super::fault::Fault;
+use super::fields;
+use super::fields::Owner;
 use super::labels;
 use super::live::{Form, Live};
 use super::prepare::Work;
@@ -191,7 +195,7 @@ impl Cluster {
             if error.code == 409 && !conflicts.is_empty() {
                 let ignored = |owner: &Owner| Live::left_to(&work.parent.settings, &composed.id, owner);
                 let heals = live.is_some() && work.spec.drift == Drift::Heal;
-                match fields::settle(&conflicts, heals, work.spec.adopt, &ignored) {
+                match settle(&conflicts, heals, work.spec.adopt, &ignored) {
                     Settlement::Take => claim = Claim::Take,
                     Settlement::Leave(fields) => fields.iter().for_each(|field| composed.leave(field)),
                     Settlement::Refuse(why) => {

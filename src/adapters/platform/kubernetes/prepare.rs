@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster::{Cluster, Fault, is_same};
+use super::claims::is_same;
+use super::cluster::Cluster;
 use super::compose::{Composed, Frame};
 use super::discovery::Kind;
+use super::fault::Fault;
 use super::inventory::{Entry, LATER, Parent, Settings};
 use crate::domain::id::Epoch;
 use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};

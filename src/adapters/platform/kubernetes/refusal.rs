@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::fields;
+use super::conflicts::{Conflict, conflict};
 
 /// The longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
@@ -130,9 +130,9 @@ impl Refusal {
     }
 
     /// The fields that other managers have.
-    pub fn conflicts(&self) -> Vec<fields::Conflict> {
+    pub fn conflicts(&self) -> Vec<Conflict> {
         let causes = self.causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
-        causes.filter_map(|cause| fields::conflict(&cause.message, &cause.field)).collect()
+        causes.filter_map(|cause| conflict(&cause.message, &cause.field)).collect()
     }
 
     /// See [`ApiError::is_for_good`]. Rights (403), quotas (403), namespaces and kinds that are not there yet (404), conflicts (409) and

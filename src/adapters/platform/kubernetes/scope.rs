@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster::Fault;
 use super::discovery::Kind;
+use super::fault::Fault;
 use super::inventory::Parent;
 use crate::domain::workload::kubernetes::ObjectId;
 

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::adapters::platform::kubernetes::client::Call;
-use crate::adapters::platform::kubernetes::cluster::{Cluster, Fault};
+use crate::adapters::platform::kubernetes::cluster::Cluster;
+use crate::adapters::platform::kubernetes::fault::Fault;
 use crate::adapters::platform::kubernetes::refusal::ApiError;
 use crate::adapters::platform::kubernetes::{inventory::Parent, view};
 use crate::domain::id::{Epoch, GroupId, UnitId};

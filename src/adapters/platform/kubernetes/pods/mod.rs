@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::cache::{Diagnosis, Unwell};
 use super::client::Call;
-use super::cluster::{Cluster, Fault};
+use super::cluster::Cluster;
+use super::fault::Fault;
 use super::live::Live;
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::net::client::segment;

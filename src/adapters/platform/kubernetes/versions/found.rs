@@ -13,9 +13,10 @@ use http::Method;
 use serde_json::json;
 
 use crate::adapters::platform::kubernetes::client::{APPLY, Call, METADATA};
-use crate::adapters::platform::kubernetes::cluster::{Cluster, Fault};
+use crate::adapters::platform::kubernetes::cluster::Cluster;
 use crate::adapters::platform::kubernetes::compose::Frame;
 use crate::adapters::platform::kubernetes::discovery::Kind;
+use crate::adapters::platform::kubernetes::fault::Fault;
 use crate::adapters::platform::kubernetes::health::Health;
 use crate::adapters::platform::kubernetes::inventory::{Entry, FOUND, Parent, Settings};
 use crate::adapters::platform::kubernetes::labels;

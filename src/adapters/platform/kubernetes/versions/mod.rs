@@ -22,9 +22,10 @@ use serde_json::json;
 
 use super::cache::KindName;
 use super::client::{Call, MERGE};
-use super::cluster::{Cluster, Fault};
+use super::cluster::Cluster;
 use super::compose::Frame;
 use super::discovery::Kind;
+use super::fault::Fault;
 use super::inventory::{Entry, Parent, ROUTED, Version};
 use super::labels;
 use super::live::{Form, Live};

@@ -1,68 +1,25 @@
 //! What is known of a cluster, kept up by the watches: the units' parents and their objects.
 
+mod diagnoses;
+mod kind;
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::health::Health;
+pub use self::diagnoses::{Diagnosis, Unwell};
+pub use self::kind::KindName;
+use self::objects::Objects;
 use super::health::custom::Rules;
-use super::hooks;
 use super::inventory::Parent;
 use super::live::Live;
 use super::scope::{Known, Part, Scope};
 use super::view;
 use crate::domain::id::{Epoch, GroupId, UnitId};
 use crate::domain::observed::{ObservedGroup, Seen};
-use crate::domain::workload::http_route;
 use crate::domain::workload::kubernetes::{HealthRule, ObjectId};
-
-/// A kind, whatever its version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KindName {
-    /// The API group.
-    pub group: String,
-    /// The kind.
-    pub kind: String,
-}
-
-impl KindName {
-    /// The kind of an object.
-    pub fn of(id: &ObjectId) -> Self {
-        KindName { group: id.group.clone(), kind: id.kind.clone() }
-    }
-
-    /// ConfigMaps, which nearly every unit has.
-    pub fn config_map() -> Self {
-        KindName { group: String::new(), kind: "ConfigMap".into() }
-    }
-
-    /// Pods.
-    pub fn pod() -> Self {
-        KindName { group: String::new(), kind: "Pod".into() }
-    }
-
-    /// Services.
-    pub fn service() -> Self {
-        KindName { group: String::new(), kind: "Service".into() }
-    }
-
-    /// HTTPRoutes.
-    pub fn route() -> Self {
-        KindName { group: http_route::GROUP.into(), kind: http_route::KIND.into() }
-    }
-}
-
-/// What a workload's pods and events tell of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Diagnosis {
-    /// How often its containers were started again.
-    pub restarts: u32,
-    /// What is wrong, for people.
-    pub message: Option<String>,
-    /// It will not mend by itself.
-    pub for_good: bool,
-}
 
 /// What is known.
 pub struct Cache {
@@ -90,49 +47,6 @@ pub(super) struct State {
     obstacles: HashMap<ObjectId, String>,
     /// Objects that units ask for and had, by the units' keys: they were deleted, or lost their marks.
     lost: HashMap<ObjectId, String>,
-}
-
-#[derive(Default)]
-struct Objects {
-    /// Of which parts all of them are known.
-    known: Known,
-    all: HashMap<ObjectId, Live>,
-    /// The same by the keys of their units, of kinds that are looked up so.
-    by_unit: HashMap<String, BTreeSet<ObjectId>>,
-}
-
-impl Objects {
-    fn put(&mut self, id: ObjectId, live: Live) {
-        let kind = (id.group.as_str(), id.kind.as_str());
-        if !matches!(kind, ("", "Pod" | "Service") | (http_route::GROUP, http_route::KIND)) {
-            self.all.insert(id, live);
-            return;
-        }
-        let unit = live.unit.clone();
-        let before = self.all.insert(id.clone(), live).and_then(|before| before.unit);
-        if before != unit {
-            self.leave(before, &id);
-            if let Some(unit) = unit {
-                self.by_unit.entry(unit).or_default().insert(id);
-            }
-        }
-    }
-
-    fn remove(&mut self, id: &ObjectId) -> Option<Live> {
-        let gone = self.all.remove(id)?;
-        self.leave(gone.unit.clone(), id);
-        Some(gone)
-    }
-
-    fn leave(&mut self, unit: Option<String>, id: &ObjectId) {
-        let Some(unit) = unit else { return };
-        if let Some(ids) = self.by_unit.get_mut(&unit) {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_unit.remove(&unit);
-            }
-        }
-    }
 }
 
 impl State {
@@ -477,21 +391,6 @@ impl Cache {
         self.tell(units);
     }
 
-    /// What the pods of a workload tell now; `None`: all is well.
-    pub fn diagnose(&self, id: &ObjectId, diagnosis: Option<Diagnosis>) {
-        let mut state = self.lock();
-        if state.diagnoses.get(id) == diagnosis.as_ref() {
-            return;
-        }
-        match diagnosis {
-            Some(diagnosis) => drop(state.diagnoses.insert(id.clone(), diagnosis)),
-            None => drop(state.diagnoses.remove(id)),
-        }
-        let unit = state.unit_of(state.live(id));
-        drop(state);
-        self.tell(unit);
-    }
-
     /// Compares a group's objects with what was applied, where that was before this process started. `applied` answers an object
     /// of the group. Answers whether all of them could be seen.
     pub fn audit(&self, key: &str, applied: &dyn Fn(&ObjectId, &str) -> Option<serde_json::Value>) -> bool {
@@ -542,46 +441,10 @@ impl Cache {
         }
         kinds
     }
-
-    /// The workloads that are not well, without those that rest on purpose.
-    pub fn unwell(&self) -> Vec<Unwell> {
-        let state = self.lock();
-        let all = state.kinds.values().flat_map(|objects| &objects.all);
-        let unwell = all.filter(|(_, live)| {
-            live.deleting.is_none()
-                && live.unit.is_some()
-                && !matches!(live.health, Health::Healthy | Health::Suspended(_))
-        });
-        let told = unwell.filter_map(|(id, live)| {
-            let ended = hooks::ended(id, live).is_some();
-            // Whoever runs a hook asks how it ended.
-            let asked = live.mark.is_none() || !ended;
-            let is_job = (id.group.as_str(), id.kind.as_str()) == ("batch", "Job");
-            let ended = (ended && is_job).then_some(live.version);
-            asked.then_some(Unwell { id: id.clone(), pods: live.pods.clone()?, ended })
-        });
-        told.collect()
-    }
-
-    /// The workloads of which something is told that may be over.
-    pub fn diagnosed(&self) -> Vec<ObjectId> {
-        self.lock().diagnoses.keys().cloned().collect()
-    }
 }
 
 fn told(reason: Option<&str>) -> Result<(), String> {
     reason.map_or(Ok(()), |reason| Err(reason.to_owned()))
-}
-
-/// A workload that is not well.
-#[derive(Clone, Debug)]
-pub struct Unwell {
-    /// Which.
-    pub id: ObjectId,
-    /// The selector of its pods.
-    pub pods: String,
-    /// A Job that has ended, as of this version of it: its pods tell nothing new.
-    pub ended: Option<u64>,
 }
 
 /// The units with objects of a kind.
