@@ -75,13 +75,13 @@ pub struct DaemonStatus {
 pub enum UnitHealth {
     /// What Git asks for runs, verified.
     InSync,
-    /// A rollout goes on.
+    /// A rollout goes on, or its objects are not all ready again yet.
     Progressing,
     /// A rollout waits for somebody.
     Paused,
     /// What Git asks for is not what is made true; why stands in `held`.
     Held,
-    /// Something that should run does not, and is being mended.
+    /// Something that should run does not, and is being mended, or will not become ready by itself.
     Degraded,
     /// A rollback goes on or is not yet recorded in Git.
     RollingBack,

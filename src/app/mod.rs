@@ -39,6 +39,7 @@ pub mod restored;
 pub mod retention;
 pub mod rollback;
 pub mod sealed;
+mod standing;
 pub mod telemetry;
 pub mod turns;
 pub mod unit;

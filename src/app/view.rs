@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::standing;
 use super::unit::glance::Glance;
 use super::unit::outcome::outcome_label;
 use crate::api::types::{
-    AS_ASKED, AnalysisView, GroupView, HeldView, InstanceView, PhaseView, RollbackView, RolloutSummary, RolloutView,
-    UnitHealth, UnitStatus, VersionRef,
+    AnalysisView, GroupView, HeldView, InstanceView, PhaseView, RollbackView, RolloutSummary, RolloutView, UnitStatus,
+    VersionRef,
 };
 use crate::domain::analysis::Outcome as Verdict;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Revision, UnitId};
 use crate::domain::observed::{ObservedGroup, ObservedUnit, Seen};
-use crate::domain::plan::{Phase, PhaseId, Plan, PlanKind};
-use crate::domain::rollout::event::{Outcome, Why};
+use crate::domain::plan::{Phase, PhaseId, Plan};
+use crate::domain::rollout::event::Outcome;
 use crate::domain::rollout::state::{Course, RolloutState};
 use crate::domain::unit::held::{Held, HeldReason};
 use crate::domain::unit::state::{RollbackStatus, UnitState, Wants};
@@ -39,7 +40,7 @@ pub fn wanted(state: &UnitState) -> Vec<Digest> {
 /// One unit, for people and programs.
 pub fn status(unit: &UnitId, glance: &Glance, known: &Known, environment_suspended: bool) -> UnitStatus {
     let state = &glance.state;
-    let (health, message) = health(glance, known);
+    let (health, message) = standing::health(glance, known);
     let effective = state.effective.as_ref();
     let desired = effective.and_then(|effective| effective.rendered.as_ref()).and_then(|digest| known.get(digest));
     UnitStatus {
@@ -81,7 +82,7 @@ pub fn status(unit: &UnitId, glance: &Glance, known: &Known, environment_suspend
     }
 }
 
-fn version(known: &Known, rendered: &Digest, revision: Option<&Revision>) -> VersionRef {
+pub(super) fn version(known: &Known, rendered: &Digest, revision: Option<&Revision>) -> VersionRef {
     VersionRef {
         version: known.get(rendered).map_or_else(|| rendered.short().to_owned(), |desired| desired.version.clone()),
         rendered: rendered.clone(),
@@ -101,76 +102,6 @@ pub fn held_view(held: &Held) -> HeldView {
         },
     };
     HeldView { reason, message: held.message.clone(), remedy: held.remedy.clone() }
-}
-
-/// How the unit stands, and the most important thing to know, the root cause first.
-fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
-    let state = &glance.state;
-    if let Some(ObservedUnit { groups: Seen::Unknown(reason), .. }) = &glance.observed {
-        return (UnitHealth::Unknown, format!("what runs can't be seen: {reason}"));
-    }
-    if let Some(reason) = glance.stuck.as_ref().or_else(|| state.running().and_then(|rollout| rollout.stopped.as_ref()))
-    {
-        return (UnitHealth::Stuck, reason.clone());
-    }
-    if let Some(rollback) = &state.rollback {
-        let (.., message) = rollback_status(&rollback.status);
-        let good = version(known, &rollback.good, None).version;
-        return (UnitHealth::RollingBack, format!("back to {good}: {}; {message}", rollback.reason));
-    }
-    if let Some(rollout) = state.running() {
-        return running(glance, rollout);
-    }
-    if let Some(reason) = &glance.blocked {
-        return (UnitHealth::Degraded, reason.clone());
-    }
-    if let Some(held) = state.held.first() {
-        return (UnitHealth::Held, held.message.clone());
-    }
-    match (&state.candidate, &state.effective) {
-        (None, None) => (UnitHealth::Unknown, "not looked at yet".into()),
-        (_, Some(effective)) if effective.rendered.is_none() => (UnitHealth::InSync, "removed".into()),
-        _ if state.last_verified.is_none() => (UnitHealth::Progressing, "not looked at yet".into()),
-        _ => (UnitHealth::InSync, as_asked(glance)),
-    }
-}
-
-/// So many objects are told of in one line.
-const MOST_NOTES: usize = 3;
-
-/// What Git asks for runs; what is told of its objects all the same, such as who changed one that is left so, stands beside it.
-fn as_asked(glance: &Glance) -> String {
-    let groups = glance.observed.as_ref().and_then(|seen| seen.groups.known()).map(Vec::as_slice).unwrap_or_default();
-    let objects = groups.iter().filter(|group| group.in_place && !group.retiring).flat_map(|group| &group.instances);
-    let notes = objects.filter_map(|object| Some(format!("{}: {}", object.id, object.message.as_ref()?)));
-    let notes: Vec<String> = notes.collect();
-    let more = notes.len().saturating_sub(MOST_NOTES);
-    let more = if more > 0 { format!("; and {more} more objects") } else { String::new() };
-    match notes.is_empty() {
-        true => AS_ASKED.into(),
-        false => format!("{AS_ASKED}; {}{more}", notes[..notes.len().min(MOST_NOTES)].join("; ")),
-    }
-}
-
-fn running(glance: &Glance, rollout: &RolloutState) -> (UnitHealth, String) {
-    let phase =
-        rollout.phase.as_ref().and_then(|phase| glance.plan.as_ref()?.phase(phase.id).map(|phase| phase.name.clone()));
-    let phase = phase.unwrap_or_else(|| "starting".into());
-    if let Some(by) = &rollout.paused {
-        return (UnitHealth::Paused, format!("{phase}: paused by {by}"));
-    }
-    let waits = glance.waits.as_ref().map(|(reason, _)| reason.as_str());
-    let message = waits.map_or_else(|| phase.clone(), |waits| format!("{phase}: {waits}"));
-    let waits_for_people = glance.waits.as_ref().is_some_and(|(_, until)| until.is_none())
-        && rollout.phase.as_ref().is_some_and(|phase| phase.true_since.is_some());
-    match (rollout.kind, &rollout.course) {
-        (_, Course::Settling(Why::Failed(failure))) => (UnitHealth::RollingBack, failure.reason.clone()),
-        (PlanKind::Heal, _) => (UnitHealth::Degraded, message),
-        (PlanKind::Remove, _) => (UnitHealth::Removing, message),
-        (PlanKind::Rollback, _) => (UnitHealth::RollingBack, message),
-        _ if waits_for_people => (UnitHealth::Paused, message),
-        _ => (UnitHealth::Progressing, message),
-    }
 }
 
 fn groups(observed: &ObservedUnit) -> Vec<GroupView> {
@@ -310,7 +241,7 @@ pub fn outcome_reason(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn rollback_status(status: &RollbackStatus) -> (&'static str, Option<Revision>, Option<String>, String) {
+pub(super) fn rollback_status(status: &RollbackStatus) -> (&'static str, Option<Revision>, Option<String>, String) {
     match status {
         RollbackStatus::Decided => ("decided", None, None, "the revert is being made".into()),
         RollbackStatus::Committed { revision } => {

@@ -1,0 +1,164 @@
+//! How a unit stands, in a word and a line, for people and metrics.
+
+use super::unit::glance::Glance;
+use super::view::{Known, rollback_status, version};
+use crate::api::types::{AS_ASKED, UnitHealth};
+use crate::domain::observed::{ObservedUnit, Seen};
+use crate::domain::plan::PlanKind;
+use crate::domain::rollout::event::Why;
+use crate::domain::rollout::state::{Course, RolloutState};
+
+/// How the unit stands, and the most important thing to know, the root cause first.
+pub fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
+    let state = &glance.state;
+    if let Some(ObservedUnit { groups: Seen::Unknown(reason), .. }) = &glance.observed {
+        return (UnitHealth::Unknown, format!("what runs can't be seen: {reason}"));
+    }
+    if let Some(reason) = glance.stuck.as_ref().or_else(|| state.running().and_then(|rollout| rollout.stopped.as_ref()))
+    {
+        return (UnitHealth::Stuck, reason.clone());
+    }
+    if let Some(rollback) = &state.rollback {
+        let (.., message) = rollback_status(&rollback.status);
+        let good = version(known, &rollback.good, None).version;
+        return (UnitHealth::RollingBack, format!("back to {good}: {}; {message}", rollback.reason));
+    }
+    if let Some(rollout) = state.running() {
+        return running(glance, rollout);
+    }
+    if let Some(reason) = &glance.blocked {
+        return (UnitHealth::Degraded, reason.clone());
+    }
+    if let Some(held) = state.held.first() {
+        return (UnitHealth::Held, held.message.clone());
+    }
+    match (&state.candidate, &state.effective) {
+        (None, None) => (UnitHealth::Unknown, "not looked at yet".into()),
+        (_, Some(effective)) if effective.rendered.is_none() => (UnitHealth::InSync, "removed".into()),
+        _ if state.last_verified.is_none() => (UnitHealth::Progressing, "not looked at yet".into()),
+        _ => as_asked(glance),
+    }
+}
+
+/// So many objects are told of in one line.
+const MOST_NOTES: usize = 3;
+
+/// What Git asks for is applied; what is told of its objects all the same, such as who changed one that is left so, stands beside it. An
+/// object that is not well is no drift, and yet what should run does not.
+fn as_asked(glance: &Glance) -> (UnitHealth, String) {
+    let groups = glance.observed.as_ref().and_then(|seen| seen.groups.known()).map(Vec::as_slice).unwrap_or_default();
+    let objects = groups.iter().filter(|group| group.in_place && !group.retiring).flat_map(|group| &group.instances);
+    let mut told: Vec<_> = objects.filter_map(|object| Some((object, object.message.as_ref()?))).collect();
+    told.sort_by_key(|(object, _)| (object.ready, !object.given_up));
+    let health = match told.first() {
+        Some((object, _)) if object.given_up => UnitHealth::Degraded,
+        Some((object, _)) if !object.ready => UnitHealth::Progressing,
+        _ => UnitHealth::InSync,
+    };
+    let mut notes: Vec<String> =
+        told.iter().take(MOST_NOTES).map(|(object, message)| format!("{}: {message}", object.id)).collect();
+    if told.len() > MOST_NOTES {
+        notes.push(format!("and {} more objects", told.len() - MOST_NOTES));
+    }
+    let message = match health {
+        UnitHealth::InSync if notes.is_empty() => AS_ASKED.into(),
+        UnitHealth::InSync => format!("{AS_ASKED}; {}", notes.join("; ")),
+        _ => notes.join("; "),
+    };
+    (health, message)
+}
+
+fn running(glance: &Glance, rollout: &RolloutState) -> (UnitHealth, String) {
+    let phase =
+        rollout.phase.as_ref().and_then(|phase| glance.plan.as_ref()?.phase(phase.id).map(|phase| phase.name.clone()));
+    let phase = phase.unwrap_or_else(|| "starting".into());
+    if let Some(by) = &rollout.paused {
+        return (UnitHealth::Paused, format!("{phase}: paused by {by}"));
+    }
+    let waits = glance.waits.as_ref().map(|(reason, _)| reason.as_str());
+    let message = waits.map_or_else(|| phase.clone(), |waits| format!("{phase}: {waits}"));
+    let waits_for_people = glance.waits.as_ref().is_some_and(|(_, until)| until.is_none())
+        && rollout.phase.as_ref().is_some_and(|phase| phase.true_since.is_some());
+    match (rollout.kind, &rollout.course) {
+        (_, Course::Settling(Why::Failed(failure))) => (UnitHealth::RollingBack, failure.reason.clone()),
+        (PlanKind::Heal, _) => (UnitHealth::Degraded, message),
+        (PlanKind::Remove, _) => (UnitHealth::Removing, message),
+        (PlanKind::Rollback, _) => (UnitHealth::RollingBack, message),
+        _ if waits_for_people => (UnitHealth::Paused, message),
+        _ => (UnitHealth::Progressing, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::digest::Digest;
+    use crate::domain::id::GroupId;
+    use crate::domain::observed::{ObservedGroup, ObservedInstance};
+    use crate::domain::unit::state::UnitState;
+
+    fn object(name: &str, ready: bool, given_up: bool, message: Option<&str>) -> ObservedInstance {
+        ObservedInstance {
+            id: name.into(),
+            slot: 0,
+            running: true,
+            stopping: false,
+            ready,
+            address: None,
+            started: None,
+            restarts: 0,
+            given_up,
+            message: message.map(str::to_owned),
+        }
+    }
+
+    fn asked(objects: Vec<ObservedInstance>) -> (UnitHealth, String) {
+        let group = ObservedGroup {
+            group: GroupId("g".into()),
+            rendered: Digest::of("r1", &()),
+            version: "1".into(),
+            replicas: 1,
+            retiring: false,
+            in_place: true,
+            found: false,
+            instances: objects,
+        };
+        let unseen = ObservedUnit {
+            groups: Seen::Known(vec![]),
+            traffic: Seen::Known(None),
+            preview: Seen::Known(None),
+            runs: std::collections::BTreeMap::new(),
+        };
+        let mut glance = Glance::of(UnitState::default());
+        glance.observed = Some(ObservedUnit { groups: Seen::Known(vec![group]), ..unseen });
+        as_asked(&glance)
+    }
+
+    #[test]
+    fn an_object_that_is_not_well_is_not_in_sync_although_nothing_is_to_be_applied() {
+        let note = Some("mallory changed .data.word");
+        for (objects, health, message) in [
+            (vec![], UnitHealth::InSync, AS_ASKED.to_owned()),
+            (vec![object("a", true, false, None)], UnitHealth::InSync, AS_ASKED.to_owned()),
+            (
+                vec![object("a", true, false, note)],
+                UnitHealth::InSync,
+                format!("{AS_ASKED}; a: mallory changed .data.word"),
+            ),
+            (
+                vec![object("a", true, false, note), object("b", false, false, Some("2 of 3 ready"))],
+                UnitHealth::Progressing,
+                "b: 2 of 3 ready; a: mallory changed .data.word".to_owned(),
+            ),
+            (
+                vec![object("b", false, false, Some("2 of 3 ready")), object("c", false, true, Some("no such image"))],
+                UnitHealth::Degraded,
+                "c: no such image; b: 2 of 3 ready".to_owned(),
+            ),
+        ] {
+            assert_eq!(asked(objects), (health, message));
+        }
+        let many = (0..5).map(|_| object("a", false, false, Some("m"))).collect();
+        assert_eq!(asked(many).1, "a: m; a: m; a: m; and 2 more objects");
+    }
+}
