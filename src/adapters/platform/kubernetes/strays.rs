@@ -24,6 +24,8 @@ const DECLARERS: [&str; 11] = [
     "kustomize-controller",
     "helm-controller",
 ];
+/// How many pods there are. Who leaves it out of Git leaves it to an autoscaler or to people; taken away it would become one.
+const NUMBER: [&str; 2] = ["f:spec", "f:replicas"];
 /// An item of a list, or a mapping, itself.
 const ITSELF: &str = ".";
 
@@ -46,6 +48,7 @@ pub fn strays(managed: &Value) -> Vec<Stray> {
         .flat_map(|(owner, theirs)| {
             let mut added = Vec::new();
             walk(&Value::Object(theirs), Some(ours), &mut Vec::new(), &mut added);
+            added.retain(|path| *path != NUMBER);
             added.into_iter().map(move |path| Stray { owner: owner.clone(), path })
         })
         .collect()
@@ -223,6 +226,7 @@ mod tests {
         let mut edited = env("k:{\"name\":\"FOO\"}", item("f:value"));
         edited["f:metadata"] = json!({ "f:annotations": { "f:note": {} } });
         edited["f:spec"]["f:paused"] = json!({});
+        edited["f:spec"]["f:replicas"] = json!({});
         json!([
             entry("trimtab", "Apply", &env("k:{\"name\":\"BAR\"}", item("f:value"))),
             entry("kubectl-edit", "Update", &edited),
@@ -253,7 +257,7 @@ mod tests {
         let env = &taken[0]["fieldsV1"]["f:spec"]["f:env"];
         assert_eq!(env["k:{\"name\":\"FOO\"}"], json!({ ".": {}, "f:name": {}, "f:value": {} }));
         assert_eq!(env["k:{\"name\":\"BAR\"}"], json!({ ".": {}, "f:name": {}, "f:value": {} }));
-        let left = json!({ "f:spec": { "f:paused": {} }, "f:metadata": { "f:annotations": { "f:note": {} } } });
+        let left = json!({ "f:spec": { "f:paused": {}, "f:replicas": {} }, "f:metadata": { "f:annotations": { "f:note": {} } } });
         assert_eq!(taken[1]["fieldsV1"], left);
         assert_eq!(strays(&taken).len(), 1);
     }
