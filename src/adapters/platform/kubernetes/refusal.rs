@@ -10,6 +10,11 @@ use super::conflicts::{Conflict, conflict};
 /// The longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
+/// Words on one field that are longer are not told whole, in bytes.
+const LONGEST_WORDS: usize = 300;
+/// So many characters of them stand at their beginning then.
+const SOME: usize = 80;
+
 /// What a server could make no sense of.
 pub const UNREADABLE: &str = "Unreadable";
 
@@ -129,6 +134,12 @@ impl Refusal {
                 .any(|words| self.says(words))
     }
 
+    /// Its words, for people. A server repeats whole objects in them.
+    fn told(&self) -> String {
+        let long = self.causes.iter().filter_map(|cause| Some((cause.message.as_str(), shortened(&cause.message)?)));
+        long.fold(self.message.clone(), |told, (words, short)| told.replace(words, &short))
+    }
+
     /// The fields that other managers have.
     pub fn conflicts(&self) -> Vec<Conflict> {
         let causes = self.causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
@@ -163,9 +174,20 @@ impl std::fmt::Display for ApiError {
             ApiError::Refused(refusal) if refusal.message.is_empty() => {
                 write!(f, "{} ({})", refusal.reason, refusal.code)
             }
-            ApiError::Refused(refusal) => f.write_str(&refusal.message),
+            ApiError::Refused(refusal) => f.write_str(&refusal.told()),
         }
     }
+}
+
+/// Words on a field without the value in them, which stands before what is wrong with it; `None`: they are short.
+fn shortened(words: &str) -> Option<String> {
+    if words.len() <= LONGEST_WORDS {
+        return None;
+    }
+    let begin: String = words.chars().take(SOME).collect();
+    let (_, wrong) = words.rsplit_once(": ")?;
+    let wrong: String = wrong.chars().take(LONGEST_WORDS).collect();
+    Some(format!("{begin} … {wrong}"))
 }
 
 /// What a server says when it refuses; what is not its own form (a proxy's page) is told by its code alone.
@@ -223,6 +245,27 @@ mod tests {
         let told = ApiError::Refused(Box::new(told)).without_words().to_string();
         assert!(told.starts_with("Unreadable (500): .stringData.word is of another form;"), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn a_whole_object_in_a_server_s_words_is_not_told_whole() {
+        let words =
+            format!("Invalid value: core.PodTemplateSpec{{{}}}: field is immutable", "Image:\"a: b\", ".repeat(100));
+        let cause = json!({ "field": "spec.template", "reason": "FieldValueInvalid", "message": words });
+        let body = json!({ "kind": "Status", "reason": "Invalid", "details": { "causes": [cause] },
+            "message": format!("Job.batch \"once\" is invalid: spec.template: {words}") });
+        let error = told(422, &body);
+        let text = error.to_string();
+        assert!(
+            text.starts_with("Job.batch \"once\" is invalid: spec.template: Invalid value: core.PodTemplateSpec{"),
+            "{text}"
+        );
+        assert!(text.ends_with(" … field is immutable") && text.len() < 300, "{text}");
+        assert!(matches!(&error, ApiError::Refused(refusal) if refusal.is_immutable()));
+        assert_eq!(
+            told(422, &json!({ "kind": "Status", "reason": "Invalid", "message": "short" })).to_string(),
+            "short"
+        );
     }
 
     #[test]
