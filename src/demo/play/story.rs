@@ -33,7 +33,7 @@ const FAIL_RATE: &str = "0.3";
 /// Requests a second.
 const RATE: f64 = 200.0;
 /// How long a rollout may take, in seconds.
-const PATIENCE: u64 = 60;
+const PATIENCE: u64 = 120;
 /// What is aimed at: from the verdict until the bad version gets nothing more.
 const AIM: Duration = Duration::from_millis(300);
 /// What is still "at once" on a machine that has other things to do.
