@@ -2,7 +2,7 @@
 //!
 //! A supervisor's folder is found by the path of its state, so that its next start finds what lies there for the processes that went on.
 //! A supervisor that never comes back, since it was killed and its state removed, leaves its folder to whichever starts next for the
-//! same user: the file [`OWNER`] in it names the state, and is locked for as long as its supervisor lives.
+//! same user: the file `.owner` in it names the state, and is locked for as long as its supervisor lives.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};

@@ -250,11 +250,13 @@ fn is_item(item: &Value, key: &str) -> bool {
     key.split(',').filter_map(|part| part.split_once('=')).all(same)
 }
 
-fn entries(managed: &Value) -> impl Iterator<Item = &Value> {
+/// The entries of `managedFields`.
+pub(super) fn entries(managed: &Value) -> impl Iterator<Item = &Value> {
     managed.as_array().into_iter().flatten()
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+/// A field's text; none where it has none.
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{self, Owner, readable};
+use super::fields::{self, Owner, entries, readable, text};
 use super::labels::MANAGER;
 
 /// What `kubectl` does on somebody's word that is no matter of Git: it restarts and pauses, and shifts numbers of pods.
@@ -202,14 +202,6 @@ fn owner(entry: &Value) -> Owner {
         applies: text(entry, "operation") == "Apply",
         subresource: None,
     }
-}
-
-fn entries(managed: &Value) -> impl Iterator<Item = &Value> {
-    managed.as_array().into_iter().flatten()
-}
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]
