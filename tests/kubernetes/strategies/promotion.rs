@@ -99,7 +99,9 @@ async fn what_was_seen_long_ago_is_not_written_back() {
     proxy.answer(|asked| asked.watches("/services?").then_some(Answer::Failure(500, None)));
     proxy.cut();
     let edit = r#"{"metadata":{"labels":{"team":"shop"}},"spec":{"sessionAffinity":"ClientIP","selector":{"trimtab.dev/group":"none"}}}"#;
-    installation.namespace.must(&["patch", "service", "web", "--type", "merge", "--patch", edit]);
+    // What a controller adds is its own; what people add by hand would be taken back.
+    let by = "--field-manager=shop-controller";
+    installation.namespace.must(&["patch", "service", "web", "--type", "merge", by, "--patch", edit]);
     installation.told(&["rollout", "promote", "web"]);
     proxy.pass_on();
     installation.verified(UNIT, "2").await;
