@@ -84,7 +84,7 @@ impl Cluster {
         match failed {
             Some(fault) => return Err(fault),
             None if work.parent.rises() => {}
-            None => self.is_whole(&work.parent),
+            None => self.note_whole(&work.parent),
         }
         if before.is_none() {
             self.saw(work.parent.key());

@@ -273,13 +273,13 @@ impl Cluster {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
     }
 
-    /// All of a group has been applied.
-    pub(super) fn is_whole(&self, parent: &Parent) {
+    /// Remembers that all of a group has been applied.
+    pub(super) fn note_whole(&self, parent: &Parent) {
         let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         whole.insert(parent.key().to_owned(), parent.group.clone());
     }
 
-    /// Whether all of it was once, by this process, and nothing else since.
+    /// Whether all of it was once, by this process, and nothing else since; what was remembered of another group is forgotten.
     pub(super) fn was_whole(&self, parent: &Parent) -> bool {
         let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         let was = whole.get(parent.key()) == Some(&parent.group);
