@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use trimtab::adapters::platform::kubernetes::KubernetesPlatform;
 use trimtab::api::types::UnitStatus;
 use trimtab::domain::action::Which;
@@ -21,6 +22,7 @@ use super::adapter::{self, Bed};
 use super::documents::{self, SERVICE, UNIT, release};
 use super::gateway_double::{GatewayDouble, backends};
 use super::installation::{Installation, tells};
+use super::proxy::Answer;
 use super::strategies::{group_of, waits, web};
 use crate::e2e::bed::git;
 use crate::support::{PATIENCE, eventually, eventually_async};
@@ -244,16 +246,21 @@ async fn a_daemon_that_was_replaced_and_does_not_know_it_writes_no_route() {
     })
     .await;
     bed.platform.set(Epoch(1), &all_to(&first, first.desired.clone())).await.unwrap();
-    let newer = bed.another();
-    let mut theirs = Some(all_to(&first, divided("newer.example.com")));
-    proxy.answer(move |asked| {
-        if let Some(request) = theirs.take_if(|_| asked.patches("/httproutes/web")) {
-            let set = newer.set(Epoch(2), &request);
-            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(set)).unwrap();
-        }
-        None
-    });
-    let refused = bed.platform.set(Epoch(1), &all_to(&first, divided("stale.example.com"))).await;
+    let writes = || proxy.asked().iter().filter(|asked| asked.patches("/httproutes/web")).count();
+    let before = writes();
+    let goes = watch::Sender::new(false);
+    let mut held = Some(Answer::Held(goes.subscribe()));
+    proxy.answer(move |asked| held.take_if(|_| asked.patches("/httproutes/web")));
+    let (stale, newer) = (all_to(&first, divided("stale.example.com")), bed.another());
+    let replaced = async {
+        eventually_async(PATIENCE, "the stale one writes", || async {
+            if writes() > before { Ok(()) } else { Err(format!("{before} writes as before")) }
+        })
+        .await;
+        newer.set(Epoch(2), &all_to(&first, divided("newer.example.com"))).await.unwrap();
+        goes.send_replace(true);
+    };
+    let (refused, ()) = tokio::join!(bed.platform.set(Epoch(1), &stale), replaced);
     assert!(matches!(refused, Err(TrafficError::Stale { .. })), "{refused:?}");
     let hosts = bed.must(&["get", "-n", "shop", "httproute/web", "-o", "jsonpath={.spec.hostnames}"]);
     assert_eq!(hosts, r#"["newer.example.com"]"#);

@@ -50,6 +50,8 @@ pub enum Answer {
     Lost,
     /// What the server answers, so much later.
     Late(Duration),
+    /// What the server answers once it is asked, which is when this is true.
+    Held(watch::Receiver<bool>),
     /// What the server answers to another path.
     Instead(String),
 }
@@ -105,7 +107,7 @@ impl Proxy {
         self.dir.path().join("kubeconfig")
     }
 
-    /// From now on this decides what is not passed on.
+    /// From now on this decides what is not passed on. It must not block: no other request is passed on meanwhile.
     pub fn answer(&self, rule: impl FnMut(&Asked) -> Option<Answer> + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Some(Box::new(rule));
     }
@@ -142,8 +144,12 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         Some(Answer::Failure(code, after)) => return failure(*code, *after),
         Some(Answer::Text(text)) => return Response::new(Body::from(text.clone())),
         Some(Answer::Instead(path)) => path,
-        Some(Answer::Lost | Answer::Late(_)) | None => &asked.path,
+        Some(Answer::Lost | Answer::Late(_) | Answer::Held(_)) | None => &asked.path,
     };
+    if let Some(Answer::Held(goes)) = &answer {
+        // A test that ended waits for nothing.
+        let _ = goes.clone().wait_for(|goes| *goes).await;
+    }
     let mut cuts = shared.cuts.subscribe();
     let mut headers = parts.headers;
     headers.remove("host");
