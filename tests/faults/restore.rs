@@ -17,6 +17,12 @@ async fn processes(bed: &Bed) -> Value {
     all.map(|one| one["pid"].clone()).collect()
 }
 
+fn lose_the_journal(bed: &Bed) {
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        let _ = std::fs::remove_file(bed.path("state/daemon").join(name));
+    }
+}
+
 #[track_caller]
 fn cli(bed: &Bed, args: &[&str], code: i32) -> String {
     let output = bed.cli(&[args, &["--config", "trimtab.toml"]].concat());
@@ -131,14 +137,32 @@ async fn an_acknowledgement_replaces_what_the_backup_does_not_know() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_seen_after_a_lost_state_is_not_taken_for_nothing() {
+    let mut bed = bed("rolling");
+    bed.verified(UNIT, "1.0.0").await;
+    let before = processes(&bed).await;
+    bed.kill_daemon();
+    lose_the_journal(&bed);
+    bed.push("second", &[("release.yaml", &web("1.1.0", ""))]);
+    let (socket, away) = (bed.path("supervisor.sock"), bed.path("away.sock"));
+    std::fs::rename(&socket, &away).unwrap();
+    bed.start_daemon();
+    let blind =
+        bed.wait(UNIT, "it waits until it sees", |status| status.message.contains("what runs can't be seen")).await;
+    assert!(blind.effective.is_none() && blind.rollout.is_none(), "{blind:?}");
+    std::fs::rename(&away, &socket).unwrap();
+    let held = bed.wait(UNIT, "it is held", |status| !status.held.is_empty()).await;
+    assert!(held.held[0].message.contains("nothing is remembered of"), "{:?}", held.held);
+    assert_eq!(processes(&bed).await, before, "they are the same as ever");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_remembers_outlives_a_bad_successor_that_was_acknowledged() {
     let mut bed = bed("rolling");
     bed.verified(UNIT, "1.0.0").await;
     let (before, load) = (processes(&bed).await, load(&bed));
     bed.kill_daemon();
-    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
-        let _ = std::fs::remove_file(bed.path("state/daemon").join(name));
-    }
+    lose_the_journal(&bed);
     bed.push("bad", &[("release.yaml", &web("1.1.0", BROKEN))]);
     bed.start_daemon();
     let held = bed.wait(UNIT, "it is held", |status| !status.held.is_empty()).await;

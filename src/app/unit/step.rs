@@ -186,7 +186,8 @@ impl Unit {
         let state = inner.log.state();
         let held = gate(state, &around);
         let mut events = Vec::new();
-        if let Some(Effective { revision, rendered }) = gate::next_effective(state, &held) {
+        let next = gate::next_effective(state, &held).filter(|_| unseen_origin(state, observed).is_none());
+        if let Some(Effective { revision, rendered }) = next {
             events.push(UnitEvent::EffectiveSet { revision, rendered });
         }
         if held != state.held {
@@ -259,6 +260,10 @@ impl Unit {
             return Ok(Next::Sleep(None));
         }
         let Some(effective) = state.effective.clone() else {
+            if let Some(reason) = unseen_origin(state, observed).filter(|_| state.candidate.is_some()) {
+                self.publish(inner, |glance| glance.blocked = Some(reason));
+                return Ok(Next::Sleep(Some(BLOCKED_RETRY)));
+            }
             if let Some(backup) = state.restored.filter(|_| state.candidate.is_none()) {
                 let reason =
                     format!("its state is that of the backup of {backup}: nothing is done before Git was read");
@@ -452,9 +457,25 @@ fn unverified(state: &UnitState) -> Option<String> {
     })
 }
 
+/// Why it can't be told yet whether something runs that nothing is remembered of. Until it is seen nothing becomes effective:
+/// what does is taken for something that was decided on.
+fn unseen_origin(state: &UnitState, observed: &ObservedUnit) -> Option<String> {
+    match &observed.groups {
+        Seen::Unknown(reason) if !is_remembered(state) => {
+            Some(Blocked::Unknown(format!("its instances: {reason}")).to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Whether it is known where what runs comes from, or somebody said that it does not matter.
+fn is_remembered(state: &UnitState) -> bool {
+    state.effective.is_some() || state.rollout.is_some() || state.acked.is_some()
+}
+
 /// What runs is of a state that nothing is remembered of, and is not what Git asks for: nobody may guess.
 fn unknown_origin(state: &UnitState, observed: &ObservedUnit) -> Option<String> {
-    if state.effective.is_some() || state.rollout.is_some() || state.acked.is_some() {
+    if is_remembered(state) {
         return None;
     }
     let groups = observed.groups.known()?;
