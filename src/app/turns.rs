@@ -1,9 +1,11 @@
 //! The turns of units: how many are at work at once, and how long a step of one may take.
 
+use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::watchdog::{Doing, Progress};
 use crate::domain::id::UnitId;
@@ -23,21 +25,30 @@ const AT_HAND: Duration = Duration::from_millis(500);
 
 /// See the module. Waiting costs nothing, and a thousand units do not start a thousand requests.
 pub struct Turns {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    /// The permits of the units that have a turn; none while they fetch. A permit goes back with what holds it, however a step ends.
+    held: Mutex<HashMap<UnitId, Option<OwnedSemaphorePermit>>>,
     /// What is being done now.
     pub progress: Progress,
 }
 
 /// The turn of a unit.
 pub struct Turn<'a> {
-    _permit: SemaphorePermit<'a>,
+    turns: &'a Turns,
+    unit: UnitId,
     _doing: Doing<'a>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.held().remove(&self.unit);
+    }
 }
 
 impl Turns {
     /// So many at once.
     pub fn new(at_once: usize) -> Self {
-        Turns { permits: Semaphore::new(at_once), progress: Progress::default() }
+        Turns { permits: Arc::new(Semaphore::new(at_once)), held: Mutex::default(), progress: Progress::default() }
     }
 
     /// Nobody gets one any more.
@@ -47,8 +58,9 @@ impl Turns {
 
     /// Waits for a turn; `None`: there are no more.
     pub async fn take(&self, unit: &UnitId) -> Option<Turn<'_>> {
-        let permit = self.permits.acquire().await.ok()?;
-        Some(Turn { _permit: permit, _doing: self.progress.begin(step(unit), LONGEST) })
+        let permit = self.permits.clone().acquire_owned().await.ok()?;
+        self.held().insert(unit.clone(), Some(permit));
+        Some(Turn { turns: self, unit: unit.clone(), _doing: self.progress.begin(step(unit), LONGEST) })
     }
 
     /// The step that this unit is in takes place elsewhere than on this machine.
@@ -64,13 +76,18 @@ impl Turns {
             return had;
         }
         self.progress.allow(&step(unit), LONGEST_FETCH);
-        self.permits.add_permits(1);
+        let lent = self.held().get_mut(unit).and_then(Option::take).is_some();
         let fetched = work.await;
-        if let Ok(permit) = self.permits.acquire().await {
-            permit.forget();
+        if lent && let Ok(permit) = self.permits.clone().acquire_owned().await {
+            // Whose turn has ended meanwhile needs none.
+            self.held().get_mut(unit).map(|held| held.replace(permit));
         }
         self.progress.allow(&step(unit), LONGEST);
         fetched
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<UnitId, Option<OwnedSemaphorePermit>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,5 +122,33 @@ mod tests {
         assert!(turns.take(&quick).await.is_some());
         turns.close();
         assert!(turns.take(&quick).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_step_that_is_dropped_while_it_fetches_leaves_as_many_turns_as_there_were() {
+        let turns = Turns::new(1);
+        let unit: UnitId = "slow/dev/default".parse().unwrap();
+        let step = async {
+            let _turn = turns.take(&unit).await.unwrap();
+            turns.fetch(&unit, std::future::pending::<()>()).await;
+        };
+        assert!(tokio::time::timeout(AT_HAND * 3, step).await.is_err());
+        assert_eq!(turns.permits.available_permits(), 1);
+        // Fetched, and waiting for a turn again.
+        let other: UnitId = "quick/dev/default".parse().unwrap();
+        let (fetched, fetching) = oneshot::channel::<()>();
+        let mut step = Box::pin(async {
+            let _turn = turns.take(&unit).await.unwrap();
+            drop(turns.fetch(&unit, fetching).await);
+        });
+        let second = tokio::select! {
+            second = async { tokio::task::yield_now().await; turns.take(&other).await } => second.unwrap(),
+            () = &mut step => panic!("nothing was fetched"),
+        };
+        fetched.send(()).unwrap();
+        assert!(futures_util::poll!(&mut step).is_pending());
+        drop(step);
+        drop(second);
+        assert_eq!(turns.permits.available_permits(), 1);
     }
 }
