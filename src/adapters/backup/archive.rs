@@ -25,6 +25,8 @@ pub const PARTS: [&str; 3] = ["audit.head", "audit.db", CIPHERTEXTS];
 
 /// The most bytes that the manifest may have.
 const MAX_MANIFEST: u64 = 1 << 20;
+/// What files in an archive are padded to, and what its end is made of, in bytes.
+const BLOCK: u64 = 512;
 
 /// What is wrong with an archive.
 pub(super) enum Unsound {
@@ -77,7 +79,19 @@ pub(super) fn append(
 }
 
 /// Proves an archive and writes its files to a folder.
-pub(super) fn read(from: impl Read, folder: &Path) -> Result<Manifest, Unsound> {
+pub(super) fn read(mut from: impl Read, folder: &Path) -> Result<Manifest, Unsound> {
+    let manifest = read_parts(&mut from, folder)?;
+    // Of the two empty blocks that an archive ends with the first was read.
+    let mut end = Vec::new();
+    from.take(BLOCK + 1).read_to_end(&mut end)?;
+    match end.iter().any(|byte| *byte != 0) || end.len() as u64 > BLOCK {
+        true => Err(Unsound::Is("there is something behind its end".into())),
+        false if (end.len() as u64) < BLOCK => Err(Unsound::Is("its end is missing: it is cut short".into())),
+        false => Ok(manifest),
+    }
+}
+
+fn read_parts(from: &mut impl Read, folder: &Path) -> Result<Manifest, Unsound> {
     let mut archive = tar::Archive::new(from);
     let mut entries = archive.entries()?;
     let mut next = |name: &str| -> Result<_, Unsound> {
@@ -107,7 +121,10 @@ pub(super) fn read(from: impl Read, folder: &Path) -> Result<Manifest, Unsound> 
             return Err(Unsound::Is(format!("{} does not match its sum", part.name)));
         }
     }
-    Ok(manifest)
+    match entries.next().transpose()? {
+        Some(_) => Err(Unsound::Is(format!("there is something in it that {MANIFEST} does not name"))),
+        None => Ok(manifest),
+    }
 }
 
 /// A later form is told from one that is not right.

@@ -101,17 +101,39 @@ fn any_flipped_bit_and_any_cut_is_found() {
         if let Ok((_, journal, part)) = damaged("flipped", &flipped) {
             assert_eq!((journal, part), (vec![7; 100_000], vec![9; 1_000]), "{at}");
         }
-        // Behind the last part's last byte there is only the archive's end.
-        if at < 100_000 {
-            assert!(damaged("cut", &whole[..at]).is_err(), "cut at {at}");
+        assert!(damaged("cut", &whole[..at]).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
+fn nothing_may_stand_behind_the_end_and_the_end_must_be_there() {
+    use age::secrecy::ExposeSecret;
+    let bed = Bed::new();
+    let key = age::x25519::Identity::generate();
+    std::fs::write(bed.path("key"), key.to_string().expose_secret()).unwrap();
+    for (name, recipients) in [("plain", vec![]), ("sealed", vec![key.to_public().to_string()])] {
+        bed.write(name, &recipients);
+        let whole = std::fs::read(bed.path(name)).unwrap();
+        let refused = |bytes: &[u8]| {
+            std::fs::write(bed.path("damaged"), bytes).unwrap();
+            bed.read("damaged", &[bed.path("key")]).unwrap_err().to_string()
+        };
+        for more in [&[0][..], &[1], &[0; 512], &[0; 100_000]] {
+            let error = refused(&[&whole[..], more].concat());
+            assert!(error.contains("no sound backup"), "{name}, {} bytes more: {error}", more.len());
         }
+        for less in [1, 511, 512, 513, 1_023, 1_024, 1_025] {
+            let error = refused(&whole[..whole.len() - less]);
+            assert!(error.contains("no sound backup"), "{name}, {less} bytes less: {error}");
+        }
+        assert!(bed.read(name, &[bed.path("key")]).is_ok(), "{name}");
     }
 }
 
 #[test]
 fn a_later_form_and_what_belongs_to_no_backup_are_refused_by_name() {
     let bed = Bed::new();
-    let sound = manifest(bed.dir.path());
+    let sound = bed.write("plain", &[]);
     let mut later = sound.clone();
     (later.format, later.trimtab) = (FORMAT + 1, "9.9.9".into());
     write(&bed.path("later"), &later, bed.dir.path(), &[]).unwrap();
@@ -123,4 +145,11 @@ fn a_later_form_and_what_belongs_to_no_backup_are_refused_by_name() {
     write(&bed.path("other"), &other, bed.dir.path(), &[]).unwrap();
     let error = bed.read("other", &[]).unwrap_err().to_string();
     assert!(error.contains("passwd"), "{error}");
+    let mut longer = std::fs::read(bed.path("plain")).unwrap();
+    longer.truncate(longer.len() - 1_024);
+    let mut more = tar::Builder::new(longer);
+    archive::append(&mut more, "passwd", 1, &mut &b"x"[..]).unwrap();
+    std::fs::write(bed.path("longer"), more.into_inner().unwrap()).unwrap();
+    let error = bed.read("longer", &[]).unwrap_err().to_string();
+    assert!(error.contains("does not name"), "{error}");
 }
