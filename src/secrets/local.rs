@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit as _};
@@ -16,12 +16,16 @@ use zeroize::Zeroizing;
 /// The bytes before what is encrypted: they make the same text another one each time the text changes.
 const NONCE: usize = 12;
 
+/// Held by who may make a key: two that did it at once would each go on with another one, and one file has one.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// Reads the key of a file: 64 hexadecimal digits. One that is `own` is made where there is none.
 ///
 /// # Errors
 ///
 /// What is wrong with the file.
 pub fn read_or_make(file: &Path, own: bool) -> Result<Zeroizing<[u8; 32]>, String> {
+    let _making = own.then(|| MAKING.lock().unwrap_or_else(PoisonError::into_inner));
     match fs::read(file).map(Zeroizing::new) {
         Ok(text) => {
             let mut key = Zeroizing::new([0; 32]);
@@ -138,6 +142,25 @@ fn keyed(key: &[u8; 32], texts: &[&[u8]]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_needs_a_new_key_at_the_same_time_gets_the_same_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let file = dir.path().join(format!("{round}.key"));
+            let together = std::sync::Barrier::new(4);
+            let keys = std::thread::scope(|scope| {
+                let one = || {
+                    together.wait();
+                    read_or_make(&file, true).unwrap()
+                };
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+            });
+            let kept = read_or_make(&file, false).unwrap();
+            assert!(keys.iter().all(|key| **key == *kept), "in round {round}");
+        }
+    }
 
     #[test]
     fn what_is_sealed_is_the_same_each_time_and_opens_for_its_owner_only() {
