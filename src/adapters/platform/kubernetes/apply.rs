@@ -17,7 +17,7 @@ use super::conflicts::{Settlement, settle};
 use super::discovery::Kind;
 use super::fault::Fault;
 use super::fields::Owner;
-use super::heals::{fights, fought_over};
+use super::heals::{Healing, fights, fought_over};
 use super::health::Health;
 use super::inventory::Parent;
 use super::labels;
@@ -190,8 +190,10 @@ impl Cluster {
         let mut composed = Cow::Borrowed(composed);
         let live = self.cache.lock().live(&composed.id).cloned();
         let mut claim = self.claim(work, &composed, live.as_ref())?;
+        let id = composed.id.clone();
+        let mut healing = self.heals.one(&id);
         if let Some(live) = live.filter(|_| claim != Claim::New && work.spec.drift == Drift::Heal) {
-            self.take_strays(work, &composed, kind, &live).await?;
+            self.take_strays(work, &composed, kind, &live, &mut healing).await?;
         }
         let mut adopted = false;
         for _ in 0..ROUNDS {
@@ -210,11 +212,10 @@ impl Cluster {
                     adopted = work.spec.adopt;
                 }
                 409 if !conflicts.is_empty() => {
-                    let id = &composed.id;
-                    let ignored = |owner: &Owner| Live::left_to(&work.parent.settings, id, owner);
+                    let ignored = |owner: &Owner| Live::left_to(&work.parent.settings, &id, owner);
                     let heals = claim != Claim::New && work.spec.drift == Drift::Heal;
                     match settle(&conflicts, heals, work.spec.adopt, &ignored) {
-                        Settlement::Take if work.spec.adopt || self.heals.allow(id) => claim = Claim::Take,
+                        Settlement::Take if work.spec.adopt || healing.allow() => claim = Claim::Take,
                         Settlement::Take => return Err(Fault::Failed(fought_over(&conflicts))),
                         Settlement::Leave(fields) => fields.iter().for_each(|field| composed.to_mut().leave(field)),
                         Settlement::Refuse(why) => {
@@ -234,14 +235,21 @@ impl Cluster {
     }
 
     /// Makes what somebody added by hand this object's own, so that the apply removes it.
-    async fn take_strays(&self, work: &Work<'_>, composed: &Composed, kind: &Kind, live: &Live) -> Result<(), Fault> {
+    async fn take_strays(
+        &self,
+        work: &Work<'_>,
+        composed: &Composed,
+        kind: &Kind,
+        live: &Live,
+        healing: &mut Healing<'_>,
+    ) -> Result<(), Fault> {
         let settings = &work.parent.settings;
         let added = |live: &Live| {
             let all = live.strays(&composed.id, settings).into_iter();
             all.filter(|stray| !stray.is_in(composed.body())).cloned().collect::<Vec<Stray>>()
         };
         let Some(first) = added(live).into_iter().next() else { return Ok(()) };
-        if !self.heals.allow(&composed.id) {
+        if !healing.allow() {
             return Err(Fault::Failed(fights(&first.owner.manager, &first.field())));
         }
         let taken = |managed: &Value, live: &Live| {
