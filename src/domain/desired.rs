@@ -13,6 +13,7 @@ use super::digest::Digest;
 use super::hook::{Hooks, OnRollback};
 use super::id::{GroupId, Name, UnitId};
 use super::objects::generate;
+use super::omit;
 use super::route::{Tester, Upstream};
 use super::secret::SecretRef;
 use super::span::Span;
@@ -56,12 +57,8 @@ pub struct DesiredUnit {
     /// Whether it is removed when its Release is.
     pub prune: bool,
     /// The wave of its target: a wave starts when all lower ones are verified.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "omit::is_zero")]
     pub wave: u32,
-}
-
-fn is_zero(value: &u32) -> bool {
-    *value == 0
 }
 
 impl DesiredUnit {

@@ -19,6 +19,7 @@ pub mod judge;
 pub mod manifest;
 pub mod objects;
 pub mod observed;
+pub mod omit;
 pub mod plan;
 pub mod plan_check;
 pub mod planner;

@@ -11,6 +11,7 @@ use super::difference::Difference;
 use super::digest::Digest;
 use super::hook::{Hook, ObjectHook};
 use super::id::{GroupId, Name, UnitId};
+use super::omit;
 use super::prediction::Prediction;
 use super::span::Span;
 
@@ -48,7 +49,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settle: Vec<Phase>,
     /// How many of the settle phases, the first ones, take the weights back step by step. Whoever is in a hurry begins after them.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "omit::is_zero")]
     pub gradual: u32,
     /// The analyses that conditions and gates name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -138,14 +139,10 @@ pub struct GroupSource {
     /// The rendered digest of the desired state, found as a blob.
     pub rendered: Digest,
     /// The operator's restarts counted in the group's id.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "omit::is_zero")]
     pub restarts: u32,
     /// The release's version, for people.
     pub version: String,
-}
-
-fn is_zero(value: &u32) -> bool {
-    *value == 0
 }
 
 /// The number of a phase within its plan.

@@ -10,6 +10,7 @@ use super::event::{AnalysisKey, Failure, HookOutcome, Outcome, RolloutEvent, Why
 use crate::domain::action::{Action, TrafficSet, Which};
 use crate::domain::digest::Digest;
 use crate::domain::id::{GroupId, Revision, RolloutId, RunId};
+use crate::domain::omit;
 use crate::domain::plan::{PhaseId, PlanKind};
 use crate::domain::span::Span;
 use crate::domain::verdict::Tally;
@@ -148,12 +149,8 @@ pub struct ActionState {
     /// When that was.
     pub ended: Option<Timestamp>,
     /// How often in a row it was refused for good.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "omit::is_zero")]
     pub refusals: u32,
-}
-
-fn is_zero(value: &u32) -> bool {
-    *value == 0
 }
 
 /// A hook that was started.

@@ -11,6 +11,7 @@ use super::state::UnitState;
 use crate::domain::desired::Trigger;
 use crate::domain::digest::Digest;
 use crate::domain::id::{GroupId, MoveId, Revision, RollbackId, RolloutId, UnitId};
+use crate::domain::omit;
 use crate::domain::plan::{HookCall, PlanKind};
 use crate::domain::rollout::event::RolloutEvent;
 
@@ -74,7 +75,7 @@ pub enum UnitEvent {
         /// The rendered digest.
         rendered: Digest,
         /// The operator's restarts counted in its group's id.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "omit::is_zero")]
         restarts: u32,
         /// Hooks that a rollback from it has to undo.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -170,7 +171,7 @@ pub enum UnitEvent {
         /// The rendered digest.
         rendered: Digest,
         /// The operator's restarts counted in its group's id.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "omit::is_zero")]
         restarts: u32,
     },
     /// All before this comes from a backup. What has happened since is not known: nothing is made true before Git and what runs
@@ -213,10 +214,6 @@ pub enum UnitEvent {
         /// Which renaming.
         id: MoveId,
     },
-}
-
-fn is_zero(value: &u32) -> bool {
-    *value == 0
 }
 
 /// An event as it is stored, with when it was.

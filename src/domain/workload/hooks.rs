@@ -10,6 +10,7 @@ use super::order::rank;
 use super::waves;
 use crate::domain::digest::Digest;
 use crate::domain::hook::{ObjectHook, When};
+use crate::domain::omit;
 
 /// The annotation of Argo CD that makes an object a hook.
 pub const ARGO: &str = "argocd.argoproj.io/hook";
@@ -71,15 +72,11 @@ pub struct HookObject {
     /// When it runs.
     pub at: Vec<Moment>,
     /// Its wave among those of the same moment.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "omit::is_zero")]
     pub wave: i32,
     /// After which ends it is deleted. Before it runs again it always is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delete: Vec<Ended>,
-}
-
-fn is_zero(value: &i32) -> bool {
-    *value == 0
 }
 
 /// What an object is to a rollout.
