@@ -1,6 +1,6 @@
 //! Workloads that are not well, and what their pods tell of them.
 
-use super::Cache;
+use super::{Cache, note};
 use crate::adapters::platform::kubernetes::health::Health;
 use crate::adapters::platform::kubernetes::hooks;
 use crate::domain::workload::kubernetes::ObjectId;
@@ -31,12 +31,8 @@ impl Cache {
     /// What the pods of a workload tell now; `None`: all is well.
     pub fn diagnose(&self, id: &ObjectId, diagnosis: Option<Diagnosis>) {
         let mut state = self.lock();
-        if state.diagnoses.get(id) == diagnosis.as_ref() {
+        if !note(&mut state.diagnoses, id, diagnosis) {
             return;
-        }
-        match diagnosis {
-            Some(diagnosis) => drop(state.diagnoses.insert(id.clone(), diagnosis)),
-            None => drop(state.diagnoses.remove(id)),
         }
         let unit = state.unit_of(state.live(id));
         drop(state);

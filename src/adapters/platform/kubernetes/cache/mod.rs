@@ -369,12 +369,8 @@ impl Cache {
     /// Why an object of a unit could not be applied; `None`: it was.
     pub fn hinder(&self, unit: &UnitId, id: &ObjectId, why: Option<String>) {
         let mut state = self.lock();
-        if state.obstacles.get(id) == why.as_ref() {
+        if !note(&mut state.obstacles, id, why) {
             return;
-        }
-        match why {
-            Some(why) => drop(state.obstacles.insert(id.clone(), why)),
-            None => drop(state.obstacles.remove(id)),
         }
         drop(state);
         self.tell([unit.clone()]);
@@ -441,6 +437,18 @@ impl Cache {
         }
         kinds
     }
+}
+
+/// Notes what is to be told of an object; `None`: nothing any more. Answers whether that is new.
+fn note<T: PartialEq>(notes: &mut HashMap<ObjectId, T>, id: &ObjectId, told: Option<T>) -> bool {
+    if notes.get(id) == told.as_ref() {
+        return false;
+    }
+    match told {
+        Some(told) => drop(notes.insert(id.clone(), told)),
+        None => drop(notes.remove(id)),
+    }
+    true
 }
 
 fn told(reason: Option<&str>) -> Result<(), String> {
