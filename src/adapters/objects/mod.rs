@@ -24,6 +24,8 @@ use crate::ports::objects::{Make, ObjectTools, Order, ToolError};
 const AT_A_TIME: usize = 2;
 /// How many answers are kept.
 const KEPT: usize = 256;
+/// How many bytes of them are; the longest answer is half of it.
+const KEPT_BYTES: usize = 64 << 20;
 /// Where the repository's files are, within a tool's folder.
 const FILES: &str = "files";
 /// Where a chart's values are.
@@ -36,7 +38,26 @@ pub struct Tools {
     sandbox: Sandbox,
     charts: Charts,
     turns: Semaphore,
-    known: Mutex<HashMap<[u8; 32], Answer>>,
+    known: Mutex<Known>,
+}
+
+/// What tools told, by what they were asked. What would be too much makes room of all that was there.
+#[derive(Default)]
+struct Known {
+    answers: HashMap<[u8; 32], Answer>,
+    bytes: usize,
+}
+
+impl Known {
+    fn keep(&mut self, id: [u8; 32], answer: Answer) {
+        let size = |answer: &Answer| answer.as_ref().map_or(0, |text| text.len());
+        let more = size(&answer);
+        if self.answers.len() >= KEPT || self.bytes + more > KEPT_BYTES {
+            *self = Known::default();
+        }
+        let before = self.answers.insert(id, answer);
+        self.bytes = self.bytes + more - before.as_ref().map_or(0, size);
+    }
 }
 
 impl Tools {
@@ -50,7 +71,7 @@ impl Tools {
 impl ObjectTools for Tools {
     async fn make(&self, order: Order) -> Result<Vec<u8>, ToolError> {
         let id = identity(&order);
-        let known = |tools: &Self| tools.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let known = |tools: &Self| tools.known.lock().unwrap_or_else(PoisonError::into_inner).answers.get(&id).cloned();
         if let Some(answer) = known(self) {
             return answer.map(|text| text.as_ref().clone());
         }
@@ -68,11 +89,7 @@ impl ObjectTools for Tools {
         let answer = self.sandbox.run(tool, &arguments(&make), folder.path()).await.map(Arc::new);
         // What the machine could not do it may be able to do next time.
         if matches!(answer, Ok(_) | Err(ToolError::Refused { .. })) {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= KEPT {
-                known.clear();
-            }
-            known.insert(id, answer.clone());
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).keep(id, answer.clone());
         }
         answer.map(|text| text.as_ref().clone())
     }
@@ -148,4 +165,26 @@ fn lay_out(order: &Order) -> io::Result<Scratch> {
         fs::write(folder.path().join(VALUES), values)?;
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_so_many_bytes_of_answers_are_kept() {
+        let mut known = Known::default();
+        let (long, short) = (Arc::new(vec![0; KEPT_BYTES / 2]), Arc::new(vec![0; 10]));
+        for id in 0..5 {
+            known.keep([id; 32], Ok(long.clone()));
+            known.keep([id; 32], Ok(long.clone()));
+            let sum: usize = known.answers.values().flatten().map(|text| text.len()).sum();
+            assert!(sum == known.bytes && sum <= KEPT_BYTES && known.answers.contains_key(&[id; 32]));
+        }
+        for id in 0..=u8::MAX {
+            known.keep([id; 32], Ok(short.clone()));
+            known.keep([id; 32], Err(ToolError::Missing { tool: "helm" }));
+        }
+        assert!(known.answers.len() <= KEPT && known.bytes <= KEPT_BYTES);
+    }
 }

@@ -145,13 +145,16 @@ impl Charts {
         let mut all = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            all.push((entry.metadata()?.modified()?, entry.path()));
+            // Others keep charts meanwhile: what is being written has another name the next moment.
+            if let Some(metadata) = there(entry.metadata())? {
+                all.push((metadata.modified()?, entry.path()));
+            }
         }
         // A chart is two files.
         let beyond = all.len().saturating_sub(2 * KEPT);
         all.sort();
         for (_, path) in all.into_iter().take(beyond) {
-            fs::remove_file(path)?;
+            there(fs::remove_file(path))?;
         }
         Ok(())
     }
@@ -196,6 +199,19 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// None where it is not there any more.
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// A text from outside, safe to show.
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect::<String>().escape_debug().to_string()
+}
+
 /// How long nothing is asked for again that could not be had so often.
 fn pause(times: u32) -> Duration {
     PAUSE.saturating_mul(1 << times.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
@@ -217,5 +233,29 @@ mod tests {
     fn a_repository_that_is_away_is_asked_less_and_less() {
         let seconds = [1, 2, 3, 4, 5, 6, u32::MAX].map(|times| pause(times).as_secs());
         assert_eq!(seconds, [5, 10, 20, 40, 60, 60, 60]);
+    }
+
+    #[test]
+    fn charts_that_come_at_the_same_time_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let destinations = Destinations::new(&[]).unwrap();
+        let charts = Charts::new(dir.path().join("charts"), destinations, BTreeMap::new());
+        let chart = |thread: usize, number: usize| RemoteChart {
+            place: ChartPlace::Oci { host: "registry".into(), path: "web".into() },
+            version: Some(format!("{thread}.{number}.0")),
+            digest: None,
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let charts = &charts;
+                scope.spawn(move || {
+                    for number in 0..100 {
+                        let packed = format!("{thread} {number}");
+                        charts.keep(&chart(thread, number), packed.as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(charts.kept(&chart(3, 99)), Some(b"3 99".to_vec()));
     }
 }

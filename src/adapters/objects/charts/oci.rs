@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::transport::{Answer, Transport, place};
-use super::{MAX_PACKED, sum};
+use super::{MAX_PACKED, shown, sum};
 use crate::domain::objects::chart::RemoteChart;
 
 /// The largest manifest and the largest answer of a token server, in bytes.
@@ -153,11 +153,6 @@ impl Challenge {
         }
         (!found.realm.is_empty()).then_some(found)
     }
-}
-
-/// A text from outside, safe to show.
-fn shown(text: &str) -> String {
-    text.chars().take(100).collect::<String>().escape_debug().to_string()
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::MAX_PACKED;
 use super::transport::{Transport, place};
+use super::{MAX_PACKED, shown};
 use crate::domain::objects::chart::RemoteChart;
 
 /// The largest index, in bytes: those of the largest public repositories have some.
@@ -54,7 +54,9 @@ pub(super) async fn fetch(
     let packed = transport.must(&url, authorization.as_ref(), MAX_PACKED).await?;
     match super::sum(&packed) {
         found if found == digest => Ok(packed),
-        found => Err(format!("{} has the digest sha256:{found}, and the index says sha256:{digest}", place(&url))),
+        found => {
+            Err(format!("{} has the digest sha256:{found}, and the index says sha256:{}", place(&url), shown(&digest)))
+        }
     }
 }
 
@@ -68,8 +70,7 @@ fn find(text: &[u8], name: &str, version: &str) -> Result<Entry, String> {
     match versions.iter().position(|entry| entry.version == version) {
         Some(at) => Ok(versions.swap_remove(at)),
         None => {
-            let mut known: Vec<&str> = versions.iter().map(|entry| entry.version.as_str()).collect();
-            known.truncate(10);
+            let known: Vec<String> = versions.iter().take(10).map(|entry| shown(&entry.version)).collect();
             Err(format!("has no version {version} of `{name}`; it has {}", known.join(", ")))
         }
     }
