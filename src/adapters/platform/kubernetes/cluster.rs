@@ -1,38 +1,34 @@
 //! One cluster: its connection, what is known of it, and the writes to the units' parents.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use http::Method;
 use serde_json::Value;
-use tokio::task::JoinHandle;
 
-use super::apply::{fence, metadata_only};
+use super::apply::fence;
 use super::cache::{Cache, KindName, State};
 use super::claims::{Claims, is_same};
 use super::client::{Call, JSON, Server};
 use super::compose::Frame;
 use super::connect::Connection;
-use super::discovery::{Discovery, Kind};
+use super::discovery::Discovery;
 use super::fault::Fault;
+use super::following::Watch;
 use super::heals::Heals;
 use super::inventory::{self, Parent};
 use super::scope::{Part, Scope};
 use super::versions::found::Looked;
 use super::versions::parts::{Marks, Role, parts};
-use super::watch::{Follower, Subject};
 use crate::domain::id::{Epoch, GroupId, UnitId};
 use crate::domain::workload::Workload;
 use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
 use crate::ports::platform::EnsureGroup;
 
 /// How long a cluster may take until its units are known.
-const READ: Duration = Duration::from_secs(10);
-/// A kind that no unit has objects of is followed so long, in case that a unit is about to have some.
-const UNUSED: Duration = Duration::from_secs(300);
+pub(super) const READ: Duration = Duration::from_secs(10);
 /// How often a write to a parent is tried again after somebody else wrote it.
 const ROUNDS: u32 = 4;
 
@@ -58,18 +54,11 @@ pub struct Cluster {
     pub looked: Looked,
     connection: Connection,
     server: tokio::sync::OnceCell<Arc<Server>>,
-    watches: Mutex<HashMap<(KindName, Part), Watch>>,
+    pub(super) watches: Mutex<HashMap<(KindName, Part), Watch>>,
     /// The groups of [`Cluster::saw`], by the keys of their parents.
     seen: Mutex<BTreeSet<String>>,
     /// The groups of which all has been applied, by the keys of their parents.
     whole: Mutex<HashMap<String, GroupId>>,
-}
-
-/// A kind that is followed.
-struct Watch {
-    task: JoinHandle<()>,
-    /// When somebody asked for it last.
-    asked: Instant,
 }
 
 impl Cluster {
@@ -190,61 +179,8 @@ impl Cluster {
         Err(Fault::Failed(format!("others write ConfigMap {}/{} again and again", parent.namespace, parent.name)))
     }
 
-    /// Follows a kind from now on.
-    pub async fn watch_kind(&self, name: &KindName, kind: &Kind) -> Result<(), Fault> {
-        let server = self.server().await?;
-        let parts = self.scope.parts(kind.namespaced);
-        self.cache.expect(name, &parts);
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        for part in parts {
-            let watch = (name.clone(), part.clone());
-            let asked = Instant::now();
-            match watches.get_mut(&watch) {
-                Some(known) if !known.task.is_finished() => known.asked = asked,
-                _ => {
-                    let subject =
-                        Subject::Objects { name: name.clone(), kind: kind.clone(), metadata: metadata_only(name) };
-                    let task = tokio::spawn(self.follower(&server, subject, part).run());
-                    watches.insert(watch, Watch { task, asked });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn follower(&self, server: &Arc<Server>, subject: Subject, part: Part) -> Follower {
-        Follower {
-            server: server.as_ref().clone(),
-            cache: self.cache.clone(),
-            installation: self.installation.clone(),
-            subject,
-            part,
-            cluster: self.name.clone(),
-        }
-    }
-
-    /// Follows the parents for good, once the connection can be made.
-    pub async fn follow_parents(self: Arc<Self>) {
-        loop {
-            match self.server().await {
-                Ok(server) => {
-                    let parts = self.scope.parts(true).into_iter();
-                    let all = parts.map(|part| self.follower(&server, Subject::Parents, part).run());
-                    drop(join_all(all).await);
-                }
-                Err(fault) => {
-                    let reason = fault.told(&self.name, Epoch(0)).to_string();
-                    for part in self.scope.parts(true) {
-                        self.cache.parents_lost(&part, Some(&reason));
-                    }
-                    tokio::time::sleep(READ).await;
-                }
-            }
-        }
-    }
-
     /// Looks once at what each unit had when this process started: what somebody changed before that is seen by nobody else.
-    fn audit(&self) {
+    pub(super) fn audit(&self) {
         let due: Vec<Parent> = {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let state = self.cache.lock();
@@ -289,17 +225,6 @@ impl Cluster {
         was
     }
 
-    /// Reads which kinds there are, and follows the one that nearly every unit has, so that no rollout waits for that.
-    async fn warm(&self) {
-        let settings = KindName::config_map();
-        let kind = Kind { api_version: "v1".into(), plural: "configmaps".into(), namespaced: true };
-        // Where it fails now, it is done when it is needed.
-        let _ = self.watch_kind(&settings, &kind).await;
-        if let Ok(server) = self.server().await {
-            let _ = self.discovery.refresh(&server).await;
-        }
-    }
-
     /// The objects of a group, as they are called for it.
     fn objects_of<'s>(&self, spec: &'s KubernetesSpec, parent: &Parent) -> Cow<'s, [Object]> {
         match (&spec.versioned, &parent.version_of) {
@@ -309,75 +234,6 @@ impl Cluster {
                 Cow::Owned(parts.filter(|(_, role)| *role != Role::Routed).map(|(object, _)| object).collect())
             }
             _ => Cow::Borrowed(&spec.objects),
-        }
-    }
-
-    /// Follows the kinds that are in use.
-    pub async fn follow_kinds(self: Arc<Self>) {
-        let mut changes = self.cache.changes();
-        self.warm().await;
-        loop {
-            changes.borrow_and_update();
-            self.read_anew(&self.cache.take_judged_otherwise());
-            let used = self.cache.kinds_in_use();
-            if !used.is_empty() {
-                self.follow_used(&used).await;
-                self.audit();
-            }
-            self.leave_unused(&used);
-            // Changes come in bursts.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Ends the watches of kinds, so that they begin anew.
-    fn read_anew(&self, kinds: &BTreeSet<KindName>) {
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.retain(|(name, _), watch| {
-            let stays = !kinds.contains(name);
-            if !stays {
-                watch.task.abort();
-            }
-            stays
-        });
-    }
-
-    /// Ends the watches of kinds that no unit has had objects of for a while.
-    fn leave_unused(&self, used: &BTreeMap<KindName, String>) {
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.retain(|(name, _), watch| {
-            let stays = used.contains_key(name) || *name == KindName::config_map() || watch.asked.elapsed() < UNUSED;
-            if !stays {
-                watch.task.abort();
-                self.cache.forget_kind(name);
-            }
-            stays
-        });
-    }
-
-    async fn follow_used(&self, used: &BTreeMap<KindName, String>) {
-        let followed: BTreeSet<KindName> = {
-            let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-            watches.keys().map(|(name, _)| name.clone()).collect()
-        };
-        for (name, version) in used.iter().filter(|(name, _)| !followed.contains(name)) {
-            let Ok(server) = self.server().await else { return };
-            match self.discovery.kind(&server, version, &name.kind).await {
-                Ok(Some(kind)) => drop(self.watch_kind(name, &kind).await),
-                // No such kind: no such objects. It is looked for again with the next change.
-                Ok(None) => self.cache.replace(name, &None, Vec::new()),
-                Err(error) => self.cache.lost(name, &None, Some(&format!("{}: {error}", self.name))),
-            }
-        }
-    }
-
-    /// Ends all watches.
-    pub fn stop(&self) {
-        for (_, watch) in self.watches.lock().unwrap_or_else(PoisonError::into_inner).drain() {
-            watch.task.abort();
         }
     }
 }

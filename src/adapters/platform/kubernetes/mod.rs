@@ -18,6 +18,7 @@ mod connect;
 mod discovery;
 mod fault;
 mod fields;
+mod following;
 mod heals;
 pub mod health;
 mod hooks;
