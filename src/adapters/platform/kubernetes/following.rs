@@ -161,3 +161,42 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::connect::Connection;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kind_that_nobody_has_objects_of_is_followed_for_a_while_and_no_longer() {
+        let cluster = Cluster::new(Connection::default(), "test".into());
+        let long_ago = Instant::now().checked_sub(UNUSED).expect("clocks begin before that, and may be negative");
+        let kind = |name: &str| KindName { group: String::new(), kind: name.into() };
+        let (asked, used, unused) = (kind("Asked"), kind("Used"), kind("Unused"));
+        let mut tasks = BTreeMap::new();
+        for (name, asked) in [
+            (asked.clone(), Instant::now()),
+            (used.clone(), long_ago),
+            (unused.clone(), long_ago),
+            (KindName::config_map(), long_ago),
+        ] {
+            let task = tokio::spawn(std::future::pending());
+            tasks.insert(name.clone(), task.abort_handle());
+            cluster.cache.replace(&name, &None, Vec::new());
+            cluster.watches.lock().unwrap().insert((name, None), Watch { task, asked });
+        }
+        cluster.leave_unused(&[(used.clone(), "v1".to_owned())].into());
+        let left: BTreeSet<KindName> = cluster.watches.lock().unwrap().keys().map(|(name, _)| name.clone()).collect();
+        assert_eq!(left, [asked, used, KindName::config_map()].into());
+        let limit = Duration::from_secs(60);
+        let ended = async {
+            while !tasks[&unused].is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(limit, ended).await.expect("its watch ends");
+        assert!(cluster.cache.lock().known(&unused).is_err(), "what is not followed is not known");
+        assert!(left.iter().all(|name| !tasks[name].is_finished() && cluster.cache.lock().known(name).is_ok()));
+        cluster.stop();
+    }
+}
