@@ -148,7 +148,7 @@ pub(super) fn config(name: &str, value: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "key": value } })
 }
 
-fn refused(result: Result<(), PlatformError>) -> String {
+pub(super) fn refused(result: Result<(), PlatformError>) -> String {
     match result {
         Err(PlatformError::Refused { reason, .. } | PlatformError::Wrong { reason, .. }) => reason,
         other => panic!("{other:?}"),

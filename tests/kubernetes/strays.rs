@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::adapter::{Bed, config, desired, group, request};
+use super::adapter::{Bed, config, desired, group, refused, request};
 
 fn data(bed: &Bed, name: &str) -> Value {
     let text = bed.must(&["get", "-n", "shop", &format!("configmap/{name}"), "-o", "jsonpath={.data}"]);
@@ -81,4 +81,57 @@ async fn what_was_taken_over_is_nobody_elses_and_goes_when_git_drops_it() {
     bed.ensure(1, &one).await.unwrap();
     bed.until_right(&one).await;
     assert_eq!(data(&bed, "a"), json!({ "one": "1", "beside": "3" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_put_back_holds_up_nothing_else() {
+    let Some(bed) = Bed::start() else { return };
+    bed.must(&["create", "namespace", "shop"]);
+    let wanted = request("web", "1", "shop", json!([config("a", "1"), config("b", "1"), deployment()]));
+    bed.ensure(1, &wanted).await.unwrap();
+    let right = |count| move |group: &trimtab::domain::observed::ObservedGroup| group.replicas == count;
+    bed.until(&wanted, "all is there", right(3)).await;
+
+    // Another tool applies to one of them; somebody edits one that goes out beside it and one that goes out later.
+    applied_by_helm(&bed, &json!({}));
+    bed.must(&["patch", "-n", "shop", "configmap/b", "--type=merge", "-p", r#"{"data":{"key":"edited"}}"#]);
+    bed.must(&["set", "env", "-n", "shop", "deployment/web", "KEPT=edited"]);
+    bed.until(&wanted, "all of it is seen", right(0)).await;
+    let reason = refused(bed.ensure(1, &wanted).await);
+    assert!(reason.contains("ConfigMap/a") && reason.contains("helm has .data.key"), "{reason}");
+    bed.until(&wanted, "what can be put back is as it was", right(2)).await;
+    assert_eq!((data(&bed, "a"), data(&bed, "b")), (json!({ "key": "theirs" }), json!({ "key": "1" })));
+    let path = "jsonpath={.spec.template.spec.containers[0].env[0].value}";
+    assert_eq!(bed.must(&["get", "-n", "shop", "deployment/web", "-o", path]), "1");
+}
+
+/// Consent is for what belongs to nobody here: of an object with fields of others it is asked first whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_consent_too_it_is_asked_whose_an_object_is_before_its_fields_are_taken() {
+    let Some(bed) = Bed::start() else { return };
+    bed.must(&["create", "namespace", "shop"]);
+    let consent = json!({ "adopt": true });
+    let wanted = group(desired("web", "1", "shop", json!([config("a", "1")]), &consent));
+    applied_by_helm(&bed, &json!({ "trimtab.dev/unit": "0123456789ab", "trimtab.dev/installation": "another" }));
+    let reason = refused(bed.ensure(1, &wanted).await);
+    assert!(reason.contains("belongs to another trimtab, installation another"), "{reason}");
+    assert_eq!(data(&bed, "a"), json!({ "key": "theirs" }));
+
+    applied_by_helm(&bed, &json!({}));
+    bed.ensure(1, &wanted).await.unwrap();
+    bed.until_right(&wanted).await;
+    assert_eq!(data(&bed, "a"), json!({ "key": "1" }), "it was nobody's");
+
+    let other = group(desired("blog", "1", "shop", json!([config("a", "2")]), &consent));
+    let reason = refused(bed.ensure(1, &other).await);
+    assert!(reason.contains("belongs to web/production/default"), "{reason}");
+    assert_eq!(data(&bed, "a"), json!({ "key": "1" }));
+}
+
+/// A ConfigMap that another tool applies, with these labels and none else of that tool's.
+fn applied_by_helm(bed: &Bed, labels: &Value) {
+    let theirs = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "a", "namespace": "shop", "labels": labels }, "data": { "key": "theirs" } });
+    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-"];
+    bed.kubectl(&apply, &theirs).unwrap();
 }
