@@ -2,14 +2,20 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use tempfile::TempDir;
+
+/// How long a word of its may take.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// etcd, kube-apiserver and what else was asked for. They end with this, and with the test's process.
 pub struct ControlPlane {
     child: Child,
-    answers: BufReader<ChildStdout>,
+    answers: Mutex<Receiver<String>>,
     kubeconfig: PathBuf,
     _dir: TempDir,
 }
@@ -27,7 +33,10 @@ impl ControlPlane {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
+        let (tell, answers) = mpsc::channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let answers = Mutex::new(answers);
         let mut control_plane = ControlPlane { child, answers, kubeconfig: PathBuf::new(), _dir: dir };
         control_plane.kubeconfig = control_plane.answer("ready ").into();
         control_plane
@@ -56,8 +65,8 @@ impl ControlPlane {
 
     /// The rest of the next line, which must begin so.
     fn answer(&mut self, beginning: &str) -> String {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
+        let answered = self.answers.lock().unwrap().recv_timeout(PATIENCE);
+        let line = answered.unwrap_or_else(|error| panic!("not {beginning:?}: {error}"));
         line.trim_end().strip_prefix(beginning).unwrap_or_else(|| panic!("not {beginning:?}: {line:?}")).to_owned()
     }
 }

@@ -158,6 +158,10 @@ async fn weights_outlive_a_lost_state_and_a_newer_commit_and_end_with_the_promot
         format!("web:0 web-{third}:100"),
         "web:1".to_owned(),
     ];
+    eventually(PATIENCE, "the gateway has looked at the last of them", || {
+        let seen = gateway.seen();
+        if seen.len() >= first.len() + ways.len() { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
     assert_eq!(gateway.seen()[first.len()..], ways, "the stable version was {old}");
     assert_eq!(gateway.wrong(), Vec::<String>::new());
 }

@@ -71,7 +71,10 @@ async fn a_hook_that_fails_stops_a_rollout_before_anything_has_changed_and_its_l
     let status = installation.wait(UNIT, "it went back", rolled_back).await;
     assert!(tells(&status, &["Job migrate", "exit code 3", "no such column: price"]), "{status:#?}");
     assert_eq!(installation.namespace.object("configmap/settings")["data"]["word"], "one");
-    assert_eq!(installation.namespace.object("job/clean")["status"]["succeeded"], 1);
+    eventually(PATIENCE, "what runs on failure has run", || {
+        let clean = installation.namespace.get("job/clean")?;
+        if clean["status"]["succeeded"] == 1 { Ok(()) } else { Err(clean.to_string()) }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

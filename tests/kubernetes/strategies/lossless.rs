@@ -77,8 +77,11 @@ async fn a_canary_loses_nothing_by_its_steps_a_newer_commit_and_its_promotion() 
     let third = installation.wait(UNIT, "the newer canary waits", |status| waits_at(status, "3", 1)).await;
     assert_eq!(deployments(&installation).len(), 2, "the second version is gone");
     let (stable, newest) = (group_of(&third, "1"), group_of(&third, "3"));
-    let gone: Vec<_> = counted.left().into_iter().filter(|left| left.group == overwritten).collect();
-    assert_eq!(gone.len(), 3, "{gone:?}");
+    // Another process tells of them, and how it was then is asked of a server.
+    let gone = eventually(PATIENCE, "all of the second version was told to end", || {
+        let gone: Vec<_> = counted.left().into_iter().filter(|left| left.group == overwritten).collect();
+        if gone.len() == 3 { Ok(gone) } else { Err(format!("{gone:?}")) }
+    });
     for left in gone {
         assert!(!left.selected && left.ready.get(&stable) == Some(&4), "{left:?}");
     }
