@@ -1,21 +1,24 @@
 //! The next move of a rollout.
 
+mod conditions;
+mod turning_back;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use self::conditions::Step;
 use super::event::{AnalysisKey, Failure, Outcome, RolloutEvent, Why};
 use super::state::{Course, PhaseState, RolloutState};
 use super::{clock, health, hooks};
 use crate::domain::action::{Achieved, Action, achieved};
-use crate::domain::analysis::{self, Measure};
 use crate::domain::converge::{self, Converge, WaitKind, Waiting};
 use crate::domain::desired::Trigger;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Name, RunId};
 use crate::domain::observed::ObservedUnit;
-use crate::domain::plan::{Condition, HookCall, Phase, PhaseId, Plan, PlanKind};
-use crate::domain::rollback::{self, Case, Decision};
+use crate::domain::plan::{HookCall, Phase, PhaseId, Plan};
+use crate::domain::rollback::{self};
 use crate::domain::span::Span;
 
 /// What is to be done next. Each leads to an event; the executor appends it, folds it, and asks again.
@@ -163,86 +166,6 @@ impl Round<'_> {
     fn finished_action(&self) -> Option<RolloutEvent> {
         let open = self.state.action.as_ref().filter(|action| action.result.is_none())?;
         (achieved(&open.action, self.observed) == Achieved::Yes).then_some(RolloutEvent::ActionSucceeded {})
-    }
-
-    /// What turns a rollout back: somebody, something newer, or a failure.
-    fn turn_back(&self) -> Option<Move> {
-        if let Some((by, reason)) = &self.state.abort {
-            return Some(self.settle(Why::Aborted { by: by.clone(), reason: reason.clone() }));
-        }
-        if let Some(by) = &self.facts.superseded {
-            return Some(self.supersede(by.clone()));
-        }
-        let failure = self.state.failure.as_ref().filter(|_| self.state.stopped.is_none())?;
-        let forward_only = self.state.forward_only(self.plan);
-        let case = Case {
-            plan: self.plan,
-            failure,
-            forward_only: forward_only.as_deref(),
-            observed: self.observed,
-            stable_passes: self.state.stable_passes.as_ref().map(|(passes, detail)| (*passes, detail.as_str())),
-            recent: self.facts.recent_rollbacks,
-            cap: self.facts.rollback_cap,
-            now: self.facts.now,
-        };
-        Some(match rollback::decide(&case) {
-            Decision::Rollback(phase) => Move::Settle { phase, why: Why::Failed(failure.clone()) },
-            Decision::Stop(reason) => Move::Record(RolloutEvent::Stopped { reason }),
-            Decision::AskStable => self.check_stable(failure),
-        })
-    }
-
-    fn check_stable(&self, failure: &Failure) -> Move {
-        let name = failure.analysis.clone();
-        let measured = name.as_ref().and_then(|name| self.plan.analyses.get(name)).map(|analysis| &analysis.measure);
-        match (name, measured) {
-            (Some(name), Some(Measure::Router(_))) => {
-                let baseline = self.baseline_of(&name);
-                Move::CheckStable { failure: failure.clone(), name, baseline }
-            }
-            // Other measures do not know of groups: what they say of one version they would say of the other.
-            _ => Move::Record(RolloutEvent::StableChecked {
-                passes: true,
-                detail: "the analysis can't be asked of one version alone".into(),
-            }),
-        }
-    }
-
-    fn baseline_of(&self, name: &Name) -> Option<serde_json::Value> {
-        let keys = self.keys_of(name);
-        keys.iter().find_map(|key| self.state.analyses.get(key)).and_then(|tally| tally.baseline.clone())
-    }
-
-    fn keys_of(&self, name: &Name) -> Vec<AnalysisKey> {
-        let gate = AnalysisKey::gate(name, self.state.retries);
-        let step = self.state.phase.as_ref().map(|at| AnalysisKey::step(at.id, at.met, self.state.retries));
-        step.into_iter().chain([gate]).collect()
-    }
-
-    fn settle(&self, why: Why) -> Move {
-        match self.plan.immediate() {
-            Some(first) => Move::Settle { phase: first.id, why },
-            None => Move::Record(RolloutEvent::Ended { outcome: why.into() }),
-        }
-    }
-
-    /// Something else is wanted. Where only a rollout could be turned back, or the new version has taken over for good, or there is no way back, the next plan begins
-    /// from what is there; otherwise the stable version gets its traffic back first.
-    fn supersede(&self, by: Option<Digest>) -> Move {
-        let healthy = self.state.phase.as_ref().is_some_and(|at| at.true_since.is_some());
-        let took_over = self.state.full_traffic && healthy && self.state.failure.is_none();
-        let back_to_stable = by.is_some() && by == self.plan.from;
-        let stay = (took_over && !back_to_stable)
-            || by.is_none()
-            || self.plan.kind != PlanKind::Rollout
-            || self.state.phase.is_none()
-            || self.plan.stable.is_none()
-            || self.state.forward_only(self.plan).is_some();
-        if stay {
-            Move::Record(RolloutEvent::Ended { outcome: Outcome::Superseded })
-        } else {
-            self.settle(Why::Superseded { by })
-        }
     }
 
     fn enter(&self, place: usize) -> Move {
@@ -458,114 +381,6 @@ impl Round<'_> {
         let offset = self.plan.phases.get(ahead..)?.iter().position(|phase| self.has_full_traffic(phase))?;
         Some(ahead + offset)
     }
-
-    /// What a condition still waits for; `None`: it is met.
-    fn condition(&self, phase: &Phase, at: &PhaseState, condition: &Condition) -> Option<Move> {
-        // A watch begins anew whenever the phase was not true; the others go on.
-        let since = match condition {
-            Condition::Watch(_) => [at.met_at, at.true_since].into_iter().flatten().max_by_key(|mark| mark.at)?,
-            _ => at.met_at.or(at.became_true)?,
-        };
-        let passed = |span: &Span| self.state.clock.elapsed(since, self.facts.now) >= *span;
-        let until = |span: &Span| self.earlier(self.state.clock.due(since, *span, self.facts.now), phase, at);
-        let waits =
-            |span: &Span, reason: String| Some(Move::Wait { until: until(span), reason: self.or_paused(reason) });
-        match condition {
-            Condition::Pause(_) if self.state.promoted || self.state.full => None,
-            Condition::Analysis(_) if self.state.promoted => None,
-            Condition::Delay(_) if self.state.full && !self.has_full_traffic(phase) => None,
-            Condition::Delay(span) | Condition::Pause(Some(span)) | Condition::Watch(span) if passed(span) => None,
-            Condition::Delay(span) => waits(span, format!("{}: waits {span}", phase.name)),
-            Condition::Watch(span) => waits(span, format!("watched for {span}")),
-            Condition::Pause(Some(span)) => waits(span, format!("{}: pauses {span}, or until promoted", phase.name)),
-            Condition::Pause(None) => Some(Move::Wait {
-                until: self.earlier(None, phase, at),
-                reason: self.or_paused(format!("{}: waits until promoted", phase.name)),
-            }),
-            Condition::Analysis(name) => {
-                let key = AnalysisKey::step(at.id, at.met, self.state.retries);
-                match self.analyse(&key, name, at, false)? {
-                    Step::Act(next) => Some(next),
-                    Step::Passed => None,
-                    Step::Later(due) => Some(Move::Wait {
-                        until: self.earlier(Some(due), phase, at),
-                        reason: self.progress(name, &key),
-                    }),
-                }
-            }
-        }
-    }
-
-    fn or_paused(&self, reason: String) -> String {
-        self.state.paused.as_ref().map_or(reason, |by| format!("paused by {by}"))
-    }
-
-    fn progress(&self, name: &Name, key: &AnalysisKey) -> String {
-        let tally = self.state.analyses.get(key);
-        let count = self.plan.analyses.get(name).map_or(0, |analysis| analysis.count.max(1));
-        let (done, said) = tally.map_or((0, "nothing was measured"), |tally| (tally.successes, tally.detail()));
-        format!("analysis {name}: {done} of {count} measurements succeeded; {said}")
-    }
-
-    /// The last phase that a gate stands in is not left before it has succeeded.
-    fn gates_open(&self, phase: &Phase, at: &PhaseState) -> Option<Move> {
-        let next = self.plan.phases.get(at.id.0 as usize + 1);
-        let ending = phase.gate.iter().filter(|name| next.is_none_or(|next| !next.gate.contains(name)));
-        ending.into_iter().find_map(|name| {
-            let key = AnalysisKey::gate(name, self.state.retries);
-            let verdict = self.plan.analyses.get(name).zip(self.state.analyses.get(&key));
-            match verdict.and_then(|(analysis, tally)| tally.verdict(analysis)) {
-                Some(analysis::Outcome::Success) => None,
-                _ => Some(Move::Wait { until: self.earlier(None, phase, at), reason: self.progress(name, &key) }),
-            }
-        })
-    }
-
-    /// One step of an analysis. A gate is measured on after it has succeeded: what fails later counts too.
-    fn analyse(&self, key: &AnalysisKey, name: &Name, at: &PhaseState, gate: bool) -> Option<Step> {
-        let analysis = self.plan.analyses.get(name)?;
-        let Some(tally) = self.state.analyses.get(key) else {
-            at.became_true?;
-            return Some(Step::Act(Move::BeginAnalysis { key: key.clone(), name: name.clone() }));
-        };
-        let said = format!("analysis {name}: {}", tally.detail());
-        let due = tally.due(analysis);
-        Some(match tally.verdict(analysis) {
-            Some(analysis::Outcome::Failure) => Step::Act(Move::Record(RolloutEvent::Failed {
-                failure: self.failure(Trigger::Analysis, at, said, Some(name.clone())),
-            })),
-            Some(analysis::Outcome::Inconclusive) => Step::Act(Move::Record(RolloutEvent::Stopped {
-                reason: format!("{said}; nothing could be concluded, so nothing is promoted: retry, promote or abort"),
-            })),
-            Some(analysis::Outcome::Success) if !gate => Step::Passed,
-            _ if due <= self.facts.now => {
-                Step::Act(Move::Measure { key: key.clone(), name: name.clone(), baseline: tally.baseline.clone() })
-            }
-            _ => Step::Later(due),
-        })
-    }
-
-    /// The earlier of an instant and the next measurement of a gate.
-    fn earlier(&self, until: Option<Timestamp>, phase: &Phase, at: &PhaseState) -> Option<Timestamp> {
-        let gates = phase.gate.iter().filter_map(|name| {
-            match self.analyse(&AnalysisKey::gate(name, self.state.retries), name, at, true) {
-                Some(Step::Later(due)) => Some(due),
-                _ => None,
-            }
-        });
-        gates.chain(until).min()
-    }
-}
-
-/// Where an analysis stands.
-#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
-enum Step {
-    /// This must be done.
-    Act(Move),
-    /// It has succeeded.
-    Passed,
-    /// The next measurement is due then.
-    Later(Timestamp),
 }
 
 fn backoff(attempts: u32) -> Span {
