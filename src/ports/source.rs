@@ -33,14 +33,17 @@
 //! Every path of this port is relative to the source's root folder (the configured path prefix, or the repository's
 //! root), uses `/`, has no leading or trailing `/`, and is valid text. The empty path is the root folder itself.
 
-use std::fmt;
+mod commits;
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::commits::{CommitInfo, Edit, PushOutcome, Signature, Walk};
+pub use self::files::{ChangedPath, EntryKind, FileId, Listing, RefusedEntry, RefusedReason, TreeEntry};
 use crate::domain::id::Revision;
 
 /// A repository's branch as the source of desired state. See the [module](self) for the contract.
@@ -174,196 +177,6 @@ pub struct Head {
     pub branch: String,
     /// The commit it stands at.
     pub revision: Revision,
-}
-
-/// The files of one revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// Files and links, sorted by path.
-    pub entries: Vec<TreeEntry>,
-    /// What lies in the tree and is never looked at, with the reason.
-    pub refused: Vec<RefusedEntry>,
-}
-
-impl Listing {
-    /// Whether everything in the tree was listed; if not, nothing may be concluded to be deleted.
-    pub fn is_complete(&self) -> bool {
-        self.refused.is_empty()
-    }
-}
-
-/// One file or link of a tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TreeEntry {
-    /// The path relative to the source's root folder.
-    pub path: String,
-    /// The object name of the content: equal names mean equal bytes.
-    pub oid: String,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Bytes of the content (of a link: of its target text).
-    pub size: u64,
-}
-
-/// What an entry of a tree is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EntryKind {
-    /// A file.
-    File,
-    /// A file with the executable bit.
-    Executable,
-    /// A symbolic link that stays inside the source's root folder.
-    Symlink {
-        /// The path it leads to, relative to the source's root folder; there may be nothing at it.
-        target: String,
-    },
-}
-
-/// An entry that is not looked at, and why.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RefusedEntry {
-    /// The path, with control characters and invalid text escaped.
-    pub path: String,
-    /// Why it is refused.
-    pub reason: RefusedReason,
-}
-
-impl fmt::Display for RefusedEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.reason)
-    }
-}
-
-/// Why an entry is refused. The text says what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
-pub enum RefusedReason {
-    /// A name that could be confused with, or lead to, something else.
-    #[error("unsafe name ({0}); rename it in the repository")]
-    Name(String),
-    /// A symbolic link out of the folder.
-    #[error(
-        "symbolic link to {0}, which leaves the folder, is absolute, or goes up after going down; link inside the folder or copy the file"
-    )]
-    Link(String),
-    /// A submodule: never followed.
-    #[error("submodule; these are never followed: copy its files into the repository, or remove it")]
-    Submodule,
-    /// Nested deeper than the limit.
-    #[error("more than {0} folders deep; flatten it")]
-    Depth(usize),
-    /// An object kind that has no meaning here.
-    #[error("unknown file mode {0:o}; check the repository with `git fsck`")]
-    Mode(i32),
-}
-
-/// A file that differs between two revisions. One that is only on one side was added or removed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ChangedPath {
-    /// The path relative to the source's root folder.
-    pub path: String,
-    /// Object name and mode before; `None` if it was added.
-    pub before: Option<FileId>,
-    /// Object name and mode after; `None` if it was removed.
-    pub after: Option<FileId>,
-}
-
-/// What stands at a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FileId {
-    /// The object name of the content.
-    pub oid: String,
-    /// Git's file mode: 0o100644, 0o100755 (executable), 0o120000 (link), 0o160000 (submodule); or [`FileId::REFUSED`].
-    pub mode: u32,
-}
-
-impl FileId {
-    /// The mode of what [`Source::list`] refuses for its name or its depth, whatever it is.
-    pub const REFUSED: u32 = 0;
-}
-
-/// What a commit says about itself. All of it was written by whoever could push: escape before showing it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommitInfo {
-    /// The commit.
-    pub revision: Revision,
-    /// The author's name.
-    pub author: String,
-    /// The author's address.
-    pub email: String,
-    /// When it was committed, by the committer's clock.
-    pub time: Timestamp,
-    /// The first line.
-    pub subject: String,
-    /// The whole message, cut at 64 KiB.
-    pub message: String,
-    /// Its parents; more than one for a merge.
-    pub parents: Vec<Revision>,
-}
-
-/// Which parents a history follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Walk {
-    /// Only the first parent: the branch as it advanced.
-    FirstParent,
-    /// All parents.
-    Full,
-}
-
-/// One change in a commit to be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edit {
-    /// Writes a file, replacing whatever is there.
-    Write {
-        /// Where.
-        path: String,
-        /// The new content.
-        content: Vec<u8>,
-        /// Whether it gets the executable bit; `None` keeps what it had.
-        executable: Option<bool>,
-    },
-    /// Removes a file or a folder. One that is not there is no error.
-    Remove {
-        /// Where.
-        path: String,
-    },
-    /// Puts a file or a whole folder back to what it was at another revision; if it was not there, it is removed.
-    Restore {
-        /// Where.
-        path: String,
-        /// The revision to take it from.
-        from: Revision,
-    },
-}
-
-impl Edit {
-    /// The path that it changes.
-    pub fn path(&self) -> &str {
-        match self {
-            Edit::Write { path, .. } | Edit::Remove { path } | Edit::Restore { path, .. } => path,
-        }
-    }
-}
-
-/// In whose name a commit is made, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signature {
-    /// The name, without line breaks and `<>`.
-    pub name: String,
-    /// The address, without line breaks and `<>`.
-    pub email: String,
-    /// When; Git keeps whole seconds.
-    pub time: Timestamp,
-}
-
-/// What came of a push.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PushOutcome {
-    /// The branch stands at the commit.
-    Pushed,
-    /// The branch stood somewhere else than expected: fetch, decide again.
-    Lost,
-    /// The remote does not take it: a protected branch, a hook. The text is the remote's own reason.
-    Refused(String),
 }
 
 /// What can go wrong. Each message says what failed, the cause, and what to do.
