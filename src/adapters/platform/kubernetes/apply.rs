@@ -10,21 +10,20 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::cache::KindName;
-use super::client::{APPLY, Call, JSON, METADATA, STEPS};
+use super::client::{APPLY, Call, JSON, METADATA};
 use super::cluster::Cluster;
 use super::compose::Composed;
 use super::conflicts::{Settlement, settle};
 use super::discovery::Kind;
 use super::fault::Fault;
 use super::fields::Owner;
-use super::heals::{Healing, fights, fought_over};
+use super::heals::fought_over;
 use super::health::Health;
 use super::inventory::Parent;
 use super::labels;
 use super::live::{Form, Live};
 use super::prepare::Work;
 use super::refusal::ApiError;
-use super::strays::{self, Stray};
 use super::view;
 use crate::domain::id::Epoch;
 use crate::domain::workload::Workload;
@@ -229,66 +228,6 @@ impl Cluster {
                 }
                 _ if immutable => return Err(error.with(&recreate_advice(&composed.id.kind))),
                 _ => return Err(error),
-            }
-        }
-        Err(Fault::Failed("others change it again and again while it is applied".into()))
-    }
-
-    /// Makes what somebody added by hand this object's own, so that the apply removes it.
-    async fn take_strays(
-        &self,
-        work: &Work<'_>,
-        composed: &Composed,
-        kind: &Kind,
-        live: &Live,
-        healing: &mut Healing<'_>,
-    ) -> Result<(), Fault> {
-        let settings = &work.parent.settings;
-        let added = |live: &Live| {
-            let all = live.strays(&composed.id, settings).into_iter();
-            all.filter(|stray| !stray.is_in(composed.body())).cloned().collect::<Vec<Stray>>()
-        };
-        let Some(first) = added(live).into_iter().next() else { return Ok(()) };
-        if !healing.allow() {
-            return Err(Fault::Failed(fights(&first.owner.manager, &first.field())));
-        }
-        let taken = |managed: &Value, live: &Live| {
-            let added = added(live);
-            let added: Vec<&Stray> = added.iter().collect();
-            (!added.is_empty()).then(|| strays::taken(managed, &added))
-        };
-        self.account_anew(work, composed, kind, &taken).await
-    }
-
-    /// Leaves nothing of an object that was taken over to the tools that declared it before: what Git drops later goes then.
-    async fn disown_others(&self, work: &Work<'_>, composed: &Composed, kind: &Kind) -> Result<(), Fault> {
-        self.account_anew(work, composed, kind, &|managed, _| strays::disowned(managed)).await
-    }
-
-    /// Writes anew who has which fields of an object, as it is now.
-    async fn account_anew(
-        &self,
-        work: &Work<'_>,
-        composed: &Composed,
-        kind: &Kind,
-        anew: &(dyn Fn(&Value, &Live) -> Option<Value> + Sync),
-    ) -> Result<(), Fault> {
-        let (path, account, server) = (kind.object(&composed.id), work.parent.account.as_deref(), self.server().await?);
-        for _ in 0..ROUNDS {
-            let found = server.call(&Call::get(&path).accept(METADATA).account(account)).await?;
-            let at = |pointer: &str| found.pointer(pointer).cloned().unwrap_or_default();
-            let Some((_, live)) = Live::read(&found, Form::Metadata) else { return Ok(()) };
-            let Some(managed) = anew(&at("/metadata/managedFields"), &live) else { return Ok(()) };
-            let steps = json!([
-                { "op": "replace", "path": "/metadata/managedFields", "value": managed },
-                // What somebody else writes meanwhile is looked at first.
-                { "op": "replace", "path": "/metadata/resourceVersion", "value": at("/metadata/resourceVersion") },
-            ]);
-            let call = Call::new(Method::PATCH, format!("{path}?fieldManager={}", labels::MANAGER));
-            match server.call(&call.with(STEPS, &steps).accept(METADATA).account(account)).await {
-                Err(error) if error.code() == Some(409) => {}
-                Err(error) => return Err(hidden(composed, work.secrets, error)),
-                Ok(_) => return Ok(()),
             }
         }
         Err(Fault::Failed("others change it again and again while it is applied".into()))

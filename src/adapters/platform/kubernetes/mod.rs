@@ -33,6 +33,7 @@ mod refusal;
 mod retire;
 mod scope;
 mod strays;
+mod taking;
 mod versions;
 mod view;
 mod watch;
