@@ -16,6 +16,7 @@ use crate::adapters::journal::sqlite::SqliteJournal;
 use crate::adapters::metrics::Meter;
 use crate::adapters::objects::Tools;
 use crate::adapters::objects::charts::{Charts, Host};
+use crate::adapters::objects::memory::Memory;
 use crate::adapters::outgoing::Destinations;
 use crate::adapters::platform::host::HostPlatform;
 use crate::adapters::secrets::AgeSecrets;
@@ -110,13 +111,13 @@ async fn assemble(
     let destinations = Destinations::new(&config.outgoing.allow).map_err(anyhow::Error::msg)?;
     let artifacts = ArtifactStore::open(config.state_dir.join("artifacts"), source.clone(), ArtifactLimits::default())?
         .going_to(destinations.clone());
-    let secrets = secrets(config);
+    let (secrets, key) = (secrets(config), local_key(config));
     Ok(World {
         secrets,
-        tools: object_tools(config)?,
+        tools: object_tools(config, &key)?,
         installation: config.installation.clone(),
         epoch,
-        blobs: Blobs::new(journal.clone(), LocalKey::new(config.state_dir.join("values.key"))),
+        blobs: Blobs::new(journal.clone(), key),
         journal,
         source,
         platforms,
@@ -164,7 +165,7 @@ fn clusters(_: &Config) -> BTreeMap<Name, Arc<dyn Platform>> {
 }
 
 /// What makes objects of kustomizations and charts.
-fn object_tools(config: &Config) -> anyhow::Result<Arc<dyn ObjectTools>> {
+fn object_tools(config: &Config, key: &Arc<LocalKey>) -> anyhow::Result<Arc<dyn ObjectTools>> {
     let destinations = Destinations::new(&config.outgoing.allow).map_err(anyhow::Error::msg)?;
     let host = |(name, host): (&String, &ChartHost)| {
         let ChartHost { user, password_file, ca_file, plain_http } = host.clone();
@@ -174,7 +175,13 @@ fn object_tools(config: &Config) -> anyhow::Result<Arc<dyn ObjectTools>> {
     let charts = Charts::new(config.state_dir.join("charts"), destinations, hosts);
     let places = [("kustomize", &config.tools.kustomize), ("helm", &config.tools.helm)];
     let places = places.into_iter().filter_map(|(name, place)| Some((name, place.clone()?)));
-    Ok(Arc::new(Tools::new(charts, places.collect())))
+    let memory = Memory::new(config.state_dir.join("made"), key.clone());
+    Ok(Arc::new(Tools::new(charts, places.collect()).remembering(memory)))
+}
+
+/// What this machine encrypts under what it keeps of values in clear.
+fn local_key(config: &Config) -> Arc<LocalKey> {
+    Arc::new(LocalKey::new(config.state_dir.join("values.key")))
 }
 
 /// The same for verbs that need no daemon: with the programs in PATH, and nobody's credentials. Charts are kept with the user's caches.
@@ -255,7 +262,7 @@ pub async fn check_without_daemon(config: &Config) -> Vec<CheckResult> {
         check::result("secrets", secrets.map(|found| (found, Vec::new()))),
     ];
     results.extend(clusters);
-    match object_tools(config) {
+    match object_tools(config, &local_key(config)) {
         Ok(tools) => results.extend(check::tools(&platforms, tools.as_ref()).await),
         Err(error) => results.push(check::result("tools", Err(error))),
     }

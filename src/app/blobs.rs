@@ -81,10 +81,10 @@ pub struct Blobs {
 
 impl Blobs {
     /// The inputs stored in a journal; values of Secrets that stand in clear in the repository encrypted under a key.
-    pub fn new(journal: Arc<dyn Journal>, key: LocalKey) -> Self {
+    pub fn new(journal: Arc<dyn Journal>, key: impl Into<Arc<LocalKey>>) -> Self {
         Blobs {
             journal,
-            key: Arc::new(key),
+            key: key.into(),
             desired: Mutex::default(),
             put: Mutex::default(),
             sweeping: tokio::sync::RwLock::default(),

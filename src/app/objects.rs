@@ -289,7 +289,7 @@ async fn made(tools: &dyn ObjectTools, mut reading: Reading, order: Order, name:
         Err(error) => return not_made(&name, &error),
     };
     blocking(move || {
-        reading.text(&name, &text);
+        reading.told(&name, &text);
         read_to_the_end(reading, origins)
     })
     .await

@@ -1,5 +1,6 @@
 //! Charts of elsewhere: from a real chart repository, from a real registry, and from hosts that mean no good.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,6 +11,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
+use trimtab::adapters::objects::Tools;
+use trimtab::adapters::objects::charts::Charts;
+use trimtab::adapters::objects::memory::Memory;
+use trimtab::adapters::outgoing::Destinations;
+use trimtab::domain::objects::ClusterTold;
+use trimtab::ports::objects::{Make, ObjectTools as _, Order};
+use trimtab::secrets::local::LocalKey;
 
 use super::tools::{CHART, path_with, repository};
 use crate::support::{PATIENCE, Running, eventually, free_port, trimtab};
@@ -259,4 +267,36 @@ async fn a_registry_that_wants_a_password_gets_the_operators() {
     task.abort();
     // What was fetched is used, whoever asks later.
     assert_eq!(charts(Host::default()).files(&wanted).await.unwrap(), files);
+}
+
+#[tokio::test]
+async fn what_a_chart_makes_up_is_the_same_after_a_restart() {
+    let Some(path) = path_with("helm") else { return eprintln!("there is no helm here") };
+    let helm = std::env::split_paths(&path).map(|folder| folder.join("helm")).find(|helm| helm.is_file()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let order = |values: &str| Order {
+        files: vec![
+            ("c/Chart.yaml".into(), "apiVersion: v2\nname: c\nversion: 1.0.0\n".into()),
+            ("c/templates/a.yaml".into(), "word: {{ randAlphaNum 24 }}\n".into()),
+        ],
+        make: Make::Helm {
+            chart: "c".into(),
+            release: "web".into(),
+            namespace: "shop".into(),
+            values: values.into(),
+            files: Vec::new(),
+            skip_hooks: false,
+            cluster: ClusterTold::default(),
+        },
+    };
+    let started = |remembers: bool| {
+        let charts = Charts::new(dir.path().join("charts"), Destinations::default(), BTreeMap::new());
+        let tools = Tools::new(charts, BTreeMap::from([("helm", helm.clone())]));
+        let key = Arc::new(LocalKey::new(dir.path().join("key")));
+        if remembers { tools.remembering(Memory::new(dir.path().join("made"), key)) } else { tools }
+    };
+    let first = started(true).make(order("{}")).await.unwrap();
+    assert_eq!(started(true).make(order("{}")).await.unwrap(), first);
+    assert_ne!(started(true).make(order("{\"a\":1}")).await.unwrap(), first);
+    assert_ne!(started(false).make(order("{}")).await.unwrap(), first);
 }

@@ -456,6 +456,18 @@ fn secrets_and_objects_name_each_other() {
 }
 
 #[test]
+fn the_last_of_a_key_counts_in_what_a_chart_makes_and_nowhere_else() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  labels: { a: '1', b: '2', a: '3' }\n";
+    let mut told = Reading::default();
+    told.told("chart", text.as_bytes());
+    let objects = told.finish().unwrap();
+    assert_eq!(objects[0].object.fields()["metadata"]["labels"], serde_json::json!({ "a": "3", "b": "2" }));
+    let mut written = Reading::default();
+    written.file("a.yaml", text.as_bytes());
+    assert!(written.finish().unwrap_err()[0].message.contains("given twice"));
+}
+
+#[test]
 fn orders_of_other_tools_and_encrypted_files_are_refused() {
     let annotated = |name: &str, value: &str| {
         let text =

@@ -2,6 +2,7 @@
 //! by this program itself.
 
 pub mod charts;
+pub mod memory;
 mod sandbox;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use self::charts::Charts;
+use self::memory::Memory;
 use self::sandbox::Sandbox;
 use crate::adapters::artifacts::scratch::Scratch;
 use crate::domain::objects::chart::RemoteChart;
@@ -37,6 +39,7 @@ type Answer = Result<Arc<Vec<u8>>, ToolError>;
 pub struct Tools {
     sandbox: Sandbox,
     charts: Charts,
+    memory: Option<Arc<Memory>>,
     turns: Semaphore,
     known: Mutex<Known>,
 }
@@ -63,7 +66,41 @@ impl Known {
 impl Tools {
     /// Tools, and charts of elsewhere. `places` says where tools are that are not to be looked for in PATH, by name.
     pub fn new(charts: Charts, places: BTreeMap<&'static str, PathBuf>) -> Self {
-        Tools { sandbox: Sandbox::new(places), charts, turns: Semaphore::new(AT_A_TIME), known: Mutex::default() }
+        let (turns, known) = (Semaphore::new(AT_A_TIME), Mutex::default());
+        Tools { sandbox: Sandbox::new(places), charts, memory: None, turns, known }
+    }
+
+    /// The same, which says what is random as it said it first for as long as this lasts.
+    #[must_use]
+    pub fn remembering(self, memory: Memory) -> Self {
+        Tools { memory: Some(Arc::new(memory)), ..self }
+    }
+
+    /// Runs the tool, or takes what it told before.
+    async fn run(&self, tool: &'static str, order: Order) -> Answer {
+        let broken = |reason: String| ToolError::Broken { tool, reason };
+        let memory = self.memory.clone();
+        let make = order.make.clone();
+        let prepare = move || {
+            let kept = memory.and_then(|memory| Some((Memory::name(&order)?, memory)));
+            match kept.as_ref().and_then(|(name, memory)| memory.get(name)) {
+                Some(told) => Ok((Some(told), None, kept)),
+                None => lay_out(&order).map(|folder| (None, Some(folder), kept)),
+            }
+        };
+        let blocked = |error: tokio::task::JoinError| broken(error.to_string());
+        let prepared = tokio::task::spawn_blocking(prepare).await.map_err(blocked)?;
+        let (told, folder, kept) = prepared.map_err(|error| broken(error.to_string()))?;
+        let Some(folder) = folder else { return Ok(Arc::new(told.unwrap_or_default())) };
+        let told = Arc::new(self.sandbox.run(tool, &arguments(&make), folder.path()).await?);
+        if let Some((name, memory)) = kept {
+            let told = told.clone();
+            let written = tokio::task::spawn_blocking(move || memory.keep(&name, &told)).await.map_err(blocked)?;
+            if let Err(error) = written {
+                tracing::warn!(%error, "what a chart made can't be kept: what is random in it will be another after a restart");
+            }
+        }
+        Ok(told)
     }
 }
 
@@ -81,12 +118,7 @@ impl ObjectTools for Tools {
         if let Some(answer) = known(self) {
             return answer.map(|text| text.as_ref().clone());
         }
-        let make = order.make.clone();
-        let folder = tokio::task::spawn_blocking(move || lay_out(&order))
-            .await
-            .map_err(|error| broken(error.to_string()))?
-            .map_err(|error| broken(error.to_string()))?;
-        let answer = self.sandbox.run(tool, &arguments(&make), folder.path()).await.map(Arc::new);
+        let answer = self.run(tool, order).await;
         // What the machine could not do it may be able to do next time.
         if matches!(answer, Ok(_) | Err(ToolError::Refused { .. })) {
             self.known.lock().unwrap_or_else(PoisonError::into_inner).keep(id, answer.clone());

@@ -9,7 +9,7 @@ use granit_parser::{Event, ScalarStyle, Span, StructureStyle, Tag};
 use super::node::{Entry, Node, Scalar, Value};
 use super::problem::{Layer, Problem, Problems, is_direction};
 use super::source::{Location, SourceFile};
-use super::yaml::locate;
+use super::yaml::{Limits, locate};
 
 /// A list or mapping that is still open.
 struct Frame {
@@ -38,6 +38,8 @@ enum Key {
         key: String,
         at: Location,
         plain: bool,
+        /// It takes the place of the same key before it.
+        again: bool,
     },
     /// `<<`: the members of its value are taken over where they are not given.
     Merge(Location),
@@ -51,7 +53,7 @@ enum Key {
 pub struct Builder<'a> {
     file: &'a Arc<SourceFile>,
     nodes: usize,
-    most_nodes: usize,
+    limits: Limits,
     stack: Vec<Frame>,
     root: Option<Node>,
     /// What anchors stand for, and of how many parts it is.
@@ -60,12 +62,12 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// A builder for the documents of a file, which has at most so many parts.
-    pub fn new(file: &'a Arc<SourceFile>, most_nodes: usize) -> Self {
+    /// A builder for the documents of a file.
+    pub fn new(file: &'a Arc<SourceFile>, limits: Limits) -> Self {
         Builder {
             file,
             nodes: 0,
-            most_nodes,
+            limits,
             stack: Vec::new(),
             root: None,
             anchors: HashMap::new(),
@@ -121,8 +123,8 @@ impl<'a> Builder<'a> {
 
     fn count(&mut self, parts: usize) -> Result<(), String> {
         self.nodes = self.nodes.saturating_add(parts);
-        if self.nodes > self.most_nodes {
-            let most = self.most_nodes;
+        let most = self.limits.nodes;
+        if self.nodes > most {
             return Err(format!("this file has more than {most} parts, those behind aliases counted each time"));
         }
         Ok(())
@@ -140,7 +142,8 @@ impl<'a> Builder<'a> {
 
     fn check_tag(&mut self, tag: Option<&Tag>, at: &Location) -> bool {
         let Some(tag) = tag else { return false };
-        if !tag.is_yaml_core_schema() {
+        // Some tools write it before `<<`.
+        if !tag.is_yaml_core_schema() && tag.original() != "!!merge" {
             let remedy = "leave the tag away; a text that begins with `!` needs quotes";
             self.problem(Layer::Schema, at, format!("the tag `{}` is not known", tag.original()), remedy);
         }
@@ -234,9 +237,12 @@ impl<'a> Builder<'a> {
             Open::List(items) => items.push(node),
             Open::Map { entries, seen, merged, key, unquoted } => match key.take() {
                 None => {
-                    *key = Some(read_key(&node, seen, &mut self.problems));
+                    *key = Some(read_key(&node, seen, self.limits.last_of_keys, &mut self.problems));
                 }
-                Some(Key::Text { key, at, plain }) => {
+                Some(Key::Text { key, at, plain, again }) => {
+                    if again {
+                        entries.retain(|entry| entry.key != key);
+                    }
                     if node.is_null() {
                         // An empty place is shown by its key.
                         node.at = at.clone();
@@ -259,7 +265,7 @@ impl<'a> Builder<'a> {
 }
 
 /// Reads a key, or says why it is none. `seen` holds the lines of the keys before it.
-fn read_key(node: &Node, seen: &mut HashMap<String, u32>, problems: &mut Problems) -> Key {
+fn read_key(node: &Node, seen: &mut HashMap<String, u32>, last: bool, problems: &mut Problems) -> Key {
     let at = &node.at;
     let (text, plain) = match &node.value {
         Value::Scalar(scalar) if scalar.plain && scalar.text == "<<" => return Key::Merge(at.clone()),
@@ -274,12 +280,13 @@ fn read_key(node: &Node, seen: &mut HashMap<String, u32>, problems: &mut Problem
             return Key::Wrong;
         }
     };
-    if let Some(line) = seen.insert(text.clone(), at.line) {
+    let before = seen.insert(text.clone(), at.line);
+    if let Some(line) = before.filter(|_| !last) {
         let message = format!("`{text}` is given twice, before in line {line}");
         problems.push(Layer::Schema, at, message, "keep one of them");
         return Key::Wrong;
     }
-    Key::Text { key: text.clone(), at: at.clone(), plain }
+    Key::Text { key: text.clone(), at: at.clone(), plain, again: before.is_some() }
 }
 
 /// Adds the members of merged mappings that are not given; of several mappings the first wins.

@@ -18,10 +18,12 @@ pub struct Limits {
     pub depth: usize,
     /// Parts (texts, lists, mappings), those behind aliases counted each time.
     pub nodes: usize,
+    /// Of a key that is given again the last one counts; otherwise that is an error.
+    pub last_of_keys: bool,
 }
 
 /// What a file of documents may hold.
-const OURS: Limits = Limits { documents: 2_000, depth: 64, nodes: 50_000 };
+const OURS: Limits = Limits { documents: 2_000, depth: 64, nodes: 50_000, last_of_keys: false };
 
 /// One document of a file.
 pub struct RawDocument {
@@ -48,7 +50,7 @@ pub fn read_within(file: &Arc<SourceFile>, limits: Limits) -> Vec<RawDocument> {
         block_nesting_limit: limits.depth,
     };
     let mut parser = Parser::new_from_str_with_options(&file.text, options);
-    let mut builder = Builder::new(file, limits.nodes);
+    let mut builder = Builder::new(file, limits);
     let mut documents = Vec::new();
     let mut first = 1;
     while let Some(next) = parser.next_event() {

@@ -150,6 +150,8 @@ pub struct Gathering {
     open: Vec<(String, Option<Location>)>,
     seen: BTreeSet<String>,
     asked: Option<(String, Option<Location>)>,
+    /// What can't be read, by path: it matters where a kustomization names it.
+    refused: BTreeMap<String, (String, &'static str)>,
     problems: Vec<Problem>,
 }
 
@@ -165,6 +167,7 @@ impl Gathering {
             open: vec![(folder.to_owned(), None)],
             seen: BTreeSet::from([folder.to_owned()]),
             asked: None,
+            refused: BTreeMap::new(),
             problems: Vec::new(),
         }
     }
@@ -186,9 +189,7 @@ impl Gathering {
     /// Takes what is at the path that was asked for: its files, and what is refused there.
     pub fn give(&mut self, files: Files) {
         let Some((path, at)) = self.asked.take() else { return };
-        for (path, message, remedy) in files.refused {
-            self.problem(&path, message, remedy);
-        }
+        self.refused.extend(files.refused.into_iter().map(|(path, message, remedy)| (path, (message, remedy))));
         self.files.extend(files.files);
         let bytes: u64 = self.files.values().map(|bytes| bytes.len() as u64).sum();
         if self.files.len() > MAX_FILES || bytes > MAX_BYTES {
@@ -210,6 +211,18 @@ impl Gathering {
             return;
         }
         let folder = format!("{path}/");
+        // A link to a folder stands in the way to all below it; a kustomization that can't be read is none to the tool.
+        let unread = self.refused.keys().find(|refused| {
+            *refused == path
+                || path.strip_prefix(refused.as_str()).is_some_and(|rest| rest.starts_with('/'))
+                || refused.strip_prefix(&folder).is_some_and(|name| NAMES.contains(&name))
+        });
+        if let Some(unread) = unread.cloned() {
+            if let Some((message, remedy)) = self.refused.remove(&unread) {
+                self.problem(&unread, message, remedy);
+            }
+            return;
+        }
         if !self.files.range(folder.clone()..).next().is_some_and(|(file, _)| file.starts_with(&folder)) {
             if let Some(at) = at {
                 let remedy = "name a file or folder of this repository; nothing is fetched";
@@ -318,6 +331,34 @@ mod tests {
         let (files, roots) = gather(&whole).unwrap();
         assert_eq!(files.len(), 6);
         assert_eq!(roots.into_iter().collect::<Vec<_>>(), ["away", "base", "eu"]);
+    }
+
+    #[test]
+    fn what_can_t_be_read_is_told_where_it_is_named() {
+        let refusal = |path: &str| (path.to_owned(), "this is a symbolic link".to_owned(), "put the file itself here");
+        let gather = |resources: &str, refused: &[&str]| {
+            let mut gathering = Gathering::new("eu");
+            while let Some(path) = gathering.wants() {
+                let all = [
+                    ("eu/kustomization.yaml".to_owned(), format!("resources: [{resources}]").into_bytes()),
+                    ("base/web.yaml".to_owned(), Vec::new()),
+                ];
+                let below = |file: &str| file == path || file.starts_with(&format!("{path}/"));
+                let files = all.into_iter().filter(|(file, _)| below(file)).collect();
+                let refused = refused.iter().filter(|file| below(file)).map(|file| refusal(file)).collect();
+                gathering.give(Files { files, refused });
+            }
+            gathering.finish().map_err(|problems| problems[0].file.clone())
+        };
+        assert!(gather("../base/web.yaml", &["eu/link", "base/link.yaml"]).is_ok());
+        for (named, refused) in [
+            ("link.yaml", "eu/link.yaml"),
+            ("link/web.yaml", "eu/link"),
+            ("../link/web", "link/web"),
+            ("../base", "base/kustomization.yml"),
+        ] {
+            assert_eq!(gather(named, &[refused]).unwrap_err(), refused, "{named}");
+        }
     }
 
     #[test]

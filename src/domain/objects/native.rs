@@ -20,7 +20,7 @@ use crate::domain::workload::kubernetes::{Object, ObjectId};
 pub const MAX_FILE_BYTES: usize = 8 << 20;
 
 /// What a file of objects may hold.
-const LIMITS: Limits = Limits { documents: 10_000, depth: 100, nodes: 1_000_000 };
+const LIMITS: Limits = Limits { documents: 10_000, depth: 100, nodes: 1_000_000, last_of_keys: false };
 
 /// Fields of `metadata` that the API server writes, and that come along when somebody saves what it told.
 const SERVERS: [&str; 6] = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"];
@@ -86,8 +86,18 @@ impl Reading {
         documents.join("---\n").into_bytes()
     }
 
-    /// Reads what a tool told, under a name for it.
+    /// Reads a text, under a name for it.
     pub fn text(&mut self, path: &str, bytes: &[u8]) {
+        self.read(path, bytes, LIMITS);
+    }
+
+    /// Reads what a tool told, under a name for it. What the templates of a chart say twice means to Helm what they say last, and
+    /// who uses a chart of others can't mend it.
+    pub fn told(&mut self, path: &str, bytes: &[u8]) {
+        self.read(path, bytes, Limits { last_of_keys: true, ..LIMITS });
+    }
+
+    fn read(&mut self, path: &str, bytes: &[u8], limits: Limits) {
         let Ok(text) = std::str::from_utf8(bytes) else {
             let remedy = "save it as UTF-8, or give it another ending than .yaml, .yml and .json";
             return self.refuse(path, Layer::Schema, "this file is not UTF-8 text", remedy);
@@ -96,7 +106,7 @@ impl Reading {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let file = Arc::new(SourceFile::new(path, text));
         let name: Arc<str> = path.into();
-        for document in read_within(&file, LIMITS) {
+        for document in read_within(&file, limits) {
             self.document(&name, document);
         }
     }

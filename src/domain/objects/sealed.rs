@@ -27,7 +27,7 @@ const PLACE: &str = "ENC[age,";
 /// The most encrypted values of one object.
 const MAX_VALUES: usize = 500;
 /// What a file of SOPS may hold.
-const LIMITS: Limits = Limits { documents: 100, depth: 64, nodes: 50_000 };
+const LIMITS: Limits = Limits { documents: 100, depth: 64, nodes: 50_000, last_of_keys: false };
 
 /// What is wrong, and what to do about it.
 pub type Wrong = (String, &'static str);

@@ -11,6 +11,7 @@ pub mod custom;
 mod kinds;
 mod others;
 mod pods;
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -70,11 +71,16 @@ pub fn health(object: &Value) -> Health {
     }
     match kinds::rule(&group, kind).or_else(|| others::rule(&group, kind)) {
         Some(rule) => rule(object),
-        None => ready_condition(object).unwrap_or(Health::Healthy),
+        None => match (told::health(&group, kind, object), ready_condition(object)) {
+            // Both have a say: what is wrong or rests goes before what is on its way.
+            (Some(told @ (Health::Degraded { .. } | Health::Suspended(_))), _) => told,
+            (told, None | Some(Health::Healthy)) => told.unwrap_or(Health::Healthy),
+            (_, Some(unready)) => unready,
+        },
     }
 }
 
-/// What says that it shall rest: `spec.paused` of a Deployment or Rollout; `spec.suspend` of a CronJob, a Job and of the kinds that follow
+/// What says that it shall rest: `spec.paused` of a Deployment, a Rollout and the kinds of Cluster API; `spec.suspend` of a CronJob, a Job and of the kinds that follow
 /// them.
 pub fn rests(object: &Value) -> bool {
     let kind = text(object, "/kind").unwrap_or_default();
@@ -84,7 +90,7 @@ pub fn rests(object: &Value) -> bool {
 fn suspended(group: &str, kind: &str, object: &Value) -> Option<Health> {
     let set = |field: &str| object.pointer(field).and_then(Value::as_bool) == Some(true);
     match (group, kind) {
-        ("apps" | "extensions", "Deployment") | ("argoproj.io", "Rollout") => {
+        ("apps" | "extensions", "Deployment") | ("argoproj.io", "Rollout") | ("cluster.x-k8s.io", _) => {
             set("/spec/paused").then(|| Health::Suspended("it is paused".into()))
         }
         _ => set("/spec/suspend").then(|| Health::Suspended("it is suspended".into())),

@@ -9,6 +9,7 @@ pub(super) fn rule(group: &str, kind: &str) -> Option<fn(&Value) -> Health> {
     Some(match (group, kind) {
         ("gateway.networking.k8s.io", "Gateway" | "GatewayClass") => gateway,
         ("gateway.networking.k8s.io", kind) if kind.ends_with("Route") => route,
+        ("gateway.networking.k8s.io", kind) if kind.ends_with("Policy") => policy,
         ("bitnami.com", "SealedSecret") => sealed_secret,
         ("argoproj.io", "Rollout") => rollout,
         _ => return None,
@@ -43,16 +44,25 @@ fn gateway(object: &Value) -> Health {
 /// A route is well where the parents that have seen it take it. One that no parent speaks of is not waited for: there are clusters
 /// without a controller of them.
 fn route(object: &Value) -> Health {
+    by_those_who_speak_of_it(object, "/status/parents", "/parentRef/name")
+}
+
+/// A policy is judged by those above what it is for, as a route by its parents.
+fn policy(object: &Value) -> Health {
+    by_those_who_speak_of_it(object, "/status/ancestors", "/ancestorRef/name")
+}
+
+fn by_those_who_speak_of_it(object: &Value, places: &str, named: &str) -> Health {
     let asked = asked(object);
     let (mut worst, mut behind, mut seen) = (None, None, false);
-    for parent in list(object, "/status/parents") {
+    for parent in list(object, places) {
         let all: Vec<_> = list(parent, "/conditions").map(|one| Condition::read(one, asked)).collect();
         if all.iter().any(|condition| condition.old) {
             behind = Some(unseen());
             continue;
         }
         seen = true;
-        let name = text(parent, "/parentRef/name").unwrap_or_default();
+        let name = text(parent, named).unwrap_or_default();
         match accepted(all.into_iter()) {
             Some(Health::Degraded { message, for_good }) => {
                 return Health::Degraded { message: format!("{name}: {message}"), for_good };
