@@ -22,7 +22,7 @@ use super::live::{Form, Live};
 use super::prepare::Work;
 use super::refusal::ApiError;
 use super::view;
-use crate::domain::id::{Epoch, RunId};
+use crate::domain::id::{Epoch, RunId, UnitId};
 use crate::domain::observed::ObservedRun;
 use crate::domain::workload::Workload;
 use crate::domain::workload::hooks::{Ended, HookObject};
@@ -139,8 +139,9 @@ impl Cluster {
         if let Some(live) = live {
             let other = {
                 let state = self.cache.lock();
-                let owner = live.unit.as_ref().and_then(|key| state.parents.get(key)).map(|parent| parent.unit.clone());
-                owner.filter(|unit| *unit != request.unit)
+                // Of a unit that has no group yet its hooks alone are known; one that Git does not name either is no more.
+                let there = |unit: &UnitId| state.parents_of(unit).next().is_some() || self.claims.of(unit).is_some();
+                state.unit_of(Some(&live)).filter(|unit| *unit != request.unit && there(unit))
             };
             if let Some(other) = other {
                 return Err(Fault::Refused(format!("{id} belongs to {other}: two apps can't have the same object")));
