@@ -101,7 +101,16 @@ impl Cluster {
                 if let (true, Some(parent)) = (in_place, self.cache.lock().parent(&unit)) {
                     group = parent.group.clone();
                 }
-                let Ok(sources) = self.sources(&unit, &group, instance.as_deref()).await else { return };
+                let sources = match self.sources(&unit, &group, instance.as_deref()).await {
+                    Ok(sources) => sources,
+                    // The group is gone.
+                    Err(Fault::Refused(_)) => return,
+                    // A server that is away for a moment has the lines still.
+                    Err(_) => {
+                        tokio::time::sleep(LOOK).await;
+                        continue;
+                    }
+                };
                 known.retain(|source| sources.contains(source));
                 for source in sources.into_iter().take(MOST) {
                     if known.insert(source.clone()) {
