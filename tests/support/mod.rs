@@ -6,9 +6,10 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,10 +80,31 @@ pub async fn eventually_async<S: Seen, F: Future<Output = S>>(
     }
 }
 
-/// A port on 127.0.0.1 that was free a moment ago. Another process may take it: where a server can bind port 0 itself,
-/// let it.
+/// A port on 127.0.0.1 that was free a moment ago and that no other test is given, of any run on this machine. It lies below those
+/// that the kernel hands out by itself: no connection takes it before a server binds it. Where a server can bind port 0 itself, let it.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("no port is free").port()
+    const FIRST: u16 = 3_000;
+    const BLOCKS: u16 = 20;
+    const SIZE: u16 = 350;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Locked as long as this process lives.
+    static BLOCK: OnceLock<(u16, Option<File>)> = OnceLock::new();
+    let (block, _) = BLOCK.get_or_init(|| {
+        let claimed = (0..BLOCKS).find_map(|block| {
+            let lock = File::create(ports_folder().join(format!("block-{block}"))).unwrap();
+            lock.try_lock().is_ok().then_some((block, Some(lock)))
+        });
+        claimed.unwrap_or((0, None))
+    });
+    let mut ports = (0..SIZE).map(|_| FIRST + block * SIZE + NEXT.fetch_add(1, Ordering::Relaxed) % SIZE);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("no port is free")
+}
+
+/// Where runs of tests tell each other which ports they have.
+fn ports_folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("trimtab-test-ports-{}", nix::unistd::getuid()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 /// Ports for one supervisor, as `--port-range` takes them, that no other supervisor of any test run on this machine has as long
@@ -99,8 +121,7 @@ impl Ports {
     pub fn claim() -> Ports {
         const RANGES: u32 = 200;
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let folder = std::env::temp_dir().join(format!("trimtab-test-ports-{}", nix::unistd::getuid()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = ports_folder();
         // Another one each time: what used the last one may be ending still.
         let begin = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         for number in (0..RANGES).map(|step| begin.wrapping_add(step) % RANGES) {
