@@ -109,14 +109,17 @@ fn holds_any(part: &Value) -> bool {
 fn hide(object: &Object, before: Option<&Object>) -> Object {
     let mut fields = object.fields().clone();
     for part in PARTS {
-        let Some(Value::Object(values)) = fields.get_mut(part) else { continue };
-        for (key, value) in values {
-            // A reference says nothing of the value.
-            if secret_at(value).is_some() {
-                continue;
+        let before = before.and_then(|before| before.fields().get(part));
+        match fields.get_mut(part) {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(values)) => {
+                // A reference says nothing of the value.
+                for (key, value) in values.iter_mut().filter(|(_, value)| secret_at(value).is_none()) {
+                    *value = in_place_of(value, before.and_then(|before| before.get(key)));
+                }
             }
-            let other = before.and_then(|before| before.fields().get(part)?.get(key));
-            *value = if other.is_some_and(|other| other != value) { CHANGED } else { HIDDEN }.into();
+            // No API server takes it, and what was meant to be a value stands there all the same.
+            Some(value) => *value = in_place_of(value, before),
         }
     }
     // Annotations of kubectl hold the whole object once more.
@@ -125,4 +128,36 @@ fn hide(object: &Object, before: Option<&Object>) -> Object {
     }
     // Only values were replaced, so it is an object as before.
     Object::try_from(Value::Object(fields)).unwrap_or_else(|_| object.clone())
+}
+
+fn in_place_of(value: &Value, before: Option<&Value>) -> Value {
+    if before.is_some_and(|before| before != value) { CHANGED } else { HIDDEN }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_form_the_values_of_a_secret_have_none_is_shown() {
+        let secret = |data: Value| {
+            let object =
+                json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "db" }, "stringData": data });
+            Object::try_from(object).expect("it is an object")
+        };
+        let shown = |data: Value, before: Option<Value>| {
+            let before = before.map(secret);
+            hide(&secret(data), before.as_ref()).fields()["stringData"].clone()
+        };
+        for data in [json!("hunter2"), json!(["hunter2"]), json!(22)] {
+            assert_eq!(shown(data.clone(), None), "hidden");
+            assert_eq!(shown(data, Some(json!("hunter3"))), "hidden, changed");
+        }
+        let reference = json!({ "trimtab.dev/secret": "login" });
+        let data = json!({ "a": "hunter2", "b": { "c": "hunter2" }, "d": reference });
+        let before = json!({ "a": "hunter2", "b": "hunter3" });
+        let expected = json!({ "a": "hidden", "b": "hidden, changed", "d": reference });
+        assert_eq!(shown(data, Some(before)), expected);
+        assert_eq!(shown(Value::Null, None), Value::Null);
+    }
 }
