@@ -3,12 +3,13 @@
 mod judge;
 mod logs;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use self::judge::Crash;
 use super::cache::{Diagnosis, Unwell};
 use super::client::Call;
 use super::cluster::Cluster;
@@ -16,6 +17,7 @@ use super::fault::Fault;
 use super::live::Live;
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::net::client::segment;
+use crate::secrets::redact;
 
 /// From one look at a workload that is not well to the next.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -28,8 +30,8 @@ const LINES: u32 = 5;
 /// What a kubelet says where the lines of a container are gone.
 const LINES_GONE: &str = "unable to retrieve container logs";
 
-/// The last lines of containers that crashed, by pod, container and how often it was started again.
-type Crashes = HashMap<(String, String, u32), String>;
+/// The crash that was told of each workload last, with the container's last lines.
+type Crashes = HashMap<ObjectId, (Crash, String)>;
 
 impl Cluster {
     /// Looks at the pods of workloads that are not well, for as long as they are not, and once at those of a Job that has ended; a
@@ -38,6 +40,7 @@ impl Cluster {
         let mut changes = self.cache.changes();
         let mut crashes = Crashes::new();
         let mut over: HashMap<ObjectId, u64> = HashMap::new();
+        let mut last = None;
         loop {
             changes.borrow_and_update();
             let unwell = self.cache.unwell();
@@ -46,9 +49,11 @@ impl Cluster {
                     self.cache.diagnose(&id, None);
                 }
             }
-            over.retain(|id, _| unwell.iter().any(|one| one.id == *id));
+            let there: HashSet<&ObjectId> = unwell.iter().map(|one| &one.id).collect();
+            over.retain(|id, _| there.contains(id));
+            crashes.retain(|id, _| there.contains(id));
             let due = unwell.iter().filter(|one| one.ended.is_none() || over.get(&one.id) != one.ended.as_ref());
-            let due: Vec<&Unwell> = due.take(AT_ONCE).collect();
+            let due = turn(due.collect(), last.as_ref());
             if due.is_empty() {
                 crashes.clear();
                 if changes.changed().await.is_err() {
@@ -57,6 +62,7 @@ impl Cluster {
                 continue;
             }
             for Unwell { id, pods, ended } in due {
+                last = Some(id.clone());
                 if let Ok(diagnosis) = self.diagnosis(id, pods, &mut crashes).await {
                     self.cache.diagnose(id, Some(diagnosis));
                     over.extend(ended.map(|version| (id.clone(), version)));
@@ -89,12 +95,11 @@ impl Cluster {
         let verdict = judge::judge(pods);
         let mut message = verdict.message;
         if let Some(crash) = verdict.crash {
-            let key = (crash.pod.clone(), crash.container.clone(), crash.restarts);
-            if !crashes.contains_key(&key) {
+            if crashes.get(id).is_none_or(|(known, _)| *known != crash) {
                 let lines = self.last_lines(id, &crash.pod, &crash.container).await;
-                crashes.insert(key.clone(), lines);
+                crashes.insert(id.clone(), (crash, lines));
             }
-            let lines = crashes.get(&key).map(String::as_str).unwrap_or_default();
+            let lines = crashes.get(id).map(|(_, lines)| lines.as_str()).unwrap_or_default();
             if !lines.is_empty() {
                 message = message.map(|message| format!("{message}; its last lines: {lines}"));
             }
@@ -102,6 +107,8 @@ impl Cluster {
             let warning = self.last_warning(id, &pod).await.ok().flatten();
             message = warning.map(|warning| format!("pod {pod}: {warning}")).or(message);
         }
+        // A pod that tells its secrets tells them to the journal and to Git, should the rollout be taken back for it.
+        let message = message.map(|message| redact::of_process().text(&message).into_owned());
         Diagnosis { restarts: verdict.restarts, message, for_good: verdict.for_good }
     }
 
@@ -146,5 +153,47 @@ impl Cluster {
         let text = |event: &Value, field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let last = events.iter().max_by_key(|event| text(event, "lastTimestamp"));
         Ok(last.map(|event| format!("{}: {}", text(event, "reason"), text(event, "message").trim())))
+    }
+}
+
+/// Those whose turn it is: in their order from the one after `last` on, and from the first one again where they end.
+fn turn<'a>(mut due: Vec<&'a Unwell>, last: Option<&ObjectId>) -> Vec<&'a Unwell> {
+    due.sort_by(|one, other| one.id.cmp(&other.id));
+    let next = last.map_or(0, |last| due.partition_point(|one| one.id <= *last));
+    due.rotate_left(next);
+    due.truncate(AT_ONCE);
+    due
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn however_many_are_not_well_each_has_its_turn() {
+        let unwell = |number: usize| Unwell {
+            id: ObjectId {
+                group: "apps".into(),
+                kind: "Deployment".into(),
+                namespace: Some("shop".into()),
+                name: format!("web-{number}"),
+            },
+            pods: String::new(),
+            ended: None,
+        };
+        let all: Vec<Unwell> = (0..2 * AT_ONCE + 1).map(unwell).collect();
+        let (mut seen, mut last) = (BTreeSet::new(), None);
+        for _ in 0..3 {
+            let now = turn(all.iter().rev().collect(), last.as_ref());
+            assert_eq!(now.len(), AT_ONCE);
+            last = now.last().map(|one| one.id.clone());
+            seen.extend(now.into_iter().map(|one| &one.id));
+        }
+        assert_eq!(seen.len(), all.len());
+        let few: Vec<&Unwell> = all.iter().take(2).collect();
+        assert_eq!(turn(few.clone(), last.as_ref()).len(), 2);
+        assert!(turn(Vec::new(), last.as_ref()).is_empty() && turn(few, None).len() == 2);
     }
 }
