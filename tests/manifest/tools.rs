@@ -142,11 +142,12 @@ fn a_chart_is_told_of_its_cluster_by_the_manifest_alone() {
     let mut files = CHART;
     files[2].1 = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: told }\ndata:\n\
                   \x20 monitor: '{{ .Capabilities.APIVersions.Has \"monitoring.coreos.com/v1/ServiceMonitor\" }}'\n\
+                  \x20 budget: '{{ .Capabilities.APIVersions.Has \"policy/v1/PodDisruptionBudget\" }}'\n\
                   \x20 version: '{{ .Capabilities.KubeVersion.Minor }}'\n";
     let asking = |more: &str| HELM.replace("helm: { chart: chart,", &format!("helm: {{ chart: chart,{more}"));
     let render = |more: &str| run(repository(&asking(more), &files).path(), &path, &["render"]);
     let (code, told) = render("");
-    assert!(code == Some(0) && told.contains("monitor: \"false\""), "{told}");
+    assert!(code == Some(0) && told.contains("monitor: \"false\"") && told.contains("budget: \"true\""), "{told}");
     let kind = "monitoring.coreos.com/v1/ServiceMonitor";
     let (code, told) = render(&format!(" kubeVersion: \"1.29\", apiVersions: [monitoring.coreos.com/v1, {kind}],"));
     assert!(code == Some(0) && told.contains("monitor: \"true\"") && told.contains("version: \"29\""), "{told}");

@@ -4,6 +4,7 @@
 pub mod charts;
 pub mod memory;
 mod sandbox;
+mod served;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -175,8 +176,10 @@ fn arguments(make: &Make) -> Vec<String> {
             if let Some(version) = &cluster.version {
                 words.extend(own(&["--kube-version", version]));
             }
-            for kind in &cluster.kinds {
-                words.extend(own(&["--api-versions", kind]));
+            let mut kinds = served::kinds(cluster.version.as_deref());
+            kinds.extend(cluster.kinds.iter().cloned());
+            if !kinds.is_empty() {
+                words.extend(own(&["--api-versions", &kinds.join(",")]));
             }
             words
         }

@@ -91,6 +91,19 @@ impl Discovery {
         known.get(&(api_version.to_owned(), kind.to_owned())).cloned()
     }
 
+    /// What is said of a kind that the server has not: `no kind PodDisruptionBudget in policy/v1beta1: it is in policy/v1`.
+    pub fn lack(&self, api_version: &str, kind: &str) -> String {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let group = |version: &str| version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+        let same = |(version, other): &&(String, String)| other == kind && group(version) == group(api_version);
+        let mut versions: Vec<&str> = known.keys().filter(same).map(|(version, _)| version.as_str()).collect();
+        versions.sort_unstable();
+        match versions.as_slice() {
+            [] => format!("no kind {kind} in {api_version}: is its definition installed?"),
+            _ => format!("no kind {kind} in {api_version}: it is in {}", versions.join(", ")),
+        }
+    }
+
     async fn ask(&self, server: &Server) -> Result<(), ApiError> {
         let (core, groups) = (Call::get("/api").accept(AGGREGATED), Call::get("/apis").accept(AGGREGATED));
         let (core, groups) = tokio::try_join!(server.call(&core), server.call(&groups))?;
@@ -148,6 +161,18 @@ mod tests {
             name: "web".into(),
         };
         assert_eq!(kind("apps/v1", "Deployment").object(&id), "/apis/apps/v1/namespaces/shop/deployments/web");
+    }
+
+    #[test]
+    fn a_version_that_is_gone_is_told_from_a_kind_that_never_was() {
+        let list = json!({ "items": [{ "metadata": { "name": "policy" }, "versions": [{ "version": "v1", "resources": [
+            { "resource": "poddisruptionbudgets", "scope": "Namespaced", "responseKind": { "kind": "PodDisruptionBudget" } }
+        ] }] }] });
+        let discovery = Discovery { known: RwLock::new(Arc::new(read(&list))), ..Discovery::default() };
+        let told = discovery.lack("policy/v1beta1", "PodDisruptionBudget");
+        assert_eq!(told, "no kind PodDisruptionBudget in policy/v1beta1: it is in policy/v1");
+        let told = discovery.lack("example.com/v1", "PodDisruptionBudget");
+        assert_eq!(told, "no kind PodDisruptionBudget in example.com/v1: is its definition installed?");
     }
 
     #[test]

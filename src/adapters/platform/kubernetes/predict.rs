@@ -116,13 +116,12 @@ impl Cluster {
         if self.discovery.kind(server.as_ref(), object.api_version(), object.kind()).await?.is_some() {
             return Ok(None);
         }
-        let (kind, version) = (object.kind(), object.api_version());
         Ok(Some(match Cluster::defines(spec, object) {
             Some(definition) => format!(
                 "its kind comes with {} of the same change: what the cluster makes of it is known once that is there",
                 definition.id()
             ),
-            None => format!("{} has no kind {kind} in {version}: is its definition installed?", self.name),
+            None => format!("{} has {}", self.name, self.discovery.lack(object.api_version(), object.kind())),
         }))
     }
 

@@ -130,8 +130,7 @@ impl Cluster {
             }
         });
         defined.ok_or_else(|| {
-            let (kind, version) = (object.kind(), object.api_version());
-            Fault::Failed(format!("{} has no kind {kind} in {version}: is its definition installed?", self.name))
+            Fault::Failed(format!("{} has {}", self.name, self.discovery.lack(object.api_version(), object.kind())))
         })
     }
 
