@@ -80,7 +80,8 @@ pub fn finish(written: &[Written], ask: Finish<'_>) -> Result<Vec<Object>, Vec<R
         }
     }
     if all.is_empty() {
-        let remedy = "name a folder with .yaml, .yml or .json files of objects; to remove an app, delete its Release";
+        let remedy = "name a folder with .yaml, .yml or .json files of objects, or give a chart the values with which it makes some; \
+                      to remove an app, delete its Release";
         refused.push(told("there is no object here".to_owned(), remedy));
     }
     if all.len() > MAX_OBJECTS {

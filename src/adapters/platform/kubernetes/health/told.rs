@@ -22,7 +22,7 @@ enum How {
     Conditions { all: &'static [&'static str], wrong: &'static [&'static str], rests: &'static [&'static str] },
 }
 
-/// Kinds of a group (of one that ends so, where it begins with a dot; all its kinds, where none is named), and what they tell.
+/// Kinds of a group (of one that ends so, where it begins with a dot), and what they tell.
 type Row = (&'static str, &'static [&'static str], How);
 
 const READY: How = all(&["Ready"], &[]);
@@ -171,7 +171,7 @@ static ROWS: &[Row] = &[
     ),
     (
         "operator.victoriametrics.com",
-        &[],
+        &["VMAgent", "VMAlert", "VMAlertmanager", "VMAuth", "VMCluster", "VMSingle"],
         How::Word {
             at: "/status/updateStatus",
             healthy: &["operational"],
@@ -194,8 +194,7 @@ static ROWS: &[Row] = &[
 /// What an object of these kinds tells; none of another kind.
 pub(super) fn health(group: &str, kind: &str, object: &Value) -> Option<Health> {
     let of_it = |(named, kinds, _): &&Row| {
-        (*named == group || named.starts_with('.') && group.ends_with(named))
-            && (kinds.is_empty() || kinds.contains(&kind))
+        (*named == group || named.starts_with('.') && group.ends_with(named)) && kinds.contains(&kind)
     };
     ROWS.iter().filter(of_it).map(|(_, _, how)| how.health(object)).max_by_key(weight)
 }
