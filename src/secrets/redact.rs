@@ -1,7 +1,7 @@
 //! The redactor: it knows the values that were decrypted, and replaces them in whatever is told, shown or written down.
 //!
 //! Also found are a value's base64 (at each of the three alignments, so also within a longer encoded text), URL-encoded,
-//! JSON-escaped and hexadecimal forms, and the long lines of a value of several lines. Values of fewer than
+//! JSON-escaped and hexadecimal forms, the long lines of a value of several lines, and what a value is the base64 of. Values of fewer than
 //! [`SHORTEST`] bytes are not looked for: they would be found everywhere.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -263,9 +263,19 @@ impl Stream {
     }
 }
 
-/// Adds all forms of a value.
+/// Adds all forms of a value, and of what it is the base64 of: so stand values under `data` of a Kubernetes Secret.
 fn forms(value: &[u8], all: &mut BTreeMap<Form, bool>) {
     let value = value.trim_ascii_end();
+    whole(value, all);
+    let bare: Zeroizing<Vec<u8>> =
+        Zeroizing::new(value.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+    if let Ok(decoded) = BASE64_STANDARD.decode(&*bare).map(Zeroizing::new) {
+        whole(decoded.trim_ascii_end(), all);
+    }
+}
+
+/// Adds all forms of a value, and of its lines.
+fn whole(value: &[u8], all: &mut BTreeMap<Form, bool>) {
     one(value, all);
     if value.contains(&b'\n') {
         let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -371,7 +381,6 @@ fn ascii_json(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::prelude::BASE64_STANDARD;
 
     const VALUE: &str = "pa\"ss/wörd ?1+";
 
@@ -471,6 +480,16 @@ mod tests {
             let shown = in_pieces(&redactor(), &text, piece);
             assert!(!shown.contains("ss/w") && shown.contains(MARK) && shown.ends_with("after pa"), "{piece}: {shown}");
             assert_eq!(shown.as_bytes(), whole, "{piece}");
+        }
+    }
+
+    #[test]
+    fn what_a_value_is_the_base64_of_is_found_too() {
+        let encoded = BASE64_STANDARD.encode("hunter2-data\n");
+        for value in [encoded.clone(), format!("{}\n{}\n", &encoded[..8], &encoded[8..])] {
+            let redactor = Redactor::knowing(&[SecretBytes::from(value.as_str())]);
+            assert_eq!(redactor.text("who knows hunter2-data"), "who knows [secret]");
+            assert!(redactor.text(&encoded).starts_with("[secret]"));
         }
     }
 

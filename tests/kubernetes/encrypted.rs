@@ -8,9 +8,10 @@ use serde_json::json;
 use trimtab::api::types::{UnitHealth, UnitStatus};
 
 use super::cluster::Namespace;
-use super::documents::UNIT;
+use super::documents::{UNIT, deployment, release};
 use super::installation::{Installation, tells};
 use super::kubectl::kubectl;
+use crate::e2e::bed::git;
 use crate::manifest::encrypted;
 use crate::secrets::vector;
 use crate::support::{PATIENCE, eventually};
@@ -78,6 +79,30 @@ async fn an_encrypted_object_is_decrypted_when_it_is_applied_and_nowhere_else() 
     assert_eq!(value("plain", "key"), "hunter2-age");
     assert_eq!(value("whole", "token"), "hunter2-whole");
     assert_eq!(installation.namespace.object("configmap/urls")["data"]["url"], "https://swordfish");
+    nowhere(&installation);
+}
+
+/// The last words of an app are told of its rollout, and stand in the revert for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_an_app_tells_as_it_ends_is_told_nowhere_else() {
+    let Some(namespace) = Namespace::new() else { return };
+    let installation = start(namespace);
+    installation.verified(UNIT, "1").await;
+    let (web, second) = (deployment("1"), release("2"));
+    installation.push("web", &[("deploy/web.yaml", &web), ("release.yaml", &second)]);
+    installation.verified(UNIT, "2").await;
+    let tells = "          command: [sh, -c, 'echo who knows $TOKEN; exit 3']\n          \
+                 env: [ { name: TOKEN, valueFrom: { secretKeyRef: { name: db, key: token } } } ]\n";
+    let (web, third) = (web + tells, release("3"));
+    installation.push("it tells", &[("deploy/web.yaml", &web), ("release.yaml", &third)]);
+    let back = |status: &UnitStatus| {
+        let rolled_back = status.rollout.as_ref().is_some_and(|rollout| rollout.summary.status == "rolledBack");
+        rolled_back && status.rollback.is_none() && status.health == UnitHealth::InSync
+    };
+    installation.wait(UNIT, "it went back", back).await;
+    let commits = git(&installation.repo(), &["log", "--format=%B", "main"]);
+    let commits = commits.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(commits.contains("who knows [secret]") && !commits.contains("hunter2"), "{commits}");
     nowhere(&installation);
 }
 
