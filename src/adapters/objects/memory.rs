@@ -16,6 +16,7 @@ use nix::sys::time::TimeSpec;
 use regex::bytes::Regex;
 use sha2::{Digest as _, Sha256};
 
+use super::room::make_room;
 use crate::ports::objects::{Make, Order};
 use crate::secrets::local::LocalKey;
 
@@ -98,24 +99,13 @@ impl Memory {
     pub fn keep(&self, name: &str, text: &[u8]) -> io::Result<()> {
         let sealed = self.key.seal(name, text).map_err(io::Error::other)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        self.make_room()?;
+        make_room(&self.folder, KEPT - 1)?;
         let scratch = self.folder.join(format!("{name}.new"));
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&scratch)?;
         file.write_all(&sealed)?;
         file.sync_all()?;
         fs::rename(&scratch, self.folder.join(name))?;
         File::open(&self.folder)?.sync_all()
-    }
-
-    fn make_room(&self) -> io::Result<()> {
-        let mut all = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            all.push((entry.metadata()?.modified()?, entry.path()));
-        }
-        let beyond = (all.len() + 1).saturating_sub(KEPT);
-        all.sort();
-        all.into_iter().take(beyond).try_for_each(|(_, path)| fs::remove_file(path))
     }
 }
 

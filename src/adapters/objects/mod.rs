@@ -3,6 +3,7 @@
 
 pub mod charts;
 pub mod memory;
+mod room;
 mod sandbox;
 mod served;
 

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::room::make_room;
 use crate::adapters::outgoing::Destinations;
 use crate::domain::objects::chart::{ChartPlace, RemoteChart};
 use crate::ports::objects::ToolError;
@@ -134,29 +135,11 @@ impl Charts {
     fn keep(&self, chart: &RemoteChart, packed: &[u8]) -> io::Result<()> {
         let sha256 = sum(packed);
         fs::create_dir_all(&self.folder)?;
-        self.make_room()?;
+        // A chart is two files; what still needs one that went is fetched again.
+        make_room(&self.folder, 2 * KEPT)?;
         write(&self.folder, &format!("{sha256}.tgz"), packed)?;
         let known = serde_json::to_vec(&Reference { version: 1, sha256 })?;
         write(&self.folder, &reference(chart), &known)
-    }
-
-    /// Removes what was fetched first where there is too much; what still needs it is fetched again.
-    fn make_room(&self) -> io::Result<()> {
-        let mut all = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            // Others keep charts meanwhile: what is being written has another name the next moment.
-            if let Some(metadata) = there(entry.metadata())? {
-                all.push((metadata.modified()?, entry.path()));
-            }
-        }
-        // A chart is two files.
-        let beyond = all.len().saturating_sub(2 * KEPT);
-        all.sort();
-        for (_, path) in all.into_iter().take(beyond) {
-            there(fs::remove_file(path))?;
-        }
-        Ok(())
     }
 }
 
@@ -197,14 +180,6 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&scratch);
     }
     written
-}
-
-/// None where it is not there any more.
-fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
-    }
 }
 
 /// A text from outside, safe to show.
