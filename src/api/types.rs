@@ -372,6 +372,9 @@ pub struct UnitPlan {
     pub before: Option<DesiredUnit>,
     /// The state after.
     pub after: Option<DesiredUnit>,
+    /// What is told of objects that are otherwise, and are left so.
+    #[serde(default)]
+    pub left: Vec<String>,
 }
 
 /// What to acknowledge.

@@ -5,8 +5,8 @@ use super::world::World;
 use crate::api::types::CheckResult;
 use crate::ports::objects::ObjectTools;
 
-/// One result a part: Git, supervisor, routers, state.
-pub async fn check(world: &World) -> Vec<CheckResult> {
+/// One result a part: Git, supervisor, routers, state. Where all units are `elsewhere`, nobody needs supervisor and router.
+pub async fn check(world: &World, elsewhere: bool) -> Vec<CheckResult> {
     let (git, platform, traffic, state, secrets) = tokio::join!(
         world.source.fetch(),
         world.platforms.host().check(),
@@ -21,8 +21,8 @@ pub async fn check(world: &World) -> Vec<CheckResult> {
                 (format!("{} answers; {} is at {}", world.source.describe(), head.branch, head.revision), Vec::new())
             }),
         ),
-        result("supervisor", platform.map(|limitations| ("it answers".into(), limitations))),
-        result("router", traffic.map(|limitations| ("it answers".into(), limitations))),
+        of_this_machine("supervisor", platform, elsewhere),
+        of_this_machine("router", traffic, elsewhere),
         result("state", state.map(|count| (format!("{count} records match their checksums"), room(world)))),
         result("secrets", secrets.map(|found| (found, Vec::new()))),
     ];
@@ -38,6 +38,16 @@ pub async fn clusters(platforms: &Platforms) -> Vec<CheckResult> {
         result(&format!("cluster {name}"), answer.map(|limitations| ("it answers".into(), limitations)))
     });
     futures_util::future::join_all(asked).await
+}
+
+/// What serves units of this machine alone.
+fn of_this_machine<E: std::fmt::Display>(part: &str, answer: Result<Vec<String>, E>, elsewhere: bool) -> CheckResult {
+    match answer {
+        Err(_) if elsewhere => {
+            result::<E>(part, Ok(("not there, nor needed: no unit is of this machine".into(), Vec::new())))
+        }
+        answer => result(part, answer.map(|limitations| ("it answers".into(), limitations))),
+    }
 }
 
 /// What is wrong with the room for the state.

@@ -34,6 +34,7 @@ use crate::domain::installation::InstallationEvent;
 use crate::domain::plan::Plan;
 use crate::domain::unit::moving;
 use crate::domain::unit::state::UnitState;
+use crate::domain::workload::Place;
 
 /// The daemon, as its API sees it.
 pub struct Daemon {
@@ -358,7 +359,9 @@ impl Operations for Daemon {
     }
 
     async fn check(&self) -> Vec<CheckResult> {
-        super::check::check(&self.world).await
+        let units = self.shared.registry.all();
+        let elsewhere = !units.is_empty() && units.iter().all(|unit| unit.glance().place != Place::Host);
+        super::check::check(&self.world, elsewhere).await
     }
 
     async fn changes(&self, since: u64, wait: Duration) -> Changes {

@@ -128,12 +128,16 @@ impl Daemon {
             Ok(plan) => (Some(plan), None),
             Err(blocked) => (None, Some(blocked.to_string())),
         };
+        let as_asked = plan.as_ref().is_some_and(crate::domain::plan::Plan::is_empty);
+        let left = observed.notable().into_iter().filter(|(object, _)| as_asked && object.ready);
+        let left = left.map(|(object, told)| format!("{}: {told}", object.id)).collect();
         let digest = plan.as_ref().filter(|plan| !plan.is_empty()).map(crate::domain::plan::Plan::digest);
         Ok(UnitPlan {
             unit: id,
             plan,
             digest,
             blocked,
+            left,
             held: rollout_under_way(&state).into_iter().chain(held).collect(),
             after: desired.map(|desired| masked(&desired, before.as_deref())),
             before: before.map(|before| masked(&before, None)),

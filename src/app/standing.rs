@@ -40,30 +40,20 @@ pub fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
     }
 }
 
-/// So many objects are told of in one line.
-const MOST_NOTES: usize = 3;
-
 /// What Git asks for is applied; what is told of its objects all the same, such as who changed one that is left so, stands beside it. An
 /// object that is not well is no drift, and yet what should run does not.
 fn as_asked(glance: &Glance) -> (UnitHealth, String) {
-    let groups = glance.observed.as_ref().and_then(|seen| seen.groups.known()).map(Vec::as_slice).unwrap_or_default();
-    let objects = groups.iter().filter(|group| group.in_place && !group.retiring).flat_map(|group| &group.instances);
-    let mut told: Vec<_> = objects.filter_map(|object| Some((object, object.message.as_ref()?))).collect();
-    told.sort_by_key(|(object, _)| (object.ready, !object.given_up));
-    let health = match told.first() {
-        Some((object, _)) if object.given_up => UnitHealth::Degraded,
-        Some((object, _)) if !object.ready => UnitHealth::Progressing,
+    let observed = glance.observed.as_ref();
+    let worst = observed.and_then(|observed| observed.notable().first().map(|(object, _)| *object));
+    let health = match worst {
+        Some(object) if object.given_up => UnitHealth::Degraded,
+        Some(object) if !object.ready => UnitHealth::Progressing,
         _ => UnitHealth::InSync,
     };
-    let mut notes: Vec<String> =
-        told.iter().take(MOST_NOTES).map(|(object, message)| format!("{}: {message}", object.id)).collect();
-    if told.len() > MOST_NOTES {
-        notes.push(format!("and {} more objects", told.len() - MOST_NOTES));
-    }
-    let message = match health {
-        UnitHealth::InSync if notes.is_empty() => AS_ASKED.into(),
-        UnitHealth::InSync => format!("{AS_ASKED}; {}", notes.join("; ")),
-        _ => notes.join("; "),
+    let message = match (health, observed.and_then(ObservedUnit::told)) {
+        (_, None) => AS_ASKED.into(),
+        (UnitHealth::InSync, Some(notes)) => format!("{AS_ASKED}; {notes}"),
+        (_, Some(notes)) => notes,
     };
     (health, message)
 }

@@ -15,7 +15,7 @@ use super::units;
 use super::watching::{Shown, Watching};
 use crate::api::client::Api;
 use crate::api::operations::UnitFilter;
-use crate::api::types::{AS_ASKED, HeldView, UnitHealth, UnitStatus};
+use crate::api::types::{AS_ASKED, HeldView, RolloutView, UnitHealth, UnitStatus};
 use crate::domain::id::UnitId;
 
 /// Tells what holds an app, the root cause first, and what to do about it.
@@ -156,7 +156,9 @@ fn matter(unit: &UnitStatus) -> String {
         |held: &HeldView| back.is_some() && matches!(held.reason.as_str(), "quarantined" | "rollbackPending");
     parts.extend(unit.held.iter().filter(|held| !told_above(held)).map(|held| held.message.clone()));
     let rollout = unit.rollout.as_ref();
-    parts.extend(rollout.and_then(|rollout| rollout.summary.reason.clone()));
+    // What was healed is no trouble any more.
+    let matters = |rollout: &&RolloutView| rollout.summary.kind != "heal" || rollout.summary.status != "verified";
+    parts.extend(rollout.filter(matters).and_then(|rollout| rollout.summary.reason.clone()));
     parts.extend(rollout.and_then(|rollout| rollout.waits.clone()));
     let instances = unit.groups.iter().filter(|group| !group.retiring).flat_map(|group| &group.instances);
     parts.extend(instances.filter(|it| !it.ready).find_map(|it| it.message.clone()));
@@ -179,10 +181,25 @@ fn remedies(unit: &UnitStatus) -> Vec<String> {
         if unit.health == UnitHealth::Stuck && instances.any(|instance| !instance.ready) {
             remedies.push(format!("`trimtab logs {place}` shows what its instances wrote"));
         }
+        // Of objects that are well, all that is told is what was done to them.
+        let mut all = unit.groups.iter().flat_map(|group| &group.instances);
+        let objects_are_well = unit.groups.iter().any(|group| !group.instances.is_empty())
+            && all.all(|instance| instance.ready && instance.id.contains('/'));
+        let refused = matches!(unit.health, UnitHealth::Progressing | UnitHealth::Degraded | UnitHealth::Removing)
+            && matter(unit).contains(" refused: ");
+        if refused {
+            remedies.push(format!(
+                "change what it names, in Git or on the cluster; it is tried again by itself, and `trimtab plan {}` asks at once",
+                unit.unit.app
+            ));
+            return remedies;
+        }
         remedies.extend(match unit.health {
             UnitHealth::Paused => Some(format!("`trimtab rollout promote {place}` or `trimtab rollout abort {place}`")),
             UnitHealth::Stuck => Some(format!("`trimtab rollout retry {place}` or `trimtab rollout abort {place}`")),
-            UnitHealth::Degraded => Some(format!("`trimtab logs {place}` shows what its instances wrote")),
+            UnitHealth::Degraded if !objects_are_well => {
+                Some(format!("`trimtab logs {place}` shows what its instances wrote"))
+            }
             UnitHealth::Unknown => Some("`trimtab check` tells which part does not answer".to_owned()),
             UnitHealth::Progressing => Some(format!("`trimtab rollout status {place} --watch` follows it")),
             _ => None,

@@ -171,7 +171,11 @@ fn retire(view: &View<'_>) -> Option<Converge> {
 fn ending(view: &View<'_>) -> Option<Converge> {
     if let Some(seen) = view.leftover().next() {
         let left = seen.instances.len();
-        return Some(wait(WaitKind::End, format!("{left} instances of {} are being stopped", seen.version)));
+        // What keeps an object from going, such as a finalizer.
+        let kept =
+            seen.instances.iter().filter(|_| seen.in_place).find_map(|one| Some((&one.id, one.message.as_ref()?)));
+        let why = kept.map(|(id, message)| format!("; {id}: {message}")).unwrap_or_default();
+        return Some(wait(WaitKind::End, format!("{left} instances of {} are being stopped{why}", seen.version)));
     }
     view.phase.groups.iter().find_map(|(group, replicas)| {
         let seen = view.group(group)?;

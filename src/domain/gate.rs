@@ -260,6 +260,7 @@ mod tests {
             kind,
             to: Some(digest(text)),
             fallback: None,
+            cause: None,
         };
         let ended = |outcome| UnitEvent::Rollout(RolloutEvent::Ended { outcome });
         let effective = |text: &str| UnitEvent::EffectiveSet { revision: text.into(), rendered: Some(digest(text)) };
@@ -286,6 +287,7 @@ mod tests {
             kind: PlanKind::Rollout,
             to: Some(digest("a")),
             fallback: None,
+            cause: None,
         };
         let restart = || UnitEvent::RestartRequested { by: "me".into() };
         let failure =

@@ -43,6 +43,32 @@ pub struct ObservedUnit {
     pub runs: BTreeMap<RunId, Seen<ObservedRun>>,
 }
 
+/// So many objects are told of in one line.
+const MOST_NOTES: usize = 3;
+
+impl ObservedUnit {
+    /// The objects of groups that are replaced in place of which there is something to tell, the worst first.
+    pub fn notable(&self) -> Vec<(&ObservedInstance, &str)> {
+        let groups = self.groups.known().map(Vec::as_slice).unwrap_or_default();
+        let objects =
+            groups.iter().filter(|group| group.in_place && !group.retiring).flat_map(|group| &group.instances);
+        let mut told: Vec<_> = objects.filter_map(|object| Some((object, object.message.as_deref()?))).collect();
+        told.sort_by_key(|(object, _)| (object.ready, !object.given_up));
+        told
+    }
+
+    /// The same in a line; `None`: there is nothing to tell.
+    pub fn told(&self) -> Option<String> {
+        let told = self.notable();
+        let mut notes: Vec<String> =
+            told.iter().take(MOST_NOTES).map(|(object, message)| format!("{}: {message}", object.id)).collect();
+        if told.len() > MOST_NOTES {
+            notes.push(format!("and {} more objects", told.len() - MOST_NOTES));
+        }
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+}
+
 /// One group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

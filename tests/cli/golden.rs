@@ -242,6 +242,7 @@ pub fn plans() -> Vec<UnitPlan> {
         held: Vec::new(),
         before: Some(before.clone()),
         after: Some(before.clone()),
+        left: vec!["ConfigMap/settings: mallory changed .data.word".into()],
     };
     let blocked = UnitPlan {
         unit: "blocked/staging/default".parse().unwrap(),
@@ -251,6 +252,7 @@ pub fn plans() -> Vec<UnitPlan> {
         held: Vec::new(),
         before: None,
         after: None,
+        left: Vec::new(),
     };
     let planned = UnitPlan {
         unit: before.unit.clone(),
@@ -260,6 +262,7 @@ pub fn plans() -> Vec<UnitPlan> {
         held: vec![held("quarantined", "1.4.2 was taken back", "`trimtab quarantine clear hello`")],
         before: Some(before),
         after: Some(after),
+        left: Vec::new(),
     };
     vec![planned, same, blocked]
 }

@@ -165,6 +165,7 @@ pub(super) fn rollout(number: u64, rendered: &Digest, plan: &Digest) -> Vec<Unit
             kind: PlanKind::Rollout,
             to: Some(rendered.clone()),
             fallback: None,
+            cause: None,
         },
         UnitEvent::Rollout(RolloutEvent::PhaseEntered { phase, restarts }),
         UnitEvent::Rollout(RolloutEvent::PhaseTrue { phase }),

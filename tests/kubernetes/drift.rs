@@ -39,6 +39,10 @@ async fn edits_scaling_and_deletions_are_healed_without_a_push() {
             .and_then(|now| if now["metadata"]["uid"] == before { Err("still the old one".to_owned()) } else { Ok(()) })
     });
     installation.verified(UNIT, "1").await;
+    let told = installation.told(&["rollout", "history", "web", "-o", "json"]);
+    for words in [".data.word", ".spec.replicas", "changed", "kubectl", "ConfigMap/settings: it is not there"] {
+        assert!(told.contains(words), "it stays told what was healed and who had done it ({words}): {told}");
+    }
     assert_eq!(installation.log().len(), 1, "nothing of it is a matter for Git");
 }
 
@@ -55,5 +59,7 @@ async fn drift_that_shall_only_be_told_is_told_with_who_did_it() {
         })
     };
     installation.wait(UNIT, "it is told who changed it", told).await;
+    let plan = installation.told(&["plan"]);
+    assert!(plan.contains("left as it is: ConfigMap/settings: mallory changed .data.word"), "{plan}");
     assert_eq!(namespace.object("configmap/settings")["data"]["word"], "two", "it is left as it is");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use trimtab::api::types::UnitStatus;
 
 use super::cluster::Namespace;
-use super::documents::{UNIT, config, release};
+use super::documents::{UNIT, config, deployment, release};
 use super::installation::{Installation, tells};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,4 +61,21 @@ async fn a_kind_and_an_object_of_it_come_in_one_commit() {
     let one = installation.namespace.object(&format!("widgets.{group}/one"));
     assert_eq!(one["spec"]["size"], 3);
     installation.namespace.must(&["delete", "customresourcedefinition", &format!("widgets.{group}"), "--wait=false"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_of_a_stateful_set_that_never_ran_keeps_neither_a_fix_nor_a_revert_from_its_pods() {
+    let set = |version: &str| {
+        let set = deployment(version).replace("kind: Deployment", "kind: StatefulSet");
+        set.replace("spec:\n  replicas", "spec:\n  serviceName: web\n  replicas")
+    };
+    let Some(installation) = Installation::start(&[("deploy/set.yaml", &set("none"))]) else { return };
+    let lacks_its_image = |status: &UnitStatus| tells(status, &["pod web-", "web:none"]);
+    installation.wait(UNIT, "the first version lacks its image", lacks_its_image).await;
+    installation.push("a fix", &[("deploy/set.yaml", &set("2")), ("release.yaml", &release("2"))]);
+    installation.verified(UNIT, "2").await;
+    installation.push("broken", &[("deploy/set.yaml", &set("none")), ("release.yaml", &release("3"))]);
+    installation.wait(UNIT, "a later version lacks its image", lacks_its_image).await;
+    installation.push("back", &[("deploy/set.yaml", &set("2")), ("release.yaml", &release("2"))]);
+    installation.verified(UNIT, "2").await;
 }

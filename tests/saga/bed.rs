@@ -415,7 +415,7 @@ impl Bed {
             Ok(plan) => {
                 let id = RolloutId(format!("r{}", self.appends));
                 let (kind, to, fallback) = (plan.kind, plan.to.clone(), plan.fallback().cloned());
-                let event = UnitEvent::RolloutStarted { id, plan: plan.digest(), kind, to, fallback };
+                let event = UnitEvent::RolloutStarted { id, plan: plan.digest(), kind, to, fallback, cause: None };
                 self.plans.insert(plan.digest(), plan);
                 self.append(vec![event])?;
                 Ok(None)

@@ -302,7 +302,8 @@ impl Unit {
             return Ok(Next::Sleep(Some(BLOCKED_RETRY)));
         }
         if let Some(wait) = repeat::wait(state, &plan.digest(), self.world.now()) {
-            let reason = "the same plan has just ended and is still needed; it is tried again in a moment".to_owned();
+            let again = "the same plan has just ended and is still needed; it is tried again in a moment";
+            let reason = observed.told().map_or_else(|| again.to_owned(), |told| format!("{told}; {again}"));
             self.publish(inner, |glance| glance.blocked = Some(reason));
             return Ok(Next::Sleep(Some(wait.duration())));
         }
@@ -317,9 +318,10 @@ impl Unit {
             }
         }
         let id = RolloutId(Uuid::now_v7().simple().to_string());
-        tracing::info!(unit = %self.id, rollout = %id, kind = ?plan.kind, "starting");
+        let cause = observed.told().filter(|_| plan.kind == PlanKind::Heal);
+        tracing::info!(unit = %self.id, rollout = %id, kind = ?plan.kind, cause, "starting");
         let (kind, to, fallback) = (plan.kind, plan.to.clone(), plan.fallback().cloned());
-        let started = UnitEvent::RolloutStarted { id: id.clone(), plan: digest, kind, to, fallback };
+        let started = UnitEvent::RolloutStarted { id: id.clone(), plan: digest, kind, to, fallback, cause };
         self.append(inner, &[started]).await?;
         inner.plan = Some((id, Arc::new(plan)));
         self.publish(inner, |_| {});

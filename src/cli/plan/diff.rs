@@ -26,6 +26,9 @@ fn unit(plan: &UnitPlan, view: &View) -> String {
     if let (None, Some(blocked)) = (&plan.plan, &plan.blocked) {
         text.push_str(&format!("# {}: {}\n", plan.unit, view.clean(blocked).replace('\n', "\n# ")));
     }
+    for told in &plan.left {
+        text.push_str(&format!("# {}: left as it is: {}\n", plan.unit, view.clean(told).replace('\n', "\n# ")));
+    }
     if before == after {
         return text;
     }

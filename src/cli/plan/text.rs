@@ -17,6 +17,16 @@ pub fn text(plans: &[UnitPlan], view: &View) -> String {
         text.push_str(&unit(plan, view));
         text.push('\n');
     }
+    for plan in plans {
+        for told in &plan.left {
+            text.push_str(&format!(
+                "{}  {} {}\n",
+                plan.unit,
+                view.paint(Tone::Warn, "left as it is:"),
+                view.clean(told)
+            ));
+        }
+    }
     text.push_str(&totals(plans));
     text
 }

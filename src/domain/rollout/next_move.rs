@@ -239,7 +239,8 @@ impl Round<'_> {
         }
         let reason = match result {
             Ok(()) => format!("{action}: not confirmed yet"),
-            Err(reason) => format!("{action}: {reason}; tried {} times", last.attempts),
+            Err(reason) if last.attempts == 1 => format!("{action}: {reason}; it is tried again"),
+            Err(reason) => format!("{action}: {reason}; tried {} times, and again {pause} later", last.attempts),
         };
         Move::Wait { until: Some(due), reason }
     }

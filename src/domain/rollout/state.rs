@@ -42,6 +42,9 @@ pub struct RolloutState {
     /// The group that has all traffic again once the way back is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<GroupId>,
+    /// What it heals, and who is said to have done it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// When that group had it again, on the way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_back: Option<Timestamp>,
@@ -192,6 +195,7 @@ impl RolloutState {
             began: at,
             revision: None,
             fallback: None,
+            cause: None,
             traffic_back: None,
             course: Course::Forward,
             left: Vec::new(),

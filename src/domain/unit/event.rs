@@ -65,6 +65,9 @@ pub enum UnitEvent {
         /// The group that has all traffic again once the way back is gone: what is stable, or where a rollback leads.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback: Option<GroupId>,
+        /// What it heals, and who is said to have done it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<String>,
     },
     /// Something happened in it.
     Rollout(RolloutEvent),

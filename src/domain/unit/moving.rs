@@ -192,6 +192,7 @@ mod tests {
             kind: crate::domain::plan::PlanKind::Rollout,
             to: Some(digest("b")),
             fallback: None,
+            cause: None,
         };
         apply(&mut state, &started).unwrap();
         let begun = UnitEvent::MoveBegun { id: "m".into(), to: new() };

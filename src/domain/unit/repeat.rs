@@ -34,6 +34,7 @@ mod tests {
             outcome: Outcome::Superseded,
             revision: None,
             traffic_back: None,
+            cause: None,
         };
         let state = UnitState { history: vec![past("b", 0), past("a", 10_000)], ..UnitState::default() };
         for (text, now, left) in [

@@ -161,6 +161,9 @@ pub struct Past {
     /// When the version before had all traffic again, where it went back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_back: Option<Timestamp>,
+    /// What it healed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 /// Why a state is not rolled out again.

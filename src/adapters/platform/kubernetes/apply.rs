@@ -58,6 +58,7 @@ impl Cluster {
         let mut work = self.prepare(epoch, request, spec, before.as_ref()).await?;
         self.make(&mut work, before.as_ref()).await?;
         self.tidy_hooks(&work.parent).await?;
+        self.clear_the_way(&work.parent).await?;
         self.prune(epoch, &work.parent).await
     }
 
@@ -94,7 +95,7 @@ impl Cluster {
     /// Writes the parent before any object; its namespace may be one of the objects.
     async fn write_first(&self, work: &Work<'_>) -> Result<Parent, Fault> {
         let error = match self.write_parent(&work.parent).await {
-            Err(Fault::NoNamespace) => Fault::NoNamespace,
+            Err(error @ Fault::NoNamespace(_)) => error,
             written => return written,
         };
         let namespace = &work.parent.namespace;

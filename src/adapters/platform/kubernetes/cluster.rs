@@ -161,7 +161,7 @@ impl Cluster {
                 Err(error) => error,
             };
             match (error.code(), &parent.resource_version) {
-                (Some(404), None) => return Err(Fault::NoNamespace),
+                (Some(404), None) => return Err(Fault::NoNamespace(parent.namespace.clone())),
                 // It was deleted under us: it is made again.
                 (Some(404), Some(_)) => parent.resource_version = None,
                 (Some(409), _) => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use crate::adapters::web::NO_AUTHORITIES;
 
@@ -38,7 +38,7 @@ pub async fn client(connection: &Connection) -> Result<kube::Client, String> {
             .map_err(|error| format!("this is no pod of a cluster: {}; name a kubeconfig", chain(&error)))?,
         Some(path) => {
             let read = Kubeconfig::read_from(path)
-                .map_err(|error| format!("{} can't be used: {}", path.display(), chain(&error)))?;
+                .map_err(|error| format!("{} can't be used: {}", path.display(), unread(&error)))?;
             let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
             kube::Config::from_custom_kubeconfig(read, &options)
                 .await
@@ -70,6 +70,13 @@ pub async fn client(connection: &Connection) -> Result<kube::Client, String> {
     })
 }
 
+/// Why a kubeconfig can't be read. Where it is not one, its parser would quote the lines around, and with them credentials.
+fn unread(error: &KubeconfigError) -> String {
+    let KubeconfigError::Parse(parse) = error else { return chain(error) };
+    let place = parse.location().map(|at| format!(" at line {}, column {}", at.line(), at.column()));
+    format!("it is no kubeconfig, or not valid YAML{}", place.unwrap_or_default())
+}
+
 /// An error with what caused it.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -83,4 +90,23 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubeconfig_that_can_t_be_read_is_told_without_what_stands_in_it() {
+        for text in [
+            "kind: Config\nclusters: [{ name: bed, cluster: { server: x\nusers: [{ name: me, user: { token: hunter2-31337 } }]\n",
+            "kind: Config\nusers: hunter2-31337\n",
+            "kind: Config\nusers:\n  - name: me\n    user: hunter2-31337\n",
+            "kind: Config\nusers:\n  - name: me\n    user: { token: [hunter2-31337] }\n",
+        ] {
+            let error = Kubeconfig::from_yaml(text).expect_err(text);
+            let told = unread(&error);
+            assert!(told.contains("line") && !told.contains("hunter2"), "{told}");
+        }
+    }
 }

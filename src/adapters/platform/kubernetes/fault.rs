@@ -18,7 +18,7 @@ pub enum Fault {
     /// It may be done later.
     Failed(String),
     /// The namespace of a parent is not there.
-    NoNamespace,
+    NoNamespace(String),
     /// Another daemon has taken over.
     Stale,
 }
@@ -35,7 +35,7 @@ impl Fault {
         match self {
             Fault::Unreachable(why) | Fault::Refused(why) | Fault::Wrong(why) | Fault::Failed(why) => why.clone(),
             Fault::Api(error) => error.to_string(),
-            Fault::NoNamespace => "its namespace is not there".into(),
+            Fault::NoNamespace(name) => format!("the app's namespace {name} is not there"),
             Fault::Stale => "another daemon has taken over".into(),
         }
     }
@@ -62,7 +62,7 @@ impl Fault {
             Fault::Refused(why) => Fault::Refused(format!("{what}: {why}{rest}")),
             Fault::Wrong(why) => Fault::Wrong(format!("{what}: {why}{rest}")),
             Fault::Failed(why) => Fault::Failed(format!("{what}: {why}{rest}")),
-            Fault::NoNamespace => Fault::NoNamespace,
+            Fault::NoNamespace(name) => Fault::NoNamespace(name),
         }
     }
 
@@ -91,10 +91,12 @@ impl Fault {
             Fault::Refused(reason) => PlatformError::Refused { platform, reason },
             Fault::Wrong(reason) => PlatformError::Wrong { platform, reason },
             Fault::Failed(reason) => PlatformError::Failed { platform, reason },
-            Fault::NoNamespace => {
-                let reason = "the app's namespace is not there: add a Namespace to its objects, or make it with \
-                              `kubectl create namespace`";
-                PlatformError::Refused { platform, reason: reason.into() }
+            Fault::NoNamespace(name) => {
+                let reason = format!(
+                    "the app's namespace {name} is not there: add a Namespace to its objects, or make it with `kubectl \
+                     create namespace {name}`"
+                );
+                PlatformError::Refused { platform, reason }
             }
             Fault::Stale => PlatformError::Stale { platform, epoch },
         }

@@ -12,6 +12,7 @@ use super::hooks::Mark;
 use super::inventory::Settings;
 use super::keeps::Keeps;
 use super::labels;
+use super::pods::order::Order;
 use super::strays::{self, Stray};
 use super::versions::led::Led;
 use crate::domain::workload::hooks::Ended;
@@ -73,6 +74,8 @@ pub struct More {
     pub led: Option<Box<Led>>,
     /// What runs once has ended.
     pub over: Option<Ended>,
+    /// The versions of what replaces its pods in order.
+    pub order: Option<Box<Order>>,
 }
 
 impl More {
@@ -93,6 +96,7 @@ impl More {
                 }),
                 ..More::default()
             },
+            "StatefulSet" => More { order: Order::read(object).map(Box::new), ..More::default() },
             "Pod" => More {
                 address: text("/status/podIP").and_then(|text| text.parse::<IpAddr>().ok()).map(|address| {
                     let port = number("/spec/containers/0/ports/0/containerPort").and_then(|port| port.try_into().ok());

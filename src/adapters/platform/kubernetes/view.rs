@@ -47,9 +47,10 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
     })
 }
 
-/// Whether hooks have ended whose objects are to go for that.
+/// Whether hooks have ended whose objects are to go for that, or pods are in the way of others.
 pub(super) fn untidy(state: &State, parent: &Parent) -> bool {
-    parent.hooks().any(|(id, _)| state.live(id).is_some_and(|live| hooks::is_to_go(parent, id, live)))
+    parent.wanted().any(|(id, _)| state.in_the_way(parent, id).is_some())
+        || parent.hooks().any(|(id, _)| state.live(id).is_some_and(|live| hooks::is_to_go(parent, id, live)))
 }
 
 /// The group's objects that are no longer asked for, and are there.

@@ -33,7 +33,7 @@ impl UnitState {
                 self.restored = None;
             }
             UnitEvent::HeldChanged { held } => self.held.clone_from(held),
-            UnitEvent::RolloutStarted { id, plan, kind, to, fallback } => {
+            UnitEvent::RolloutStarted { id, plan, kind, to, fallback, cause } => {
                 if let Some(rollout) = self.rollout.as_ref().filter(|rollout| rollout.outcome().is_none()) {
                     return illegal("rolloutStarted", format!("rollout {} has not ended", rollout.id));
                 }
@@ -46,6 +46,7 @@ impl UnitState {
                 let mut rollout = RolloutState::new(id.clone(), plan.clone(), *kind, at);
                 rollout.revision = effective.map(|effective| effective.revision.clone());
                 rollout.fallback.clone_from(fallback);
+                rollout.cause.clone_from(cause);
                 self.rollout = Some(rollout);
                 self.target = self.effective.clone().map(|effective| (effective, self.restarts));
             }
@@ -203,6 +204,7 @@ impl UnitState {
                 outcome,
                 revision: rollout.revision.clone(),
                 traffic_back: rollout.traffic_back,
+                cause: rollout.cause.clone(),
             },
         );
     }

@@ -1,8 +1,11 @@
 //! Workloads that are not well, and what their pods tell of them.
 
-use super::{Cache, note};
+use super::{Cache, State, note};
 use crate::adapters::platform::kubernetes::health::Health;
 use crate::adapters::platform::kubernetes::hooks;
+use crate::adapters::platform::kubernetes::inventory::Parent;
+use crate::adapters::platform::kubernetes::pods::order::{InTheWay, Order};
+use crate::adapters::platform::kubernetes::view::owns;
 use crate::domain::workload::kubernetes::ObjectId;
 
 /// What a workload's pods and events tell of it.
@@ -14,6 +17,8 @@ pub struct Diagnosis {
     pub message: Option<String>,
     /// It will not mend by itself.
     pub for_good: bool,
+    /// A pod that keeps it from replacing its pods.
+    pub in_the_way: Option<InTheWay>,
 }
 
 /// A workload that is not well.
@@ -23,8 +28,20 @@ pub struct Unwell {
     pub id: ObjectId,
     /// The selector of its pods.
     pub pods: String,
+    /// Which incarnation it is.
+    pub uid: String,
+    /// Its versions, where it replaces its pods in order.
+    pub order: Option<Order>,
     /// A Job that has ended, as of this version of it: its pods tell nothing new.
     pub ended: Option<u64>,
+}
+
+impl State {
+    /// The pod that keeps an object of a unit's from replacing its pods.
+    pub fn in_the_way(&self, parent: &Parent, id: &ObjectId) -> Option<&InTheWay> {
+        self.live(id).filter(|live| owns(parent, live) && live.deleting.is_none())?;
+        self.diagnosis(id)?.in_the_way.as_ref()
+    }
 }
 
 impl Cache {
@@ -54,9 +71,17 @@ impl Cache {
             let asked = live.mark.is_none() || !ended;
             let is_job = (id.group.as_str(), id.kind.as_str()) == ("batch", "Job");
             let ended = (ended && is_job).then_some(live.version);
-            asked.then_some(Unwell { id: id.clone(), pods: live.pods.clone()?, ended })
+            let order = live.more.order.as_deref().cloned();
+            asked.then_some(Unwell { id: id.clone(), pods: live.pods.clone()?, uid: live.uid.clone(), order, ended })
         });
         told.collect()
+    }
+
+    /// The pod that was in a workload's way is deleted.
+    pub fn went(&self, id: &ObjectId) {
+        if let Some(diagnosis) = self.lock().diagnoses.get_mut(id) {
+            diagnosis.in_the_way = None;
+        }
     }
 
     /// The workloads of which something is told that may be over.

@@ -90,7 +90,10 @@ pub fn rests(object: &Value) -> bool {
 fn suspended(group: &str, kind: &str, object: &Value) -> Option<Health> {
     let set = |field: &str| object.pointer(field).and_then(Value::as_bool) == Some(true);
     match (group, kind) {
-        ("apps" | "extensions", "Deployment") | ("argoproj.io", "Rollout") | ("cluster.x-k8s.io", _) => {
+        ("apps" | "extensions", "Deployment") => {
+            set("/spec/paused").then(|| Health::Suspended("it is paused until `kubectl rollout resume`".into()))
+        }
+        ("argoproj.io", "Rollout") | ("cluster.x-k8s.io", _) => {
             set("/spec/paused").then(|| Health::Suspended("it is paused".into()))
         }
         _ => set("/spec/suspend").then(|| Health::Suspended("it is suspended".into())),

@@ -55,6 +55,11 @@ pub fn judge(pods: &[Value]) -> Verdict {
     verdict
 }
 
+/// Whether a pod says that it can't run, or that it has crashed.
+pub fn is_in_trouble(pod: &Value) -> bool {
+    of_pod(pod).is_some_and(|(trouble, _)| trouble != Trouble::Quiet)
+}
+
 fn of_pod(pod: &Value) -> Option<(Trouble, Verdict)> {
     let name = text(pod, "/metadata/name").to_owned();
     let told = |trouble, message: String, for_good| {
@@ -110,6 +115,8 @@ fn of_container(pod: &str, container: &Value) -> Option<(Trouble, Verdict)> {
             let code = number(last, "/exitCode");
             let why = match text(last, "/reason") {
                 "" | "Error" | "Completed" => String::new(),
+                // It never ran, so there are no lines of it.
+                "StartError" | "ContainerCannotRun" => format!(": {}", text(last, "/message")),
                 reason => format!(", {reason}"),
             };
             let restarts = count(container);
@@ -190,6 +197,14 @@ mod tests {
         assert_eq!(verdict.restarts, 3);
         assert_eq!(verdict.message.as_deref(), Some("container web of pod a ended with exit code 137, OOMKilled"));
         assert_eq!(verdict.crash, Some(Crash { pod: "a".into(), container: "web".into(), restarts: 3 }));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let status = json!({ "containerStatuses": [{ "name": "web", "restartCount": 0, "ready": false, "state": {
+            "terminated": { "exitCode": 128, "reason": "StartError", "message": "exec: \"serve\": not found in $PATH" } } }] });
+        let message = judge(&[pod("a", "1", &status)]).message.expect("it has ended");
+        assert_eq!(message, "container web of pod a ended with exit code 128: exec: \"serve\": not found in $PATH");
     }
 
     #[test]

@@ -2,18 +2,22 @@
 
 mod judge;
 mod logs;
+pub mod order;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use http::Method;
+use order::InTheWay;
+use serde_json::{Value, json};
 
 use self::judge::Crash;
 use super::cache::{Diagnosis, Unwell};
-use super::client::Call;
+use super::client::{Call, JSON};
 use super::cluster::Cluster;
 use super::fault::Fault;
+use super::inventory::Parent;
 use super::live::Live;
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::net::client::segment;
@@ -29,6 +33,8 @@ const AT_ONCE: usize = 50;
 const LINES: u32 = 5;
 /// What a kubelet says where the lines of a container are gone.
 const LINES_GONE: &str = "unable to retrieve container logs";
+/// Warnings of a kubelet about its node that it gives to every pod: none keeps one from becoming ready.
+const OF_THE_NODE: [&str; 3] = ["MissingClusterDNS", "DNSConfigForming", "CheckLimitsForResolvConf"];
 
 /// The crash that was told of each workload last, with the container's last lines.
 type Crashes = HashMap<ObjectId, (Crash, String)>;
@@ -61,9 +67,9 @@ impl Cluster {
                 }
                 continue;
             }
-            for Unwell { id, pods, ended } in due {
+            for one @ Unwell { id, ended, .. } in due {
                 last = Some(id.clone());
-                if let Ok(diagnosis) = self.diagnosis(id, pods, &mut crashes).await {
+                if let Ok(diagnosis) = self.diagnosis(one, &mut crashes).await {
                     self.cache.diagnose(id, Some(diagnosis));
                     over.extend(ended.map(|version| (id.clone(), version)));
                 }
@@ -86,9 +92,40 @@ impl Cluster {
         self.judged(id, &pods, &mut Crashes::new()).await.message
     }
 
-    async fn diagnosis(&self, id: &ObjectId, selector: &str, crashes: &mut Crashes) -> Result<Diagnosis, Fault> {
-        let pods = self.pods(id, selector).await?;
-        Ok(self.judged(id, &pods, crashes).await)
+    async fn diagnosis(&self, one: &Unwell, crashes: &mut Crashes) -> Result<Diagnosis, Fault> {
+        let pods = self.pods(&one.id, &one.pods).await?;
+        let mut found = self.judged(&one.id, &pods, crashes).await;
+        found.in_the_way = one.order.as_ref().and_then(|order| order.in_the_way(&one.uid, &pods, crate::clock::now()));
+        Ok(found)
+    }
+
+    /// Deletes the pods that keep what a unit has from replacing them.
+    pub(super) async fn clear_the_way(&self, parent: &Parent) -> Result<(), Fault> {
+        let due: Vec<(ObjectId, InTheWay)> = {
+            let state = self.cache.lock();
+            parent.wanted().filter_map(|(id, _)| Some((id.clone(), state.in_the_way(parent, id)?.clone()))).collect()
+        };
+        for (id, InTheWay { pod, uid, version }) in due {
+            let namespace = id.namespace.as_deref().unwrap_or_default();
+            let options = json!({
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": { "uid": uid, "resourceVersion": version },
+            });
+            let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}");
+            let call = Call::new(Method::DELETE, path).with(JSON, &options).account(parent.account.as_deref());
+            match self.server().await?.call(&call).await {
+                // Gone, another one, or no longer as it was: the next look tells.
+                Err(error) if matches!(error.code(), Some(404 | 409)) => {}
+                Err(error) => {
+                    let what = format!("pod {pod}, of a version that is not asked for, keeps {id} from replacing it");
+                    return Err(Fault::from(error).about(&what, ""));
+                }
+                Ok(_) => tracing::info!(%pod, of = %id, "deleted: of another version, not ready, and waited for"),
+            }
+            self.cache.went(&id);
+        }
+        Ok(())
     }
 
     async fn judged(&self, id: &ObjectId, pods: &[Value], crashes: &mut Crashes) -> Diagnosis {
@@ -109,7 +146,7 @@ impl Cluster {
         }
         // A pod that tells its secrets tells them to the journal and to Git, should the rollout be taken back for it.
         let message = message.map(|message| redact::of_process().text(&message).into_owned());
-        Diagnosis { restarts: verdict.restarts, message, for_good: verdict.for_good }
+        Diagnosis { restarts: verdict.restarts, message, for_good: verdict.for_good, in_the_way: None }
     }
 
     /// The pods of a workload.
@@ -151,7 +188,8 @@ impl Cluster {
         let list = self.server().await?.call(&Call::get(path)).await?;
         let events = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
         let text = |event: &Value, field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let last = events.iter().max_by_key(|event| text(event, "lastTimestamp"));
+        let about = events.iter().filter(|event| !OF_THE_NODE.contains(&text(event, "reason").as_str()));
+        let last = about.max_by_key(|event| text(event, "lastTimestamp"));
         Ok(last.map(|event| format!("{}: {}", text(event, "reason"), text(event, "message").trim())))
     }
 }
@@ -181,6 +219,8 @@ mod tests {
                 name: format!("web-{number}"),
             },
             pods: String::new(),
+            uid: String::new(),
+            order: None,
             ended: None,
         };
         let all: Vec<Unwell> = (0..2 * AT_ONCE + 1).map(unwell).collect();
