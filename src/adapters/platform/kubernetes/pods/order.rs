@@ -21,6 +21,8 @@ pub struct Order {
     update: String,
     /// The one before it.
     current: String,
+    /// Some pods shall stay at the version before.
+    parted: bool,
 }
 
 /// A pod that is in the way.
@@ -42,7 +44,9 @@ impl Order {
             && text("/spec/updateStrategy/type").is_none_or(|strategy| strategy == "RollingUpdate");
         let seen = set.pointer("/status/observedGeneration") == set.pointer("/metadata/generation");
         let (update, current) = (text("/status/updateRevision")?, text("/status/currentRevision")?);
-        (in_order && seen).then(|| Order { update: update.to_owned(), current: current.to_owned() })
+        let partition = set.pointer("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64);
+        let parted = partition.is_some_and(|partition| partition != 0);
+        (in_order && seen).then(|| Order { update: update.to_owned(), current: current.to_owned(), parted })
     }
 
     /// A pod of the set that is of another version, and not ready: one that is in trouble and never was ready or is of neither version, or one
@@ -73,7 +77,8 @@ impl Order {
         let never = since.is_none_or(|since| begun.is_some_and(|begun| since.duration_since(begun) <= FIRST_WORD));
         let abandoned = version != self.current;
         match judge::is_in_trouble(pod) {
-            true => abandoned || never,
+            // Behind a partition one of the version before would be made again as it was, for ever.
+            true => abandoned || (never && !self.parted),
             false => abandoned && since.is_some_and(|since| now.duration_since(since) >= PATIENCE),
         }
     }
@@ -122,6 +127,17 @@ mod tests {
             let now = at(second).parse().expect("a time");
             assert_eq!(order.in_the_way("s", std::slice::from_ref(&pod), now).is_some(), expected, "{what}");
             assert_eq!(order.in_the_way("another", &[pod], now), None, "{what}");
+        }
+    }
+
+    #[test]
+    fn with_a_partition_pods_of_the_version_before_are_left_alone() {
+        for (partition, version, expected) in [(0, "old", true), (1, "old", false), (1, "broken", true)] {
+            let mut set = set();
+            set["spec"]["updateStrategy"] = json!({ "rollingUpdate": { "partition": partition } });
+            let order = Order::read(&set).expect("it replaces in order");
+            let (pod, now) = (pod(version, false, 10, true), at(12).parse().expect("a time"));
+            assert_eq!(order.in_the_way("s", &[pod], now).is_some(), expected, "{partition} {version}");
         }
     }
 
