@@ -162,7 +162,7 @@ async fn objects_are_applied_healed_replaced_and_removed() {
     let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web" },
         "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] } });
     let missing = refused(bed.ensure(1, &request("web", "1", "nowhere", json!([config("a", "1")]))).await);
-    assert!(missing.contains("namespace is not there"), "{missing}");
+    assert!(missing.contains("namespace nowhere is not there"), "{missing}");
 
     // The namespace comes with the objects; all is seen at once, and again by who knows nothing.
     let first = request("web", "1", "shop", json!([config("a", "1"), config("b", "1"), namespace, service]));
