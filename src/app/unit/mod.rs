@@ -8,6 +8,7 @@ pub mod glance;
 pub mod hooks;
 pub mod measure;
 pub mod moving;
+mod origin;
 pub mod outcome;
 pub mod step;
 pub mod task;
