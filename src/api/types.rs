@@ -75,7 +75,7 @@ pub struct DaemonStatus {
 pub enum UnitHealth {
     /// What Git asks for runs, verified.
     InSync,
-    /// A rollout goes on, or its objects are not all ready again yet.
+    /// A rollout goes on, its objects are not all ready again yet, or what Git dropped is not gone yet.
     Progressing,
     /// A rollout waits for somebody.
     Paused,
@@ -165,8 +165,23 @@ pub struct GroupView {
     pub share: Option<f64>,
     /// It is being removed.
     pub retiring: bool,
+    /// What of it is being removed and is not gone yet, what is no longer asked for among it.
+    #[serde(default)]
+    pub leaving: Vec<LeavingView>,
     /// The instances.
     pub instances: Vec<InstanceView>,
+}
+
+/// Something that is being removed and is still there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeavingView {
+    /// What.
+    pub id: String,
+    /// Since when, and what it waits for.
+    pub message: String,
+    /// What can be done so that it goes; `None`: it goes by itself.
+    pub remedy: Option<String>,
 }
 
 /// One instance.
@@ -375,6 +390,9 @@ pub struct UnitPlan {
     /// What is told of objects that are otherwise, and are left so.
     #[serde(default)]
     pub left: Vec<String>,
+    /// What is no longer asked for and not gone, although its removal is under way.
+    #[serde(default)]
+    pub leaving: Vec<String>,
 }
 
 /// What to acknowledge.

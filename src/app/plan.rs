@@ -131,6 +131,7 @@ impl Daemon {
         let as_asked = plan.as_ref().is_some_and(crate::domain::plan::Plan::is_empty);
         let left = observed.notable().into_iter().filter(|(object, _)| as_asked && object.ready);
         let left = left.map(|(object, told)| format!("{}: {told}", object.id)).collect();
+        let leaving = observed.dropped().map(|one| format!("{}: {}", one.id, one.message)).collect();
         let digest = plan.as_ref().filter(|plan| !plan.is_empty()).map(crate::domain::plan::Plan::digest);
         Ok(UnitPlan {
             unit: id,
@@ -138,6 +139,7 @@ impl Daemon {
             digest,
             blocked,
             left,
+            leaving,
             held: rollout_under_way(&state).into_iter().chain(held).collect(),
             after: desired.map(|desired| masked(&desired, before.as_deref())),
             before: before.map(|before| masked(&before, None)),

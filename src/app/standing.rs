@@ -3,7 +3,7 @@
 use super::unit::glance::Glance;
 use super::view::{Known, rollback_status, version};
 use crate::api::types::{AS_ASKED, UnitHealth};
-use crate::domain::observed::{ObservedUnit, Seen};
+use crate::domain::observed::{ObservedInstance, ObservedUnit, Seen};
 use crate::domain::plan::PlanKind;
 use crate::domain::rollout::event::Why;
 use crate::domain::rollout::state::{Course, RolloutState};
@@ -45,17 +45,21 @@ pub fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
 fn as_asked(glance: &Glance) -> (UnitHealth, String) {
     let observed = glance.observed.as_ref();
     let worst = observed.and_then(|observed| observed.notable().first().map(|(object, _)| *object));
+    let dropped = observed.and_then(ObservedUnit::told_of_dropped).map(|told| format!("not gone yet: {told}"));
     let health = match worst {
         Some(object) if object.given_up => UnitHealth::Degraded,
         Some(object) if !object.ready => UnitHealth::Progressing,
+        // What Git no longer asks for is there.
+        _ if dropped.is_some() => UnitHealth::Progressing,
         _ => UnitHealth::InSync,
     };
-    let message = match (health, observed.and_then(ObservedUnit::told)) {
-        (_, None) => AS_ASKED.into(),
-        (UnitHealth::InSync, Some(notes)) => format!("{AS_ASKED}; {notes}"),
-        (_, Some(notes)) => notes,
+    let well = matches!(worst, None | Some(ObservedInstance { ready: true, .. }));
+    let told = observed.and_then(ObservedUnit::told);
+    let parts: Vec<String> = match well {
+        true => dropped.into_iter().chain([AS_ASKED.to_owned()]).chain(told).collect(),
+        false => told.into_iter().chain(dropped).collect(),
     };
-    (health, message)
+    (health, parts.join("; "))
 }
 
 fn running(glance: &Glance, rollout: &RolloutState) -> (UnitHealth, String) {
@@ -84,7 +88,7 @@ mod tests {
     use super::*;
     use crate::domain::digest::Digest;
     use crate::domain::id::GroupId;
-    use crate::domain::observed::{ObservedGroup, ObservedInstance};
+    use crate::domain::observed::{Leaving, ObservedGroup};
     use crate::domain::unit::state::UnitState;
 
     fn object(name: &str, ready: bool, given_up: bool, message: Option<&str>) -> ObservedInstance {
@@ -103,6 +107,10 @@ mod tests {
     }
 
     fn asked(objects: Vec<ObservedInstance>) -> (UnitHealth, String) {
+        asked_beside(objects, Vec::new())
+    }
+
+    fn asked_beside(objects: Vec<ObservedInstance>, leaving: Vec<Leaving>) -> (UnitHealth, String) {
         let group = ObservedGroup {
             group: GroupId("g".into()),
             rendered: Digest::of("r1", &()),
@@ -111,6 +119,7 @@ mod tests {
             retiring: false,
             in_place: true,
             found: false,
+            leaving,
             instances: objects,
         };
         let unseen = ObservedUnit {
@@ -150,5 +159,22 @@ mod tests {
         }
         let many = (0..5).map(|_| object("a", false, false, Some("m"))).collect();
         assert_eq!(asked(many).1, "a: m; a: m; a: m; and 2 more objects");
+    }
+
+    #[test]
+    fn what_git_dropped_and_does_not_go_is_not_in_sync() {
+        let leaving = |id: &str| Leaving { id: id.into(), message: "being deleted".into(), remedy: None };
+        let (health, message) = asked_beside(vec![object("a", true, false, None)], vec![leaving("x")]);
+        assert_eq!(health, UnitHealth::Progressing);
+        assert_eq!(message, format!("not gone yet: x: being deleted; {AS_ASKED}"));
+        let unwell = object("b", false, true, Some("no such image"));
+        let (health, message) = asked_beside(vec![unwell], vec![leaving("x")]);
+        assert_eq!(
+            (health, message.as_str()),
+            (UnitHealth::Degraded, "b: no such image; not gone yet: x: being deleted")
+        );
+        // What is asked for tells of itself.
+        let (_, message) = asked_beside(vec![object("a", false, false, Some("being deleted"))], vec![leaving("a")]);
+        assert_eq!(message, "a: being deleted");
     }
 }

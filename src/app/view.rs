@@ -8,14 +8,14 @@ use super::standing;
 use super::unit::glance::Glance;
 use super::unit::outcome::outcome_label;
 use crate::api::types::{
-    AnalysisView, GroupView, HeldView, InstanceView, PhaseView, RollbackView, RolloutSummary, RolloutView, UnitStatus,
-    VersionRef,
+    AnalysisView, GroupView, HeldView, InstanceView, LeavingView, PhaseView, RollbackView, RolloutSummary, RolloutView,
+    UnitStatus, VersionRef,
 };
 use crate::domain::analysis::Outcome as Verdict;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
 use crate::domain::id::{Revision, UnitId};
-use crate::domain::observed::{ObservedGroup, ObservedUnit, Seen};
+use crate::domain::observed::{Leaving, ObservedGroup, ObservedUnit, Seen};
 use crate::domain::plan::{Phase, PhaseId, Plan};
 use crate::domain::rollout::event::Outcome;
 use crate::domain::rollout::state::{Course, RolloutState};
@@ -121,6 +121,7 @@ fn groups(observed: &ObservedUnit) -> Vec<GroupView> {
         ready: group.ready(u32::MAX),
         share: share(group),
         retiring: group.retiring,
+        leaving: group.leaving.iter().map(leaving_view).collect(),
         instances: group
             .instances
             .iter()
@@ -134,6 +135,10 @@ fn groups(observed: &ObservedUnit) -> Vec<GroupView> {
             .collect(),
     };
     groups.iter().map(view).collect()
+}
+
+fn leaving_view(one: &Leaving) -> LeavingView {
+    LeavingView { id: one.id.clone(), message: one.message.clone(), remedy: one.remedy.clone() }
 }
 
 fn rollout_view(glance: &Glance, rollout: &RolloutState) -> RolloutView {

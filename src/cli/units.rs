@@ -82,7 +82,19 @@ pub fn groups(groups: &[GroupView], view: &View) -> String {
             table.row(row);
         }
     }
-    table.draw(view)
+    let mut text = table.draw(view);
+    for one in groups.iter().flat_map(|group| &group.leaving) {
+        text.push_str(&format!(
+            "{} {}: {}\n",
+            view.paint(Tone::Warn, "not gone yet:"),
+            view.clean(&one.id),
+            view.clean(&one.message)
+        ));
+        if let Some(remedy) = &one.remedy {
+            text.push_str(&format!("  {} {}\n", view.paint(Tone::Accent, "try:"), view.clean(remedy)));
+        }
+    }
+    text
 }
 
 fn ready_cell(group: &GroupView) -> Cell {

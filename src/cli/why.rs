@@ -15,8 +15,11 @@ use super::units;
 use super::watching::{Shown, Watching};
 use crate::api::client::Api;
 use crate::api::operations::UnitFilter;
-use crate::api::types::{AS_ASKED, HeldView, RolloutView, UnitHealth, UnitStatus};
+use crate::api::types::{AS_ASKED, HeldView, LeavingView, RolloutView, UnitHealth, UnitStatus};
 use crate::domain::id::UnitId;
+
+/// Of so many things that are kept from going it is told what can be done.
+const MOST_KEPT: usize = 5;
 
 /// Tells what holds an app, the root cause first, and what to do about it.
 #[derive(Clone, Debug, clap::Args)]
@@ -160,6 +163,7 @@ fn matter(unit: &UnitStatus) -> String {
     let matters = |rollout: &&RolloutView| rollout.summary.kind != "heal" || rollout.summary.status != "verified";
     parts.extend(rollout.filter(matters).and_then(|rollout| rollout.summary.reason.clone()));
     parts.extend(rollout.and_then(|rollout| rollout.waits.clone()));
+    parts.extend(kept(unit).map(|one| format!("{}: {}", one.id, one.message)));
     let instances = unit.groups.iter().filter(|group| !group.retiring).flat_map(|group| &group.instances);
     parts.extend(instances.filter(|it| !it.ready).find_map(|it| it.message.clone()));
     let mut told: Vec<String> = Vec::new();
@@ -172,9 +176,15 @@ fn matter(unit: &UnitStatus) -> String {
     told.join("\n")
 }
 
+/// What is being removed and waits for somebody, some of it.
+fn kept(unit: &UnitStatus) -> impl Iterator<Item = &LeavingView> {
+    unit.groups.iter().flat_map(|group| &group.leaving).filter(|one| one.remedy.is_some()).take(MOST_KEPT)
+}
+
 fn remedies(unit: &UnitStatus) -> Vec<String> {
     let told = unit.held.iter().map(|reason| reason.remedy.clone()).filter(|remedy| !remedy.is_empty());
-    let mut remedies: Vec<String> = told.collect();
+    let kept = kept(unit).filter_map(|one| Some(format!("{}: {}", one.id, one.remedy.as_ref()?)));
+    let mut remedies: Vec<String> = told.chain(kept).collect();
     if remedies.is_empty() {
         let place = format!("{} -e {} --target {}", unit.unit.app, unit.unit.environment, unit.unit.target);
         let mut instances = unit.groups.iter().filter(|group| !group.retiring).flat_map(|group| &group.instances);

@@ -57,16 +57,34 @@ impl ObservedUnit {
         told
     }
 
-    /// The same in a line; `None`: there is nothing to tell.
-    pub fn told(&self) -> Option<String> {
-        let told = self.notable();
-        let mut notes: Vec<String> =
-            told.iter().take(MOST_NOTES).map(|(object, message)| format!("{}: {message}", object.id)).collect();
-        if told.len() > MOST_NOTES {
-            notes.push(format!("and {} more objects", told.len() - MOST_NOTES));
-        }
-        (!notes.is_empty()).then(|| notes.join("; "))
+    /// What is no longer asked for and is still there although its removal is under way. Nothing waits for it.
+    pub fn dropped(&self) -> impl Iterator<Item = &Leaving> {
+        let groups = self.groups.known().map(Vec::as_slice).unwrap_or_default();
+        let is_asked = |group: &ObservedGroup, one: &Leaving| group.instances.iter().any(|other| other.id == one.id);
+        let staying = groups.iter().filter(|group| !group.retiring);
+        staying.flat_map(move |group| group.leaving.iter().filter(move |one| !is_asked(group, one)))
     }
+
+    /// The notable objects in a line; `None`: there is nothing to tell.
+    pub fn told(&self) -> Option<String> {
+        in_a_line(self.notable().into_iter().map(|(object, message)| format!("{}: {message}", object.id)))
+    }
+
+    /// The same of what is no longer asked for and not gone.
+    pub fn told_of_dropped(&self) -> Option<String> {
+        in_a_line(self.dropped().map(|one| format!("{}: {}", one.id, one.message)))
+    }
+}
+
+/// Some of the notes, and how many more there are; `None` without any.
+fn in_a_line(notes: impl Iterator<Item = String>) -> Option<String> {
+    let mut notes: Vec<String> = notes.collect();
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    notes.truncate(MOST_NOTES);
+    if more > 0 {
+        notes.push(format!("and {more} more objects"));
+    }
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 /// One group.
@@ -89,8 +107,24 @@ pub struct ObservedGroup {
     /// Somebody else made it, and it is to be taken over by consent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub found: bool,
+    /// What of it is being removed and is not gone yet; what is no longer asked for is no instance.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<Leaving>,
     /// Its instances by slot.
     pub instances: Vec<ObservedInstance>,
+}
+
+/// Something that is being removed and is still there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leaving {
+    /// What.
+    pub id: String,
+    /// Since when, and what it waits for.
+    pub message: String,
+    /// What can be done so that it goes; `None`: it goes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 impl ObservedGroup {

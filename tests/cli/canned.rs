@@ -77,6 +77,7 @@ pub fn group(id: &str, version: &str, replicas: u32, ready: u32, share: Option<f
         ready,
         share,
         retiring: false,
+        leaving: Vec::new(),
         instances: (0..replicas).map(instance).collect(),
     }
 }

@@ -243,6 +243,7 @@ pub fn plans() -> Vec<UnitPlan> {
         before: Some(before.clone()),
         after: Some(before.clone()),
         left: vec!["ConfigMap/settings: mallory changed .data.word".into()],
+        leaving: vec!["ConfigMap/old: being deleted; waits for finalizer example.com/hold".into()],
     };
     let blocked = UnitPlan {
         unit: "blocked/staging/default".parse().unwrap(),
@@ -253,6 +254,7 @@ pub fn plans() -> Vec<UnitPlan> {
         before: None,
         after: None,
         left: Vec::new(),
+        leaving: Vec::new(),
     };
     let planned = UnitPlan {
         unit: before.unit.clone(),
@@ -263,6 +265,7 @@ pub fn plans() -> Vec<UnitPlan> {
         before: Some(before),
         after: Some(after),
         left: Vec::new(),
+        leaving: Vec::new(),
     };
     vec![planned, same, blocked]
 }

@@ -21,6 +21,7 @@ mod installation;
 mod keeps;
 mod kills;
 mod kubectl;
+mod leaving;
 mod logs;
 mod others;
 mod proxy;

@@ -61,6 +61,7 @@ fn group(unit: &DesiredUnit, there: u32) -> ObservedGroup {
         retiring: false,
         in_place: false,
         found: false,
+        leaving: Vec::new(),
         instances: (0..there).map(instance).collect(),
     }
 }

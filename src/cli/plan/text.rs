@@ -18,13 +18,9 @@ pub fn text(plans: &[UnitPlan], view: &View) -> String {
         text.push('\n');
     }
     for plan in plans {
-        for told in &plan.left {
-            text.push_str(&format!(
-                "{}  {} {}\n",
-                plan.unit,
-                view.paint(Tone::Warn, "left as it is:"),
-                view.clean(told)
-            ));
+        let left = plan.left.iter().map(|told| ("left as it is:", told));
+        for (label, told) in left.chain(plan.leaving.iter().map(|told| ("not gone yet:", told))) {
+            text.push_str(&format!("{}  {} {}\n", plan.unit, view.paint(Tone::Warn, label), view.clean(told)));
         }
     }
     text.push_str(&totals(plans));

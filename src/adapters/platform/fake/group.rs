@@ -222,6 +222,7 @@ impl FakeGroup {
             retiring: self.retiring,
             in_place: false,
             found: false,
+            leaving: Vec::new(),
             instances: self.instances.iter().map(see).collect(),
         }
     }

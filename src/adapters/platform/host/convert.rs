@@ -15,6 +15,7 @@ pub(super) fn group(status: GroupStatus) -> ObservedGroup {
         retiring: status.retiring,
         in_place: false,
         found: false,
+        leaving: Vec::new(),
         instances: status.instances.into_iter().map(instance).collect(),
     }
 }

@@ -14,6 +14,7 @@ use super::client::{APPLY, Call, JSON, METADATA};
 use super::cluster::Cluster;
 use super::compose::Composed;
 use super::conflicts::{Settlement, settle};
+use super::deleting::Deleting;
 use super::discovery::Kind;
 use super::fault::Fault;
 use super::fields::Owner;
@@ -237,9 +238,12 @@ impl Cluster {
     /// By what right an object is sent.
     pub(super) fn claim(&self, work: &Work<'_>, composed: &Composed, live: Option<&Live>) -> Result<Claim, Fault> {
         let Some(live) = live else { return Ok(Claim::New) };
-        if let Some(finalizers) = &live.deleting {
-            let waits = if finalizers.is_empty() { "its end".into() } else { finalizers.join(", ") };
-            return Err(Fault::Failed(format!("it is being deleted, which waits for {waits}")));
+        if let Some(deleting) = &live.deleting {
+            let remedy = deleting.remedy(&composed.id).map(|remedy| format!(": {remedy}")).unwrap_or_default();
+            return Err(Fault::Failed(format!(
+                "the one that is there has to go first: {}{remedy}",
+                deleting.message()
+            )));
         }
         match &live.unit {
             Some(key) if key == work.parent.key() => Ok(Claim::Ours),
@@ -326,7 +330,7 @@ impl Cluster {
             .map_err(|()| Fault::Failed(format!("{id} is to be made again and is not gone after {SETTLED:?}")))
     }
 
-    /// Deletes an object if it is still the same one.
+    /// Deletes an object if it is still the same one. One that does not go at once is known to be on its way.
     pub(super) async fn delete(
         &self,
         id: &ObjectId,
@@ -345,7 +349,12 @@ impl Cluster {
             // Gone, or another one under the same name.
             Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
             Err(error) => Err(error.into()),
-            Ok(_) => Ok(()),
+            Ok(answer) => {
+                if let Some(deleting) = Deleting::read(&answer) {
+                    self.cache.note_deleting(id, uid, deleting);
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::deleting::Deleting;
 use super::fields::{self, Owner};
 use super::health::{Health, health};
 use super::hooks::Mark;
@@ -32,7 +33,7 @@ pub struct Live {
     /// When it was made.
     pub created: Option<Timestamp>,
     /// It is being deleted, and what that waits for.
-    pub deleting: Option<Vec<String>>,
+    pub deleting: Option<Box<Deleting>>,
     /// How it is doing.
     pub health: Health,
     /// By which rules of the manifest that was judged, where any are for it.
@@ -152,17 +153,13 @@ impl Live {
             name: text("name")?.to_owned(),
         };
         let managed = metadata.get("managedFields").unwrap_or(&Value::Null);
-        let finalizers = || {
-            let all = metadata.get("finalizers").and_then(Value::as_array).into_iter().flatten();
-            all.filter_map(|one| one.as_str().map(str::to_owned)).chain(left_in(object)).collect()
-        };
         let live = Live {
             uid: text("uid")?.to_owned(),
             version: text("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or_default(),
             unit: mark("labels", labels::UNIT),
             applied: mark("annotations", labels::APPLIED),
             created: text("creationTimestamp").and_then(|at| at.parse().ok()),
-            deleting: text("deletionTimestamp").map(|_| finalizers()),
+            deleting: Deleting::read(object).map(Box::new),
             mark: Mark::read(metadata),
             keeps: Keeps::read(metadata),
             health: match form {
@@ -267,16 +264,6 @@ impl Live {
         let changes = fields::takers(&lost, &self.others, &ignored);
         (!changes.is_empty()).then(|| fields::told(&changes))
     }
-}
-
-/// What is left in a namespace that is being deleted, in its own words.
-fn left_in(namespace: &Value) -> impl Iterator<Item = String> {
-    let conditions = namespace.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let text = |one: &Value, field: &str| one.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let left = ["NamespaceContentRemaining", "NamespaceFinalizersRemaining", "NamespaceDeletionContentFailure"];
-    conditions
-        .filter(move |one| text(one, "status") == "True" && left.contains(&text(one, "type").as_str()))
-        .map(move |one| text(one, "message"))
 }
 
 /// The label selector of a workload, as a query has it.

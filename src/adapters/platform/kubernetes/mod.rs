@@ -15,6 +15,7 @@ mod cluster;
 mod compose;
 mod conflicts;
 mod connect;
+mod deleting;
 mod discovery;
 mod fault;
 mod fields;

@@ -140,7 +140,9 @@ impl Cluster {
         let state = self.cache.lock();
         let goes = |id: &ObjectId| {
             !asked.contains(&(&id.group, &id.kind, &id.name))
-                && state.live(id).is_some_and(|live| view::owns(&work.parent, live) && !live.keeps.dropped)
+                && state.live(id).is_some_and(|live| {
+                    view::owns(&work.parent, live) && !live.keeps.dropped && live.deleting.is_none()
+                })
                 && !self.claims.wanted_by_others(&work.parent.unit, id)
         };
         let leftover = work.parent.leftover().map(|(id, _)| id).filter(|id| goes(id));

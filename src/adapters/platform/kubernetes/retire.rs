@@ -1,6 +1,7 @@
 //! Removing: what is no longer asked for, and everything of a unit, its parent last.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,8 @@ const AGAIN: Duration = Duration::from_secs(2);
 const SERVES_ON: Duration = Duration::from_secs(5);
 
 impl Cluster {
-    /// Removes what a unit no longer asks for, once all that it asks for is well. What the objects of another unit became stays.
+    /// Removes what a unit no longer asks for, once all that it asks for is well. What the objects of another unit became stays. What
+    /// does not go at once stays in the inventory, where it is told of; nothing waits for it but what is of a lower wave.
     pub(super) async fn prune(&self, epoch: Epoch, parent: &Parent) -> Result<(), Fault> {
         let (ready, known) = {
             let state = self.cache.lock();
@@ -40,24 +42,38 @@ impl Cluster {
         }
         let mut left = self.owned(parent);
         left.retain(|(id, _)| !self.claims.wanted_by_others(&parent.unit, id));
+        let mut staying: BTreeSet<ObjectId> = BTreeSet::new();
         while let Some(highest) = left.first().map(|(id, _)| wave(parent, id)) {
             let lower = left.split_off(left.partition_point(|(id, _)| wave(parent, id) == highest));
             self.remove_all(parent, &left).await?;
             // What has yet to go needs it no longer once it is gone.
-            if !lower.is_empty() {
-                self.all_gone(parent, &left).await?;
+            let held = !lower.is_empty() && !self.all_gone(&left).await;
+            staying.extend(self.on_their_way(&left));
+            if held {
+                staying.extend(lower.into_iter().map(|(id, _)| id));
+                break;
             }
             left = lower;
         }
-        let wanted = parent.objects.iter().filter(|(_, entry)| entry.applied.is_some());
-        let objects = wanted.map(|(id, entry)| (id.clone(), entry.clone())).collect();
-        self.write_parent(&Parent { objects, epoch, ..parent.clone() }).await.map(drop)
+        let stays = |(id, entry): &(&ObjectId, &Entry)| entry.applied.is_some() || staying.contains(*id);
+        let objects = parent.objects.iter().filter(stays).map(|(id, entry)| (id.clone(), entry.clone())).collect();
+        let after = Parent { objects, epoch, ..parent.clone() };
+        if after != *parent {
+            self.write_parent(&after).await?;
+        }
+        Ok(())
+    }
+
+    /// Those that are known to be still there, on their way out.
+    fn on_their_way(&self, objects: &[(ObjectId, Live)]) -> Vec<ObjectId> {
+        let state = self.cache.lock();
+        let ids = objects.iter().map(|(id, _)| id);
+        ids.filter(|id| state.live(id).is_some_and(|live| live.deleting.is_some())).cloned().collect()
     }
 
     async fn remove_all(&self, parent: &Parent, objects: &[(ObjectId, Live)]) -> Result<(), Fault> {
         for (id, live) in objects {
-            if let Some(finalizers) = &live.deleting {
-                tracing::info!(unit = %parent.unit, object = %id, "being deleted already, which waits for {finalizers:?}");
+            if live.deleting.is_some() {
                 continue;
             }
             self.remove(parent, id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, id), ""))?;
@@ -65,15 +81,13 @@ impl Cluster {
         Ok(())
     }
 
-    async fn all_gone(&self, parent: &Parent, objects: &[(ObjectId, Live)]) -> Result<(), Fault> {
-        let gone = |state: &State, id: &ObjectId| state.live(id).is_none();
-        let waited = self.cache_until(SETTLED, |state| objects.iter().all(|(id, _)| gone(state, id))).await;
-        let left = || {
-            let state = self.cache.lock();
-            let left = objects.iter().find(|(id, _)| !gone(&state, id));
-            left.map_or_else(String::new, |(id, _)| view::name(parent, id))
-        };
-        waited.map_err(|()| Fault::Failed(format!("lower waves go once {} is gone, which it is not yet", left())))
+    /// Waits until all of them are gone, where any of them has just been told to go. Whether they are.
+    async fn all_gone(&self, objects: &[(ObjectId, Live)]) -> bool {
+        let gone = |state: &State| objects.iter().all(|(id, _)| state.live(id).is_none());
+        match objects.iter().any(|(_, live)| live.deleting.is_none()) {
+            true => self.cache_until(SETTLED, gone).await.is_ok(),
+            false => gone(&self.cache.lock()),
+        }
     }
 
     /// See [`crate::ports::platform::Platform::retire_group`].
@@ -115,7 +129,9 @@ impl Cluster {
         let highest = left.first().map(|(id, _)| wave(parent, id));
         let now = left.iter().take_while(|(id, _)| Some(wave(parent, id)) == highest);
         for (id, live) in now.filter(|(_, live)| live.deleting.is_none()) {
-            self.remove(parent, id, &live.uid).await.map_err(|fault| fault.about(&view::name(parent, id), ""))?;
+            let removed = self.remove(parent, id, &live.uid).await;
+            self.cache.hinder(&parent.unit, id, removed.as_ref().err().map(Fault::why));
+            removed.map_err(|fault| fault.about(&view::name(parent, id), ""))?;
         }
         Ok(())
     }

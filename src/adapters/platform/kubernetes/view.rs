@@ -6,7 +6,7 @@ use super::hooks;
 use super::inventory::{Entry, FOUND, Parent};
 use super::live::Live;
 use super::versions::sight;
-use crate::domain::observed::{ObservedGroup, ObservedInstance};
+use crate::domain::observed::{Leaving, ObservedGroup, ObservedInstance};
 use crate::domain::workload::kubernetes::{Drift, ObjectId};
 
 /// The group that a parent tells of, or what of it can't be seen.
@@ -25,14 +25,14 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
     }
     // What is no longer asked for goes only once all that replaces it is well: until then old pods may need it.
     let well = instances.iter().all(|one| one.ready);
-    let to_go = to_go(state, parent);
-    let to_prune = well && !parent.rises() && to_go.iter().any(|(_, live)| live.deleting.is_none());
+    let to_prune = well && !parent.rises() && is_to_prune(state, parent);
     if !parent.retiring && (to_prune || untidy(state, parent)) {
         right = right.saturating_sub(1);
     }
     if parent.retiring {
-        for (id, live) in to_go {
-            instances.push(leaving(parent, id, u32::try_from(instances.len()).unwrap_or(u32::MAX), live));
+        for (id, live) in to_go(state, parent) {
+            let slot = u32::try_from(instances.len()).unwrap_or(u32::MAX);
+            instances.push(one_leaving(state, parent, id, slot, live));
         }
     }
     Ok(ObservedGroup {
@@ -43,6 +43,7 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
         retiring: parent.retiring,
         in_place: true,
         found: parent.objects.values().any(|entry| entry.applied.as_deref() == Some(FOUND)),
+        leaving: leaving(state, parent),
         instances,
     })
 }
@@ -51,6 +52,24 @@ pub(super) fn group(state: &State, parent: &Parent) -> Result<ObservedGroup, Str
 pub(super) fn untidy(state: &State, parent: &Parent) -> bool {
     parent.wanted().any(|(id, _)| state.in_the_way(parent, id).is_some())
         || parent.hooks().any(|(id, _)| state.live(id).is_some_and(|live| hooks::is_to_go(parent, id, live)))
+}
+
+/// Whether something that is no longer asked for is to be deleted now: what is of a lower wave goes once those above it are gone.
+pub(super) fn is_to_prune(state: &State, parent: &Parent) -> bool {
+    let to_go = to_go(state, parent);
+    let wave = |id: &ObjectId| parent.objects.get(id).map_or(0, |entry| entry.wave);
+    let highest = to_go.iter().map(|(id, _)| wave(id)).max();
+    to_go.iter().any(|(id, live)| Some(wave(id)) == highest && live.deleting.is_none())
+}
+
+/// The group's objects that are being deleted and are still there.
+pub(super) fn leaving(state: &State, parent: &Parent) -> Vec<Leaving> {
+    let wanted = parent.wanted().filter_map(|(id, _)| Some((id, state.live(id).filter(|live| owns(parent, live))?)));
+    let told = |(id, live): (&ObjectId, &Live)| {
+        let deleting = live.deleting.as_ref()?;
+        Some(Leaving { id: name(parent, id), message: deleting.message(), remedy: deleting.remedy(id) })
+    };
+    to_go(state, parent).into_iter().chain(wanted).filter_map(told).collect()
 }
 
 /// The group's objects that are no longer asked for, and are there.
@@ -138,8 +157,8 @@ impl<'a> Sight<'a> {
             None => what.to_owned(),
         };
         let Some(live) = self.live else { return Some(hindered("it is not there")) };
-        if let Some(finalizers) = &live.deleting {
-            return Some(waits(finalizers));
+        if let Some(deleting) = &live.deleting {
+            return Some(deleting.message());
         }
         if !self.current {
             return Some(hindered("it has yet to be applied"));
@@ -191,7 +210,9 @@ fn instance(parent: &Parent, id: &ObjectId, slot: u32, seen: Sight<'_>) -> Obser
     }
 }
 
-pub(super) fn leaving(parent: &Parent, id: &ObjectId, slot: u32, live: &Live) -> ObservedInstance {
+/// An object that goes with its group, beside why it does not.
+pub(super) fn one_leaving(state: &State, parent: &Parent, id: &ObjectId, slot: u32, live: &Live) -> ObservedInstance {
+    let message = live.deleting.as_ref().map(|deleting| deleting.message());
     ObservedInstance {
         id: name(parent, id),
         slot,
@@ -202,14 +223,7 @@ pub(super) fn leaving(parent: &Parent, id: &ObjectId, slot: u32, live: &Live) ->
         started: live.created,
         restarts: 0,
         given_up: false,
-        message: live.deleting.as_deref().map(waits),
-    }
-}
-
-fn waits(finalizers: &[String]) -> String {
-    match finalizers.is_empty() {
-        true => "it is being deleted".into(),
-        false => format!("it is being deleted, which waits for {}", finalizers.join(", ")),
+        message: message.or_else(|| state.obstacle(id).map(|why| format!("it can't be deleted: {why}"))),
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 pub use self::diagnoses::{Diagnosis, Unwell};
 pub use self::kind::KindName;
 pub(super) use self::state::State;
+use super::deleting::Deleting;
 use super::health::custom::Rules;
 use super::inventory::Parent;
 use super::live::Live;
@@ -210,6 +211,18 @@ impl Cache {
         let units = [state.unit_of(Some(&live)), state.unit_of(before.as_ref())];
         drop(state);
         self.tell(units.into_iter().flatten());
+    }
+
+    /// An object was told to go and does not at once.
+    pub fn note_deleting(&self, id: &ObjectId, uid: &str, deleting: Deleting) {
+        let mut state = self.lock();
+        let live = state.kinds.get_mut(&KindName::of(id)).and_then(|objects| objects.all.get_mut(id));
+        let Some(live) = live.filter(|live| live.uid == uid && live.deleting.is_none()) else { return };
+        live.deleting = Some(Box::new(deleting));
+        let unit = live.clone();
+        let unit = state.unit_of(Some(&unit));
+        drop(state);
+        self.tell(unit);
     }
 
     /// An object is gone.

@@ -203,6 +203,7 @@ impl Found {
             retiring: false,
             in_place: true,
             found: true,
+            leaving: Vec::new(),
             instances: (0..).zip(&self.objects).map(instance).collect(),
         }
     }

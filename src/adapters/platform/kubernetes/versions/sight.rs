@@ -16,8 +16,7 @@ pub fn group(state: &State, parent: &Parent, version: &Version) -> Result<Observ
         false => instances(state, parent, version),
     };
     let right = parent.wanted().all(|(id, entry)| view::is_right(state, parent, id, entry));
-    let tidy =
-        !view::all_ready(state, parent) || view::to_go(state, parent).iter().all(|(_, live)| live.deleting.is_some());
+    let tidy = !view::all_ready(state, parent) || !view::is_to_prune(state, parent);
     let tidy = tidy && !view::untidy(state, parent);
     let whole = parent.retiring || (right && tidy && is_sized(state, parent, version));
     Ok(ObservedGroup {
@@ -28,6 +27,7 @@ pub fn group(state: &State, parent: &Parent, version: &Version) -> Result<Observ
         retiring: parent.retiring,
         in_place: false,
         found: false,
+        leaving: view::leaving(state, parent),
         instances,
     })
 }
@@ -132,7 +132,7 @@ fn cause(state: &State, version: &Version, deployment: &Live) -> Cause {
 /// What is left of a version on its way out.
 fn leaving(state: &State, parent: &Parent) -> Vec<ObservedInstance> {
     let left = view::to_go(state, parent).into_iter().chain(state.pods_of(parent));
-    (0..).zip(left).map(|(slot, (id, live))| view::leaving(parent, id, slot, live)).collect()
+    (0..).zip(left).map(|(slot, (id, live))| view::one_leaving(state, parent, id, slot, live)).collect()
 }
 
 #[cfg(test)]
