@@ -27,6 +27,7 @@ mod inventory;
 mod keeps;
 mod labels;
 mod live;
+mod plainly;
 mod pods;
 mod predict;
 mod prepare;

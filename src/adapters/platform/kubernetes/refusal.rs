@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::conflicts::{Conflict, conflict};
+use super::plainly::{mistyped_fields, plainly};
 
 /// The longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
@@ -91,7 +92,10 @@ impl ApiError {
             ApiError::Refused(refusal) => {
                 // A namespace that is being deleted takes nothing new until it is gone.
                 let ending = refusal.causes.iter().any(|cause| cause.reason == "NamespaceTerminating");
-                ending || (refusal.reason != UNREADABLE && matches!(refusal.code, 408 | 409 | 429 | 500..=599))
+                ending
+                    || (refusal.reason != UNREADABLE
+                        && !refusal.for_good
+                        && matches!(refusal.code, 408 | 409 | 429 | 500..=599))
             }
         }
     }
@@ -107,7 +111,7 @@ impl ApiError {
         let ApiError::Refused(mut refusal) = self else { return self };
         let named = refusal.causes.iter().filter(|cause| !cause.field.is_empty());
         let mut fields: Vec<String> = named.map(|cause| format!("{}: {}", cause.field, cause.reason)).collect();
-        fields.extend(untyped(&refusal.message).filter(|_| refusal.reason == UNREADABLE));
+        fields.extend(mistyped_fields(&refusal.message).filter(|_| refusal.reason == UNREADABLE));
         let colon = if fields.is_empty() { "" } else { ": " };
         refusal.message = format!(
             "{} ({}){colon}{}; its words may repeat a secret value and are left out",
@@ -137,7 +141,8 @@ impl Refusal {
     /// Its words, for people. A server repeats whole objects in them.
     fn told(&self) -> String {
         let long = self.causes.iter().filter_map(|cause| Some((cause.message.as_str(), shortened(&cause.message)?)));
-        long.fold(self.message.clone(), |told, (words, short)| told.replace(words, &short))
+        let told = long.fold(self.message.clone(), |told, (words, short)| told.replace(words, &short));
+        plainly(&told).unwrap_or(told)
     }
 
     /// The fields that other managers have.
@@ -152,19 +157,13 @@ impl Refusal {
         let wrong = match self.code {
             400 | 413 | 422 => true,
             // An object that does not fit the schema of its kind.
-            500 => self.reason == UNREADABLE && self.message.starts_with("failed to create typed"),
+            500 if self.reason == UNREADABLE => self.message.starts_with("failed to create typed"),
+            // Larger than the store takes.
+            500 => self.says("etcdserver: request is too large"),
             _ => false,
         };
         wrong && !AROUND.into_iter().any(|words| self.says(words))
     }
-}
-
-/// The field that has not the form which its kind has there; the words after it hold its value.
-fn untyped(message: &str) -> Option<String> {
-    let (_, rest) = message.strip_prefix("failed to create typed patch object (")?.split_once("): ")?;
-    let (field, _) = rest.split_once(": ")?;
-    let is_path = field.starts_with('.') && field.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c));
-    is_path.then(|| format!("{field} is of another form"))
 }
 
 impl std::fmt::Display for ApiError {
@@ -240,10 +239,10 @@ mod tests {
     #[test]
     fn a_field_of_another_form_is_named_without_its_value() {
         let body = json!({ "kind": "Status",
-            "message": "failed to create typed patch object (a/b; v1, Kind=Secret): .stringData.word: expected string, got hunter2" });
+            "message": "failed to create typed patch object (a/b; v1, Kind=Secret): .stringData.word: expected string, got &value.valueUnstructured{Value:hunter2}" });
         let told = refusal(StatusCode::INTERNAL_SERVER_ERROR, body.to_string().as_bytes(), None);
         let told = ApiError::Refused(Box::new(told)).without_words().to_string();
-        assert!(told.starts_with("Unreadable (500): .stringData.word is of another form;"), "{told}");
+        assert!(told.starts_with("Unreadable (500): stringData.word must be a text: quote it;"), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
     }
 
@@ -326,6 +325,7 @@ mod tests {
                 ),
                 true,
             ),
+            (500, status("InternalError", "etcdserver: request is too large"), true),
             (500, status("", "conversion webhook for example.com/v2 failed: connection refused"), false),
             (500, status("InternalError", "failed calling webhook \"v.example.com\": no endpoints available"), false),
             (403, status("Forbidden", "pods \"a\" is forbidden: exceeded quota: small"), false),
