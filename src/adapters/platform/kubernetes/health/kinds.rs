@@ -34,7 +34,7 @@ fn counts(all: &[(bool, &str, i64, i64)]) -> Option<Health> {
 }
 
 fn extra(have: i64, want: i64) -> Option<Health> {
-    (have > want).then(|| Health::Progressing(format!("{} old replicas are being stopped", have - want)))
+    (have > want).then(|| Health::Progressing(format!("{} old replicas are being stopped", have.saturating_sub(want))))
 }
 
 fn deployment(object: &Value) -> Health {
@@ -84,7 +84,7 @@ fn stateful_set(object: &Value) -> Health {
         return old;
     }
     if let Some(partition) = object.pointer("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64) {
-        let share = want - partition;
+        let share = want.saturating_sub(partition);
         return counts(&[(updated < share, "of the new version", updated, share)]).unwrap_or(Health::Healthy);
     }
     if let Some(missing) = counts(&[(want > current, "of the current version", current, want)]) {
@@ -97,7 +97,7 @@ fn stateful_set(object: &Value) -> Health {
     }
 }
 
-fn daemon_set(object: &Value) -> Health {
+pub(super) fn daemon_set(object: &Value) -> Health {
     let known = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
     let (Some(_), Some(want)) = (known("/status/observedGeneration"), known("/status/desiredNumberScheduled")) else {
         return Health::Progressing("its controller has yet to see it".into());

@@ -1,16 +1,21 @@
 //! How an object is doing, from the object alone: the rules of kstatus for the built-in kinds and for whatever follows their
-//! conventions (`observedGeneration`, the conditions `Reconciling`, `Stalled` and `Ready`), what rests on purpose, and a few kinds
-//! of others that tell it in words of their own. `cases.yaml` holds, case by case, what kstatus and Argo CD say, and why where this
-//! says something else.
+//! conventions (`observedGeneration`, the conditions `Reconciling`, `Stalled` and `Ready`), what rests on purpose, and the kinds
+//! of others that tell it in words of their own: most by a table, some by a rule.
+//!
+//! `cases.yaml` and `argo/*.yaml` hold, case by case, what kstatus and Argo CD say, and why where this says something else.
 //!
 //! Pure: the same object gives the same answer.
 
 #[cfg(test)]
+mod abuse;
+#[cfg(test)]
 mod cases;
+mod counted;
 pub mod custom;
 mod kinds;
 mod others;
 mod pods;
+mod rest;
 mod told;
 
 #[cfg(test)]
@@ -19,6 +24,8 @@ mod tests;
 use std::borrow::Cow;
 
 use serde_json::Value;
+
+pub use self::rest::rests;
 
 /// How an object is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,40 +70,26 @@ pub fn health(object: &Value) -> Health {
     let (group, kind) = (group(object), text(object, "/kind").unwrap_or_default());
     // A Job may have ended before somebody suspended it, and says so.
     let ends = (group.as_ref(), kind) == ("batch", "Job");
-    if let Some(rest) = suspended(&group, kind, object).filter(|_| !ends) {
+    if let Some(rest) = rest::told(&group, kind, object).filter(|_| !ends) {
         return rest;
     }
-    if let Some(health) = odd(object).or_else(|| generation(object)).or_else(|| standard_conditions(object)) {
+    if let Some(health) = odd(object).or_else(|| generation(object)) {
         return health;
     }
-    match kinds::rule(&group, kind).or_else(|| others::rule(&group, kind)) {
-        Some(rule) => rule(object),
-        None => match (told::health(&group, kind, object), ready_condition(object)) {
-            // Both have a say: what is wrong or rests goes before what is on its way.
-            (Some(told @ (Health::Degraded { .. } | Health::Suspended(_))), _) => told,
-            (told, None | Some(Health::Healthy)) => told.unwrap_or(Health::Healthy),
-            (_, Some(unready)) => unready,
-        },
-    }
-}
-
-/// What says that it shall rest: `spec.paused` of a Deployment, a Rollout and the kinds of Cluster API; `spec.suspend` of a CronJob, a Job and of the kinds that follow
-/// them.
-pub fn rests(object: &Value) -> bool {
-    let kind = text(object, "/kind").unwrap_or_default();
-    suspended(&group(object), kind, object).is_some()
-}
-
-fn suspended(group: &str, kind: &str, object: &Value) -> Option<Health> {
-    let set = |field: &str| object.pointer(field).and_then(Value::as_bool) == Some(true);
-    match (group, kind) {
-        ("apps" | "extensions", "Deployment") => {
-            set("/spec/paused").then(|| Health::Suspended("it is paused until `kubectl rollout resume`".into()))
-        }
-        ("argoproj.io", "Rollout") | ("cluster.x-k8s.io", _) => {
-            set("/spec/paused").then(|| Health::Suspended("it is paused".into()))
-        }
-        _ => set("/spec/suspend").then(|| Health::Suspended("it is suspended".into())),
+    let rule = kinds::rule(&group, kind).or_else(|| others::rule(&group, kind)).or_else(|| counted::rule(&group, kind));
+    let told = || match told::health(&group, kind, object)? {
+        // A word of its own may tell of less than its readiness.
+        Health::Healthy => ready_condition(object).or(Some(Health::Healthy)),
+        told => Some(told),
+    };
+    let own = rule.map(|rule| rule(object)).or_else(told);
+    match (own, standard_conditions(object)) {
+        (_, Some(stalled @ Health::Degraded { .. })) => stalled,
+        // The kind's own words say more than that its controller is at work.
+        (Some(own @ (Health::Degraded { .. } | Health::Suspended(_))), _) => own,
+        (_, Some(reconciling)) => reconciling,
+        (Some(own), None) => own,
+        (None, None) => ready_condition(object).unwrap_or(Health::Healthy),
     }
 }
 
@@ -124,10 +117,14 @@ fn unseen() -> Health {
 fn generation(object: &Value) -> Option<Health> {
     let asked = asked(object)?;
     let seen = object.pointer("/status/observedGeneration")?;
-    // Some controllers write it as a text.
-    let behind = match seen.as_i64() {
-        Some(seen) => seen != asked,
-        None => seen.as_str().and_then(|text| text.parse::<i64>().ok()).is_some_and(|seen| seen < asked),
+    let behind = match seen {
+        Value::Null => false,
+        // Some controllers write it as a text, and Argo Rollouts once wrote a hash.
+        Value::String(text) => text.parse::<i64>().is_ok_and(|seen| seen < asked),
+        seen => match seen.as_i64() {
+            Some(seen) => seen != asked,
+            None => return Some(Health::Unknown("its `status.observedGeneration` is no generation".into())),
+        },
     };
     behind.then(unseen)
 }
@@ -199,6 +196,7 @@ impl Condition<'_> {
 
     fn words(&self) -> String {
         match (self.reason, self.message) {
+            ("", "") if self.kind.is_empty() => format!("a condition without a type is {}", self.status),
             ("", "") => format!("{} is {}", self.kind, self.status),
             (reason, "") => reason.to_owned(),
             ("", message) => message.to_owned(),
@@ -210,7 +208,12 @@ impl Condition<'_> {
 fn conditions(object: &Value) -> impl Iterator<Item = Condition<'_>> {
     // Where the status as a whole says which version it is about, that counts.
     let asked = asked(object).filter(|_| object.pointer("/status/observedGeneration").is_none());
-    list(object, "/status/conditions").map(move |one| Condition::read(one, asked))
+    conditions_at(object, "/status/conditions", asked)
+}
+
+/// The conditions at a place; `asked` is the generation they should be about.
+fn conditions_at<'a>(value: &'a Value, at: &str, asked: Option<i64>) -> impl Iterator<Item = Condition<'a>> + use<'a> {
+    list(value, at).map(move |one| Condition::read(one, asked))
 }
 
 fn list<'a>(object: &'a Value, pointer: &str) -> std::slice::Iter<'a, Value> {

@@ -9,7 +9,11 @@ pub(super) fn rule(group: &str, kind: &str) -> Option<fn(&Value) -> Health> {
     Some(match (group, kind) {
         ("gateway.networking.k8s.io", "Gateway" | "GatewayClass") => gateway,
         ("gateway.networking.k8s.io", kind) if kind.ends_with("Route") => route,
-        ("gateway.networking.k8s.io", kind) if kind.ends_with("Policy") => policy,
+        ("gateway.networking.k8s.io" | "gateway.envoyproxy.io" | "microgateway.airlock.com", kind)
+            if kind.ends_with("Policy") =>
+        {
+            policy
+        }
         ("bitnami.com", "SealedSecret") => sealed_secret,
         ("argoproj.io", "Rollout") => rollout,
         _ => return None,
@@ -38,7 +42,11 @@ fn gateway(object: &Value) -> Health {
     let asked = asked(object);
     let listeners = list(object, "/status/listeners").flat_map(|one| list(one, "/conditions"));
     let all = conditions(object).chain(listeners.map(|one| Condition::read(one, asked)));
-    accepted(all).unwrap_or(Health::Healthy)
+    // The API server itself writes that they wait for their controller.
+    match conditions(object).any(|one| matches!(one.kind, "Accepted" | "Programmed")) {
+        true => accepted(all).unwrap_or(Health::Healthy),
+        false => Health::Progressing("its controller has yet to see it".into()),
+    }
 }
 
 /// A route is well where the parents that have seen it take it. One that no parent speaks of is not waited for: there are clusters
@@ -62,7 +70,10 @@ fn by_those_who_speak_of_it(object: &Value, places: &str, named: &str) -> Health
             continue;
         }
         seen = true;
-        let name = text(parent, named).unwrap_or_default();
+        let name = text(parent, named).unwrap_or("one of them");
+        if !all.iter().any(|condition| condition.kind == "Accepted") {
+            worst = Some(Health::Progressing(format!("{name} has yet to say whether it accepts it")));
+        }
         match accepted(all.into_iter()) {
             Some(Health::Degraded { message, for_good }) => {
                 return Health::Degraded { message: format!("{name}: {message}"), for_good };

@@ -36,12 +36,16 @@ fn unschedulable(condition: &Condition<'_>) -> bool {
 /// What its containers wait for that is no good sign. One that shall run once may wait for its image as long as it likes: whoever waits
 /// for it has a deadline.
 fn held(object: &Value) -> Option<Health> {
-    let forever = text(object, "/spec/restartPolicy").is_none_or(|policy| policy == "Always");
+    let serves = text(object, "/metadata/annotations/argocd.argoproj.io~1ignore-restart-policy") == Some("true");
+    let forever = serves || text(object, "/spec/restartPolicy").is_none_or(|policy| policy == "Always");
     let bad = |reason: &str| {
         reason == "CrashLoopBackOff"
             || forever && (reason.starts_with("Err") || reason.ends_with("Error") || reason.ends_with("BackOff"))
     };
     let waiting = list(object, "/status/containerStatuses").filter_map(|one| {
+        if forever && ends_again(one) {
+            return Some(format!("it ends again and again: {}", text(one, "/name").unwrap_or_default()));
+        }
         let reason = text(one, "/state/waiting/reason").filter(|reason| bad(reason))?;
         let name = text(one, "/name").unwrap_or_default();
         Some(match (reason, text(one, "/state/waiting/message")) {
@@ -52,6 +56,15 @@ fn held(object: &Value) -> Option<Health> {
     });
     let all: Vec<String> = waiting.collect();
     (!all.is_empty()).then(|| degraded(all.join("; ")))
+}
+
+/// It has ended, as the one before it had, and neither well.
+fn ends_again(container: &Value) -> bool {
+    let badly = |state: &str| {
+        let code = container.pointer(&format!("/{state}/terminated/exitCode")).and_then(Value::as_i64);
+        code.is_some_and(|code| code != 0)
+    };
+    badly("state") && badly("lastState")
 }
 
 /// How the first of its containers ended that did not end well.
