@@ -131,6 +131,10 @@ fn a_chart_is_filled_in() {
     let (code, told) = run(repository(HELM, &files).path(), &path, &["render"]);
     assert!(code == Some(0) && told.contains("# hook: Job a runs at PreSync, wave 0"), "{told}");
     assert!(told.contains("# left out: Pod c (helm.sh/hook: test)"), "{told}");
+    files[2].1 = "# {{ .Release.Name }}\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: a/b }\n";
+    let (code, told) = run(repository(HELM, &files).path(), &path, &["validate"]);
+    assert!(code == Some(2) && told.contains("chart/templates/web.yaml (rendered):4:"), "{told}");
+    assert!(told.contains("4 | metadata: { name: a/b }") && !told.contains("Chart.yaml"), "{told}");
     files[2].1 = "{{ fail \"no good\" }}";
     let (code, told) = run(repository(HELM, &files).path(), &path, &["validate"]);
     assert!(code == Some(2) && told.contains("no good"), "{told}");

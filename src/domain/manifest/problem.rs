@@ -66,6 +66,24 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Tells it of another file whose line this is.
+    pub fn move_to(&mut self, file: &str, line: u32) {
+        let numbered = |row: &str| {
+            let (number, text) = row.split_once(" | ")?;
+            let moved = match number.trim() {
+                "" => String::new(),
+                number => (number.parse::<u32>().ok()?.checked_sub(self.line)? + line).to_string(),
+            };
+            Some((moved, text.to_owned()))
+        };
+        let rows: Vec<(String, String)> = self.snippet.lines().filter_map(numbered).collect();
+        let digits = rows.iter().map(|(number, _)| number.len()).max().unwrap_or_default();
+        self.snippet = rows.iter().map(|(number, text)| format!("  {number:>digits$} | {text}\n")).collect();
+        (self.file, self.line) = (file.to_owned(), line);
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.layer, visible(&self.message))?;
@@ -102,6 +120,11 @@ impl Problems {
         self.found.extend(problems);
     }
 
+    /// Those that were found after so many.
+    pub fn from(&mut self, after: usize) -> &mut [Problem] {
+        self.found.get_mut(after..).unwrap_or_default()
+    }
+
     /// How many were found.
     pub fn len(&self) -> usize {
         self.found.len()
@@ -135,6 +158,10 @@ const WIDTH: usize = 120;
 /// Up to three lines of the file with a mark under the first.
 fn snippet(at: &Location) -> String {
     let mut out = String::new();
+    if at.file.text.is_empty() {
+        // What concerns a file as a whole has no line to show.
+        return out;
+    }
     let first = at.line;
     let last = at.end_line.clamp(first, first.saturating_add(2));
     let digits = last.to_string().len();
@@ -206,6 +233,23 @@ mod tests {
 
     use super::super::source::SourceFile;
     use super::*;
+
+    #[test]
+    fn a_problem_is_told_of_the_file_that_it_came_from() {
+        let file = Arc::new(SourceFile::new("out", "a\nb\nc\nd\ne\nf\ng\nh\ni\nbad: x\nmore\n"));
+        let at = Location { file, line: 10, column: 1, end_line: 11, end_column: 5 };
+        let mut problem = Problem::new(Layer::Schema, &at, "m", "r");
+        assert_eq!(problem.snippet, "  10 | bad: x\n     | ^^^^^^\n  11 | more\n");
+        problem.move_to("templates/a.yaml", 2);
+        assert_eq!((problem.file.as_str(), problem.line), ("templates/a.yaml", 2));
+        assert_eq!(problem.snippet, "  2 | bad: x\n    | ^^^^^^\n  3 | more\n");
+    }
+
+    #[test]
+    fn what_concerns_a_file_as_a_whole_has_no_frame() {
+        let at = Location::start_of(Arc::new(SourceFile::new("a.yaml", "")));
+        assert_eq!(Problem::new(Layer::Schema, &at, "m", "r").to_string(), "schema: m\n  --> a.yaml:1:1\n  help: r");
+    }
 
     #[test]
     fn what_repeats_a_long_text_is_cut() {

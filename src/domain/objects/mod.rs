@@ -18,6 +18,7 @@ pub mod patch;
 pub mod plain;
 pub mod scope;
 pub mod sealed;
+pub mod templates;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::sealed::{self, Encrypted};
+use super::templates::Templates;
 use super::{MAX_OBJECTS, Written, plain};
 use crate::domain::manifest::document::is_ours;
 use crate::domain::manifest::node::{self, Entry, Node};
@@ -94,7 +95,21 @@ impl Reading {
     /// Reads what a tool told, under a name for it. What the templates of a chart say twice means to Helm what they say last, and
     /// who uses a chart of others can't mend it.
     pub fn told(&mut self, path: &str, bytes: &[u8]) {
+        let (problems, objects) = (self.problems.len(), self.objects.len());
         self.read(path, bytes, Limits { last_of_keys: true, ..LIMITS });
+        // Who mends it knows the template, and not what all of them make together.
+        let templates = Templates::of(path, &String::from_utf8_lossy(bytes));
+        let template = |line: u32| templates.at(line).map(|(file, line)| (format!("{file} (rendered)"), line));
+        for problem in self.problems.from(problems).iter_mut().filter(|problem| problem.file == path) {
+            if let Some((file, line)) = template(problem.line) {
+                problem.move_to(&file, line);
+            }
+        }
+        for object in &mut self.objects[objects..] {
+            if let Some((file, line)) = template(object.line) {
+                (object.file, object.line) = (file.into(), line);
+            }
+        }
     }
 
     fn read(&mut self, path: &str, bytes: &[u8], limits: Limits) {
