@@ -141,7 +141,7 @@ async fn pass(world: &World, server: &Server) -> anyhow::Result<Figure> {
     world.quiet().await?;
     let asked = server.requests().await?;
     for _ in 0..PASSES {
-        world.api().reconcile().await?;
+        world.api().reconcile(&UnitFilter::default()).await?;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     world.quiet().await?;

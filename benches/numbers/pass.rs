@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use trimtab::api::operations::UnitFilter;
+
 use crate::figure::{Figure, millis};
 use crate::usage;
 use crate::world::World;
@@ -15,7 +17,7 @@ pub async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
     let api = world.api();
     let (requests, before) = (world.requests.get(), usage::cpu(world.daemon())?);
     for _ in 0..PASSES {
-        api.reconcile().await?;
+        api.reconcile(&UnitFilter::default()).await?;
         tokio::time::sleep(PAUSE * u32::try_from(world.apps / 1000).unwrap_or(1).max(1)).await;
     }
     let cpu = millis(usage::cpu(world.daemon())? - before) / f64::from(PASSES);

@@ -137,9 +137,11 @@ impl Api {
         self.post("/api/v1/plans", request).await
     }
 
-    /// Fetches the source now; answers after the fetch.
-    pub async fn reconcile(&self) -> Result<Done, ApiError> {
-        self.post("/api/v1/reconcile", &()).await
+    /// Fetches the source now, and has what waits for its next try tried at once; answers after the fetch.
+    pub async fn reconcile(&self, filter: &UnitFilter) -> Result<Done, ApiError> {
+        let query = query(filter);
+        let query = query.strip_prefix('&').map(|query| format!("?{query}")).unwrap_or_default();
+        self.post(&format!("/api/v1/reconcile{query}"), &()).await
     }
 
     /// Acknowledges that history was rewritten.

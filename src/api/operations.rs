@@ -94,8 +94,8 @@ pub trait Operations: Send + Sync {
     ) -> Result<Done, Problem>;
     /// What would happen.
     async fn plan(&self, request: PlanRequest) -> Result<Vec<UnitPlan>, Problem>;
-    /// Asks the source now.
-    async fn reconcile(&self, caller: &Caller) -> Result<Done, Problem>;
+    /// Asks the source now, and has what waits for its next try tried at once.
+    async fn reconcile(&self, caller: &Caller, filter: &UnitFilter) -> Result<Done, Problem>;
     /// Accepts what waits for somebody to look.
     async fn ack(&self, caller: &Caller, request: AckRequest) -> Result<Done, Problem>;
     /// What is quarantined.

@@ -218,6 +218,9 @@ pub struct RolloutView {
     pub waits: Option<String>,
     /// When it goes on by itself.
     pub until: Option<Timestamp>,
+    /// When what failed is tried again, where it waits for that: `reconcile` has it tried at once.
+    #[serde(default)]
+    pub next_try: Option<Timestamp>,
 }
 
 /// A rollout in a line.

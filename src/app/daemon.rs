@@ -120,11 +120,15 @@ async fn wake_on_changes(world: Arc<World>, shared: Arc<Shared>, mut changes: Ve
         let any = select_all(changes.iter_mut().map(|one| Box::pin(one.changed())));
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            (changed, connection, _) = any => match (changed, world.platforms.changed_units(connection)) {
-                (Err(_), _) => return,
-                (Ok(()), Some(units)) => units.iter().filter_map(|id| shared.registry.get(id)).for_each(|unit| unit.wake()),
-                (Ok(()), None) => wake_changed(&world, &shared).await,
-            },
+            (changed, connection, _) = any => {
+                match (changed, world.platforms.changed_units(connection)) {
+                    (Err(_), _) => return,
+                    (Ok(()), Some(units)) => units.iter().filter_map(|id| shared.registry.get(id)).for_each(|unit| unit.wake()),
+                    (Ok(()), None) => wake_changed(&world, &shared).await,
+                }
+                let eased = world.platforms.eased_units(connection);
+                eased.iter().filter_map(|id| shared.registry.get(id)).for_each(|unit| unit.try_now());
+            }
         }
     }
 }

@@ -76,7 +76,8 @@ impl Daemon {
         let past = glance.state.history.iter().find(|past| past.id == *id)?;
         let plan = self.world.blobs.plan(&past.plan).await.ok();
         let summary = view::past(past, plan.as_ref());
-        let rollout = RolloutView { summary, phases: Vec::new(), analyses: Vec::new(), waits: None, until: None };
+        let rollout =
+            RolloutView { summary, phases: Vec::new(), analyses: Vec::new(), waits: None, until: None, next_try: None };
         Some(RolloutDetail { unit: unit.id().clone(), rollout })
     }
 

@@ -291,14 +291,21 @@ impl Operations for Daemon {
         self.plan_units(request).await
     }
 
-    async fn reconcile(&self, _caller: &Caller) -> Result<Done, Problem> {
+    async fn reconcile(&self, _caller: &Caller, filter: &UnitFilter) -> Result<Done, Problem> {
+        // Before the source is asked, which may not answer: it is not needed for what was read already.
+        let units = self.matching(filter);
+        let waiting: Vec<&Arc<Unit>> = units.iter().filter(|unit| view::next_try(&unit.glance()).is_some()).collect();
+        let mut messages: Vec<String> =
+            waiting.iter().map(|unit| format!("{} is tried again now", unit.id())).collect();
+        units.iter().for_each(|unit| unit.try_now());
         let moved = self.reconciler.pass().await.map_err(|error| unavailable(&error))?;
         self.shared.registry.wake_all();
         self.shared.record_rollbacks.notify_one();
         let head = self.reconciler.view().snapshot.map(|snapshot| snapshot.revision.to_string()).unwrap_or_default();
         let short = head.get(..12).unwrap_or(&head).to_owned();
         let message = if moved { format!("read the new head {short}") } else { format!("the head is still {short}") };
-        Ok(Done { messages: vec![message] })
+        messages.insert(0, message);
+        Ok(Done { messages })
     }
 
     async fn ack(&self, caller: &Caller, request: AckRequest) -> Result<Done, Problem> {

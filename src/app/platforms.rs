@@ -66,6 +66,12 @@ impl Platforms {
         self.clusters.values().nth(connection.checked_sub(1)?)?.changed_units()
     }
 
+    /// The units that may be tried again at once on one of [`Platforms::changes`].
+    pub fn eased_units(&self, connection: usize) -> BTreeSet<UnitId> {
+        let cluster = connection.checked_sub(1).and_then(|number| self.clusters.values().nth(number));
+        cluster.map(|cluster| cluster.eased_units()).unwrap_or_default()
+    }
+
     /// The highest epoch that any connection has seen; who does not answer is not waited for.
     pub async fn epoch(&self) -> Epoch {
         let all = std::iter::once(&self.host).chain(self.clusters.values());

@@ -164,16 +164,45 @@ fn matter(unit: &UnitStatus) -> String {
     parts.extend(rollout.filter(matters).and_then(|rollout| rollout.summary.reason.clone()));
     parts.extend(rollout.and_then(|rollout| rollout.waits.clone()));
     parts.extend(kept(unit).map(|one| format!("{}: {}", one.id, one.message)));
+    // An instance that is named has its cause told there.
+    let named = |id: &str| parts.iter().any(|part| part.contains(id));
     let instances = unit.groups.iter().filter(|group| !group.retiring).flat_map(|group| &group.instances);
-    parts.extend(instances.filter(|it| !it.ready).find_map(|it| it.message.clone()));
+    let unready = instances.filter(|it| !it.ready && !named(&it.id)).find_map(|it| it.message.clone());
+    parts.extend(unready);
+    each_once(parts).join("\n")
+}
+
+/// What a summary and the details say alike is told once, where it stands first, by whichever says more.
+fn each_once(parts: Vec<String>) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
     for part in parts.into_iter().filter(|part| !part.is_empty()) {
-        // A summary often repeats what stands in the details.
-        if !told.iter().any(|before| before.contains(&part)) {
-            told.push(part);
+        if says_all(&told, &part) {
+            continue;
+        }
+        match told.iter().position(|before| says_all(std::slice::from_ref(&part), before)) {
+            Some(place) => told[place] = part,
+            None => told.push(part),
         }
     }
-    told.join("\n")
+    told
+}
+
+/// Whether each clause of a text stands in one of the others. Counts and times that went on meanwhile make no other cause.
+fn says_all(others: &[String], text: &str) -> bool {
+    let others: Vec<String> = others.iter().map(|other| without_numbers(other)).collect();
+    without_numbers(text).split("; ").all(|clause| others.iter().any(|other| other.contains(clause.trim())))
+}
+
+fn without_numbers(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_ascii_digit() {
+            true if plain.ends_with('#') => {}
+            true => plain.push('#'),
+            false => plain.push(c),
+        }
+    }
+    plain
 }
 
 /// What is being removed and waits for somebody, some of it.
@@ -182,6 +211,14 @@ fn kept(unit: &UnitStatus) -> impl Iterator<Item = &LeavingView> {
 }
 
 fn remedies(unit: &UnitStatus) -> Vec<String> {
+    let again =
+        unit.rollout.as_ref().and_then(|rollout| rollout.next_try).map(|at| {
+            format!("`trimtab reconcile {}` tries it again now; by itself that comes at {at:.0}", unit.unit.app)
+        });
+    what_helps(unit).into_iter().chain(again).collect()
+}
+
+fn what_helps(unit: &UnitStatus) -> Vec<String> {
     let told = unit.held.iter().map(|reason| reason.remedy.clone()).filter(|remedy| !remedy.is_empty());
     let kept = kept(unit).filter_map(|one| Some(format!("{}: {}", one.id, one.remedy.as_ref()?)));
     let mut remedies: Vec<String> = told.chain(kept).collect();
@@ -199,7 +236,7 @@ fn remedies(unit: &UnitStatus) -> Vec<String> {
             && matter(unit).contains(" refused: ");
         if refused {
             remedies.push(format!(
-                "change what it names, in Git or on the cluster; it is tried again by itself, and `trimtab plan {}` asks at once",
+                "change what it names, in Git or on the cluster; `trimtab plan {}` asks what would come of it now",
                 unit.unit.app
             ));
             return remedies;
@@ -243,4 +280,28 @@ pub fn text(unit: &UnitId, chain: &[Cause], view: &View) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn once(parts: &[&str]) -> Vec<String> {
+        each_once(parts.iter().map(|part| (*part).to_owned()).collect())
+    }
+
+    #[test]
+    fn one_cause_is_told_once_however_often_it_comes_up() {
+        let stopped = "not ready within 10s: 0 of 1 instances of 2 are ready; Deployment.apps/web: pod web-1: ErrImagePull: image a; there \
+                       is nothing to go back to";
+        // A part of it, in whatever order.
+        assert_eq!(once(&[stopped, "pod web-1: ErrImagePull: image a"]), [stopped]);
+        assert_eq!(once(&["pod web-1: ErrImagePull: image a", stopped]), [stopped]);
+        // The same some tries later.
+        let tried = |count: u32| format!("create group g1: refused; tried {count} times, and again 30s later");
+        assert_eq!(once(&[&tried(4), &tried(5)]), [tried(4)]);
+        let clauses = "0 of 1 instances of 2 are ready; pod web-1: ErrImagePull: image a";
+        assert_eq!(once(&[stopped, clauses]), [stopped]);
+        assert_eq!(once(&["a is down", "b is down", ""]), ["a is down", "b is down"]);
+    }
 }

@@ -172,6 +172,12 @@ pub trait Platform: Send + Sync {
         None
     }
 
+    /// The units whose last effect failed for something that has come since, and that were not told of yet: trying again at once may
+    /// help. A hint; [`changes`](Self::changes) tells when there are any.
+    fn eased_units(&self) -> BTreeSet<UnitId> {
+        BTreeSet::new()
+    }
+
     /// Whether it answers, and what it can't do, for `trimtab check`.
     async fn check(&self) -> Result<Vec<String>, PlatformError>;
 

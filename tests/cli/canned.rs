@@ -120,6 +120,7 @@ pub fn canary(status: &str) -> RolloutView {
         }],
         waits: Some("analysis errors".into()),
         until: Timestamp::from_second(noon().as_second() + 12).ok(),
+        next_try: None,
     }
 }
 
@@ -228,7 +229,8 @@ impl Operations for Canned {
         let found = self.rollouts.iter().find(|entry| entry.summary.id == *id).cloned();
         let found = found.ok_or_else(|| problem(StatusCode::NOT_FOUND, "notFound", "there is no such rollout"))?;
         let summary = found.summary;
-        let rollout = RolloutView { summary, phases: Vec::new(), analyses: Vec::new(), waits: None, until: None };
+        let rollout =
+            RolloutView { summary, phases: Vec::new(), analyses: Vec::new(), waits: None, until: None, next_try: None };
         Ok(RolloutDetail { unit: found.unit, rollout })
     }
 
@@ -275,7 +277,7 @@ impl Operations for Canned {
         Ok(self.plans.iter().filter(meant).cloned().collect())
     }
 
-    async fn reconcile(&self, _caller: &Caller) -> Result<Done, Problem> {
+    async fn reconcile(&self, _caller: &Caller, _filter: &UnitFilter) -> Result<Done, Problem> {
         Ok(self.told("reconcile".into()))
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use trimtab::api::operations::UnitFilter;
 use trimtab::api::types::UnitHealth;
 
 use crate::e2e::bed::{Bed, git};
@@ -61,7 +62,7 @@ async fn fault_40_a_bot_that_answers_every_revert_is_answered_once() {
     // It goes on bumping to the very same, in commits of its own.
     for number in 0..3 {
         bed.push("bump", &[("notes.txt", &format!("{number}\n"))]);
-        bed.api().reconcile().await.unwrap();
+        bed.api().reconcile(&UnitFilter::default()).await.unwrap();
         frozen(&bed).await;
     }
     let log = bed.log();

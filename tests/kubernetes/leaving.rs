@@ -77,7 +77,9 @@ async fn an_object_that_git_drops_and_somebody_holds_is_told_until_it_is_gone() 
         refused.contains("ConfigMap/kept: the one that is there has to go first: being deleted since"),
         "{refused}"
     );
-    assert!(refused.contains("kubectl patch configmap kept -n shop --type merge"), "{refused}");
+    let group = bed.until(&again, "what can be done is told", |group| group.leaving.len() == 1).await;
+    let remedy = group.leaving[0].remedy.clone().unwrap_or_default();
+    assert!(remedy.contains("kubectl patch configmap kept -n shop --type merge"), "{remedy}");
     let gone = |group: &ObservedGroup| group.leaving.is_empty();
     let_go(&bed, "kept");
     bed.until(&again, "it is gone", gone).await;

@@ -192,6 +192,7 @@ pub struct Bed {
     idle: bool,
     pub appends: usize,
     pub cap: u32,
+    pub asked: Option<Timestamp>,
     unit: UnitId,
     revision: u32,
 }
@@ -212,6 +213,7 @@ impl Bed {
             idle: false,
             appends: 0,
             cap: 3,
+            asked: None,
             unit: "hello/staging/default".parse().unwrap(),
             revision: 0,
         }
@@ -469,6 +471,7 @@ impl Bed {
         };
         let facts = MoveFacts {
             now: self.fake.now,
+            asked: self.asked,
             superseded: wanted,
             recent_rollbacks: &self.state.rollbacks,
             rollback_cap: self.cap,

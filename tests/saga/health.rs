@@ -334,3 +334,36 @@ fn a_weight_that_nobody_confirms_is_waited_for_and_nothing_of_it_goes_before_its
     bed.settle();
     assert_eq!((bed.size(&new), bed.weight(&old)), (0, 100));
 }
+
+#[test]
+fn what_waits_for_its_next_try_is_tried_at_once_when_somebody_asks() {
+    let (new, _) = versions();
+    let mut bed = Bed::new();
+    bed.fake.refusals.insert("1".into(), u32::MAX);
+    bed.want(&new);
+    let attempts =
+        |bed: &Bed| bed.state.running().and_then(|rollout| rollout.action.as_ref()).map_or(0, |one| one.attempts);
+    bed.run_to("it was tried often", |bed| attempts(bed) == 8);
+    let asked = bed.fake.now;
+    bed.asked = Some(asked);
+    bed.run_to("it is tried again", |bed| attempts(bed) == 9);
+    assert!(bed.fake.now.duration_since(asked).as_secs() <= 1);
+    // Once: the next try after that is due as before.
+    bed.run_to("it is tried once more", |bed| attempts(bed) == 10);
+    assert!(bed.fake.now.duration_since(asked).as_secs() >= 30);
+}
+
+#[test]
+fn something_newer_does_not_wait_for_what_can_not_be_gone_back_to() {
+    let of = |version: &str| desired(version, 3, super::bed::recreate());
+    let mut bed = Bed::running(&of("1"));
+    bed.fake.refusals.extend([("1".to_owned(), u32::MAX), ("2".to_owned(), u32::MAX)]);
+    bed.want(&of("2"));
+    let tried = |bed: &Bed| {
+        bed.state.running().and_then(|rollout| rollout.action.as_ref()).is_some_and(|last| last.attempts == 2)
+    };
+    bed.run_to("the second can't be made", tried);
+    bed.want(&of("3"));
+    bed.settle();
+    assert_eq!(bed.verified().as_deref(), Some("3"));
+}

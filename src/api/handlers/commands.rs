@@ -5,8 +5,8 @@ use axum::Json as AxumJson;
 use axum::extract::State;
 
 use super::fleet::EnvironmentPath;
-use super::{Answer, Json, Path, Shared, UnitPath};
-use crate::api::operations::Caller;
+use super::{Answer, Json, Path, Query, Shared, UnitPath};
+use crate::api::operations::{Caller, UnitFilter};
 use crate::api::types::{AckRequest, Done, EnvironmentCommand, Problem, QuarantineClear, QuarantineEntry, UnitCommand};
 
 /// Asks something of a unit: promote, pause, resume, abort, retry, restart, rollback, suspend, unsuspend.
@@ -39,13 +39,18 @@ pub async fn environment_command(
     operations.environment_command(&caller, &path.environment, command).await.map(AxumJson)
 }
 
-/// Fetches the source now; answers after the fetch.
-#[utoipa::path(post, path = "/api/v1/reconcile", tag = "commands", responses(
+/// Fetches the source now, and has what waits for its next try tried at once: of all units, or of those that are named. Answers after
+/// the fetch.
+#[utoipa::path(post, path = "/api/v1/reconcile", tag = "commands", params(UnitFilter), responses(
     (status = 200, description = "It was fetched.", body = Done),
     (status = "default", description = "Why not.", content_type = "application/problem+json", body = Problem),
 ))]
-pub async fn reconcile(State(operations): State<Shared>, Extension(caller): Extension<Caller>) -> Answer<Done> {
-    operations.reconcile(&caller).await.map(AxumJson)
+pub async fn reconcile(
+    State(operations): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Query(filter): Query<UnitFilter>,
+) -> Answer<Done> {
+    operations.reconcile(&caller, &filter).await.map(AxumJson)
 }
 
 /// Accepts what waits for somebody to look: rewritten history, a mass removal.

@@ -33,6 +33,7 @@ impl Unit {
         let recent = shared.installation.recent_rollbacks(&self.id.environment, now);
         let facts = MoveFacts {
             now,
+            asked: self.asked(),
             superseded: self.superseded(state, &plan),
             recent_rollbacks: &recent,
             rollback_cap: shared.settings.rollback.per_hour,

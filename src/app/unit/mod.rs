@@ -13,9 +13,10 @@ pub mod outcome;
 pub mod step;
 pub mod task;
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::log::{Log, LogError};
@@ -38,6 +39,8 @@ pub struct Unit {
     inner: Mutex<Inner>,
     wake: Arc<Notify>,
     glance: RwLock<Arc<Glance>>,
+    /// When somebody asked last that what waits for its next try is tried at once.
+    asked: std::sync::Mutex<Option<Timestamp>>,
 }
 
 /// What only the holder of the lock touches.
@@ -81,7 +84,14 @@ impl Unit {
             needs_ack: None,
             moving: None,
         };
-        Ok(Arc::new(Unit { id, world, inner: Mutex::new(inner), wake: Arc::new(Notify::new()), glance }))
+        Ok(Arc::new(Unit {
+            id,
+            world,
+            inner: Mutex::new(inner),
+            wake: Arc::new(Notify::new()),
+            glance,
+            asked: std::sync::Mutex::default(),
+        }))
     }
 
     /// Which unit it is.
@@ -92,6 +102,17 @@ impl Unit {
     /// There may be something to do.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// What waits for its next try is tried at once.
+    pub fn try_now(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.world.now());
+        self.wake();
+    }
+
+    /// When that was asked for last.
+    fn asked(&self) -> Option<Timestamp> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it was woken since this was asked last; for who drives it turn by turn instead of with [`task::run`].

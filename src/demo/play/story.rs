@@ -10,6 +10,7 @@ use super::sampler::Sampler;
 use super::statistics::{describe, passes, stretches};
 use super::timeline::{Outcome, Timeline, millis};
 use crate::api::client::Api;
+use crate::api::operations::UnitFilter;
 use crate::api::types::{RolloutSummary, UnitHealth, UnitStatus, VersionRef};
 use crate::cli::output::View;
 use crate::cli::output::time::length;
@@ -301,7 +302,7 @@ impl Story<'_> {
         })
         .await?;
         self.timeline.now(format!("the daemon has settled on {GOOD}"));
-        api.reconcile().await.map_err(|error| DemoError::Waited {
+        api.reconcile(&UnitFilter::default()).await.map_err(|error| DemoError::Waited {
             what: "an answer to `trimtab reconcile`".into(),
             seconds: 0,
             seen: error.to_string(),

@@ -92,6 +92,8 @@ pub enum Move {
 pub struct MoveFacts<'a> {
     /// What time it is.
     pub now: Timestamp,
+    /// When somebody asked last that what waits for its next try is tried at once.
+    pub asked: Option<Timestamp>,
     /// Something else is wanted by now: its rendered digest, `Some(None)` for nothing at all.
     pub superseded: Option<Option<Digest>>,
     /// When the environment's last automatic rollbacks were decided.
@@ -110,6 +112,9 @@ const CRASH_LOOP: u32 = 3;
 
 /// From the first repetition of an effect to the next; doubled each time.
 const FIRST_RETRY: Span = Span::from_secs(1);
+
+/// So often is it tried to go back before something newer that waits has its turn.
+const ENOUGH_FOR_NEWER: u32 = 3;
 
 /// Effects are repeated at least this often.
 const LAST_RETRY: Span = Span::from_secs(30);
@@ -219,12 +224,23 @@ impl Round<'_> {
         match converge::next_action(self.plan, phase, self.observed, overdue) {
             Converge::Unknown(reason) => Move::Wait { until: None, reason: format!("unknown: {reason}") },
             Converge::Do(action) => {
-                self.disturbed(at, &format!("has to {action}")).unwrap_or_else(|| self.perform(action))
+                let noted = self.disturbed(at, &format!("has to {action}")).or_else(|| self.give_up(&action, overdue));
+                noted.unwrap_or_else(|| self.perform(action))
             }
             Converge::Wait(waiting) => self.wait(phase, at, &waiting),
             Converge::True if at.true_since.is_none() => Move::Record(RolloutEvent::PhaseTrue { phase: at.id }),
             Converge::True => self.advance(phase, at),
         }
+    }
+
+    /// On the way back, a group that can't be made is left to healing, which anything newer may interrupt: soon where something newer
+    /// waits already, else when it took too long.
+    fn give_up(&self, action: &Action, overdue: bool) -> Option<Move> {
+        let Course::Settling(why) = &self.state.course else { return None };
+        let last = self.state.action.as_ref().filter(|last| last.action == *action)?;
+        let fails = matches!(action, Action::EnsureGroup { .. }) && matches!(last.result, Some(Err(_)));
+        let enough = overdue || (matches!(why, Why::Superseded { .. }) && last.attempts >= ENOUGH_FOR_NEWER);
+        (fails && enough).then(|| Move::Record(RolloutEvent::Ended { outcome: why.clone().into() }))
     }
 
     fn perform(&self, action: Action) -> Move {
@@ -233,6 +249,9 @@ impl Round<'_> {
         };
         let (Some(result), Some(ended)) = (&last.result, last.ended) else { return Move::Perform(action) };
         let pause = if result.is_ok() && last.attempts == 1 { CONFIRM } else { backoff(last.attempts) };
+        // Asked for since that try was begun; who asks again and again is not followed without end.
+        let hurried = self.facts.asked.is_some_and(|asked| asked >= last.started);
+        let pause = if hurried { pause.min(FIRST_RETRY) } else { pause };
         let due = clock::after(ended, pause);
         if due <= self.facts.now {
             return Move::Perform(action);

@@ -22,6 +22,7 @@ use super::heals::fought_over;
 use super::health::Health;
 use super::inventory::Parent;
 use super::labels;
+use super::lacks::Lack;
 use super::live::{Form, Live};
 use super::prepare::Work;
 use super::refusal::ApiError;
@@ -143,6 +144,7 @@ impl Cluster {
             }
         }
         for (id, fault) in &failed {
+            self.note_lack_of(work, id, fault);
             self.cache.hinder(&work.parent.unit, id, Some(fault.why()));
         }
         let (count, all) = (failed.len(), due.len());
@@ -159,6 +161,19 @@ impl Cluster {
             self.discovery.refresh(self.server().await?.as_ref()).await?;
         }
         Ok(())
+    }
+
+    /// Remembers what an object lacked, so that it is tried at once when that has come.
+    fn note_lack_of(&self, work: &Work<'_>, id: &ObjectId, fault: &Fault) {
+        let going = self.cache.lock().live(id).is_some_and(|live| live.deleting.is_some());
+        let lack = match fault {
+            _ if going => Some(Lack::Gone(id.clone())),
+            Fault::Api(error) => Lack::of(error, id.namespace.as_deref()),
+            _ => None,
+        };
+        if let Some(lack) = lack {
+            self.lacks.note(&work.parent.unit, lack);
+        }
     }
 
     /// Waits until all objects of a kind are known.
@@ -239,11 +254,7 @@ impl Cluster {
     pub(super) fn claim(&self, work: &Work<'_>, composed: &Composed, live: Option<&Live>) -> Result<Claim, Fault> {
         let Some(live) = live else { return Ok(Claim::New) };
         if let Some(deleting) = &live.deleting {
-            let remedy = deleting.remedy(&composed.id).map(|remedy| format!(": {remedy}")).unwrap_or_default();
-            return Err(Fault::Failed(format!(
-                "the one that is there has to go first: {}{remedy}",
-                deleting.message()
-            )));
+            return Err(Fault::Failed(format!("the one that is there has to go first: {}", deleting.message())));
         }
         match &live.unit {
             Some(key) if key == work.parent.key() => Ok(Claim::Ours),

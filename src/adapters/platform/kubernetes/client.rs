@@ -10,7 +10,7 @@ use kube::client::Body;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::connect::{self, Connection};
+use super::connect::{self, Connection, Reached};
 use super::refusal::{ApiError, UNREADABLE, refusal};
 
 /// How long one answer may take. A watch is no answer.
@@ -105,7 +105,7 @@ pub struct Server {
 /// The way to a server, made anew from its files where it fails: certificates and tokens are renewed in them.
 struct Line {
     connection: Connection,
-    client: RwLock<kube::Client>,
+    reached: RwLock<Reached>,
     renewed: tokio::sync::Mutex<Instant>,
 }
 
@@ -116,8 +116,8 @@ impl Server {
     ///
     /// What can't be used, and what to do.
     pub async fn reached_by(connection: &Connection) -> Result<Self, String> {
-        let client = RwLock::new(connect::client(connection).await?);
-        let line = Line { connection: connection.clone(), client, renewed: tokio::sync::Mutex::new(Instant::now()) };
+        let reached = RwLock::new(connect::reach(connection).await?);
+        let line = Line { connection: connection.clone(), reached, renewed: tokio::sync::Mutex::new(Instant::now()) };
         Ok(Server { line: Arc::new(line), permits: Arc::new(Semaphore::new(connection.at_once.max(1))) })
     }
 
@@ -159,7 +159,7 @@ impl Server {
 
     async fn once(&self, call: &Call) -> Result<Value, ApiError> {
         let _permit = self.permits.acquire().await.map_err(|error| ApiError::Unreachable(error.to_string()))?;
-        let answer = tokio::time::timeout(TIMEOUT, async { read(self.send(call).await?).await }).await;
+        let answer = tokio::time::timeout(TIMEOUT, async { self.read(self.send(call).await?).await }).await;
         answer.unwrap_or_else(|_| Err(ApiError::Unreachable(format!("it does not answer within {TIMEOUT:?}"))))
     }
 
@@ -169,7 +169,7 @@ impl Server {
             let response = self.send(call).await?;
             match response.status().is_success() {
                 true => Ok(response),
-                false => Err(read(response).await.err().unwrap_or(ApiError::Unreachable("no answer".into()))),
+                false => Err(self.read(response).await.err().unwrap_or(ApiError::Unreachable("no answer".into()))),
             }
         };
         let opened = tokio::time::timeout(TIMEOUT, opened).await;
@@ -177,21 +177,31 @@ impl Server {
     }
 
     async fn send(&self, call: &Call) -> Result<Response<Body>, ApiError> {
-        let sent = self.line.client().send(call.request()?).await;
+        let sent = self.line.reached().client.send(call.request()?).await;
         let unknown = sent.as_ref().is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED);
         // Of what got no answer it is not known whether it was carried out: whoever asked looks first.
         let renewed = (unknown || sent.is_err()) && self.line.renew().await;
         let sent = match unknown && renewed {
-            true => self.line.client().send(call.request()?).await,
+            true => self.line.reached().client.send(call.request()?).await,
             false => sent,
         };
-        sent.map_err(|error| ApiError::Unreachable(root(&error)))
+        sent.map_err(|error| ApiError::Unreachable(self.line.reached().way.unreached(&error)))
+    }
+
+    async fn read(&self, response: Response<Body>) -> Result<Value, ApiError> {
+        read(response).await.map_err(|error| match error {
+            ApiError::Refused(mut refusal) if refusal.code == StatusCode::UNAUTHORIZED.as_u16() => {
+                refusal.message = self.line.reached().way.unauthorized();
+                ApiError::Refused(refusal)
+            }
+            error => error,
+        })
     }
 }
 
 impl Line {
-    fn client(&self) -> kube::Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn reached(&self) -> Reached {
+        self.reached.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes the client anew, unless that was done a moment ago. Whether it was done.
@@ -201,19 +211,10 @@ impl Line {
             return false;
         }
         *renewed = Instant::now();
-        let Ok(client) = connect::client(&self.connection).await else { return false };
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        let Ok(reached) = connect::reach(&self.connection).await else { return false };
+        *self.reached.write().unwrap_or_else(PoisonError::into_inner) = reached;
         true
     }
-}
-
-/// The innermost cause, and where it is not the same the outermost.
-fn root(error: &kube::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 async fn read(response: Response<Body>) -> Result<Value, ApiError> {

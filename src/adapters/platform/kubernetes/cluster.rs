@@ -19,6 +19,7 @@ use super::fault::Fault;
 use super::following::Watch;
 use super::heals::Heals;
 use super::inventory::{self, Parent};
+use super::lacks::{Lack, Lacks};
 use super::scope::{Part, Scope};
 use super::versions::found::Looked;
 use super::versions::parts::{Marks, Role, parts};
@@ -29,6 +30,8 @@ use crate::ports::platform::EnsureGroup;
 
 /// How long a cluster may take until its units are known.
 pub(super) const READ: Duration = Duration::from_secs(10);
+/// What failed so lately need not be tried again to know that it fails.
+const JUST_NOW: Duration = Duration::from_secs(2);
 /// How often a write to a parent is tried again after somebody else wrote it.
 const ROUNDS: u32 = 4;
 
@@ -46,6 +49,8 @@ pub struct Cluster {
     pub claims: Claims,
     /// Who edits what is ours again and again.
     pub heals: Heals,
+    /// What units lack before they can go on.
+    pub lacks: Lacks,
     /// What of it is followed.
     pub scope: Scope,
     /// Since when groups have been on their way out, by the keys of their parents.
@@ -73,6 +78,7 @@ impl Cluster {
             discovery: Discovery::default(),
             claims: Claims::default(),
             heals: Heals::default(),
+            lacks: Lacks::default(),
             leaving: Mutex::default(),
             looked: Looked::default(),
             connection,
@@ -106,12 +112,19 @@ impl Cluster {
         waited.await.map_err(drop)
     }
 
-    /// Waits until all units are known.
+    /// Waits until all units are known. Where they could not be read, it is tried once more and not waited for: whoever asked tells why.
     pub async fn parents_read(&self) -> Result<(), Fault> {
-        self.cache_until(READ, |state| state.parents_known().is_ok()).await.map_err(|()| {
-            let known = self.cache.lock().parents_known();
-            Fault::Unreachable(known.err().unwrap_or_else(|| "its units were not read in time".into()))
-        })
+        let (failures, just_now) = {
+            let state = self.cache.lock();
+            (state.failures, state.failed.is_some_and(|at| at.elapsed() < JUST_NOW))
+        };
+        if !just_now {
+            self.cache.look_now();
+            let seen = |state: &State| state.parents_known().is_ok() || state.failures > failures;
+            // What is known after that time is told below.
+            let _ = self.cache_until(READ, seen).await;
+        }
+        self.cache.lock().parents_known().map_err(Fault::Unreachable)
     }
 
     /// The key of a unit that has none yet: the name may have been another unit's that was renamed.
@@ -172,6 +185,9 @@ impl Cluster {
                     parent.resource_version = version.map(str::to_owned);
                 }
                 _ => {
+                    if let Some(lack) = Lack::of(&error, Some(&parent.namespace)) {
+                        self.lacks.note(&parent.unit, lack);
+                    }
                     return Err(Fault::Api(error).about(&format!("ConfigMap {}/{}", parent.namespace, parent.name), ""));
                 }
             }

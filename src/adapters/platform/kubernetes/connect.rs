@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use super::unreached::Way;
 use crate::adapters::web::NO_AUTHORITIES;
 
 /// How long a connection may take to be made.
@@ -27,18 +28,31 @@ pub struct Connection {
     pub namespaces: Vec<String>,
 }
 
+/// A client, and where it leads.
+#[derive(Clone)]
+pub struct Reached {
+    /// It.
+    pub client: kube::Client,
+    /// For people.
+    pub way: Way,
+}
+
 /// A client for a cluster. Reads files, but connects to nothing yet.
 ///
 /// # Errors
 ///
 /// What can't be used, and what to do.
-pub async fn client(connection: &Connection) -> Result<kube::Client, String> {
+pub async fn reach(connection: &Connection) -> Result<Reached, String> {
+    let mut said_by = "the service account of this pod".to_owned();
     let mut config = match &connection.kubeconfig {
         None => kube::Config::incluster()
             .map_err(|error| format!("this is no pod of a cluster: {}; name a kubeconfig", chain(&error)))?,
         Some(path) => {
             let read = Kubeconfig::read_from(path)
                 .map_err(|error| format!("{} can't be used: {}", path.display(), unread(&error)))?;
+            let context = connection.context.as_ref().or(read.current_context.as_ref());
+            let context = context.map_or_else(|| "the current context".into(), |context| format!("context {context}"));
+            said_by = format!("{context} of {}", path.display());
             let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
             kube::Config::from_custom_kubeconfig(read, &options)
                 .await
@@ -61,13 +75,15 @@ pub async fn client(connection: &Connection) -> Result<kube::Client, String> {
         config.root_cert = Some(Vec::new());
     }
     let authorities = config.root_cert.is_some();
-    kube::Client::try_from(config).map_err(|error| {
+    let way = Way::new(&config.cluster_url, config.proxy_url.as_ref(), said_by);
+    let client = kube::Client::try_from(config).map_err(|error| {
         let told = format!("no client can be made: {}", chain(&error));
         match authorities || !told.contains("certificate") {
             true => told,
             false => format!("{told}: its kubeconfig names no `certificate-authority`, and {NO_AUTHORITIES}"),
         }
-    })
+    })?;
+    Ok(Reached { client, way })
 }
 
 /// Why a kubeconfig can't be read. Where it is not one, its parser would quote the lines around, and with them credentials.

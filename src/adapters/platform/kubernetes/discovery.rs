@@ -86,6 +86,11 @@ impl Discovery {
         Ok(())
     }
 
+    /// Whether a kind is known.
+    pub fn has(&self, api_version: &str, kind: &str) -> bool {
+        self.known(api_version, kind).is_some()
+    }
+
     fn known(&self, api_version: &str, kind: &str) -> Option<Kind> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
         known.get(&(api_version.to_owned(), kind.to_owned())).cloned()

@@ -19,6 +19,15 @@ pub enum Fault {
     Failed(String),
     /// The namespace of a parent is not there.
     NoNamespace(String),
+    /// The cluster has no such kind.
+    NoKind {
+        /// In which version it is asked for.
+        api_version: String,
+        /// Which.
+        kind: String,
+        /// For people.
+        told: String,
+    },
     /// Another daemon has taken over.
     Stale,
 }
@@ -36,6 +45,7 @@ impl Fault {
             Fault::Unreachable(why) | Fault::Refused(why) | Fault::Wrong(why) | Fault::Failed(why) => why.clone(),
             Fault::Api(error) => error.to_string(),
             Fault::NoNamespace(name) => format!("the app's namespace {name} is not there"),
+            Fault::NoKind { told, .. } => told.clone(),
             Fault::Stale => "another daemon has taken over".into(),
         }
     }
@@ -62,7 +72,7 @@ impl Fault {
             Fault::Refused(why) => Fault::Refused(format!("{what}: {why}{rest}")),
             Fault::Wrong(why) => Fault::Wrong(format!("{what}: {why}{rest}")),
             Fault::Failed(why) => Fault::Failed(format!("{what}: {why}{rest}")),
-            Fault::NoNamespace(name) => Fault::NoNamespace(name),
+            other @ (Fault::NoNamespace(_) | Fault::NoKind { .. }) => other,
         }
     }
 
@@ -83,6 +93,11 @@ impl Fault {
         let platform = platform.to_owned();
         match self {
             Fault::Unreachable(reason) | Fault::Api(ApiError::Unreachable(reason)) => {
+                // Whoever looks at the cluster has told it of the same.
+                let rest = reason.strip_prefix(&platform).and_then(|rest| {
+                    rest.strip_prefix(" can't be seen: ").or_else(|| rest.strip_prefix(" can't be reached: "))
+                });
+                let reason = rest.map(str::to_owned).unwrap_or(reason);
                 PlatformError::Unreachable { platform, reason }
             }
             Fault::Api(error) if error.passes() => PlatformError::Failed { platform, reason: error.to_string() },
@@ -90,7 +105,7 @@ impl Fault {
             Fault::Api(error) => PlatformError::Refused { platform, reason: error.to_string() },
             Fault::Refused(reason) => PlatformError::Refused { platform, reason },
             Fault::Wrong(reason) => PlatformError::Wrong { platform, reason },
-            Fault::Failed(reason) => PlatformError::Failed { platform, reason },
+            Fault::Failed(reason) | Fault::NoKind { told: reason, .. } => PlatformError::Failed { platform, reason },
             Fault::NoNamespace(name) => {
                 let reason = format!(
                     "the app's namespace {name} is not there: add a Namespace to its objects, or make it with `kubectl \

@@ -75,7 +75,11 @@ impl Cluster {
                     for part in self.scope.parts(true) {
                         self.cache.parents_lost(&part, Some(&reason));
                     }
-                    tokio::time::sleep(READ).await;
+                    let mut looks = self.cache.looks();
+                    tokio::select! {
+                        () = tokio::time::sleep(READ) => {}
+                        _ = looks.changed() => {}
+                    }
                 }
             }
         }

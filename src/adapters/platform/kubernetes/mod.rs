@@ -26,6 +26,7 @@ mod hooks;
 mod inventory;
 mod keeps;
 mod labels;
+mod lacks;
 mod live;
 mod plainly;
 mod pods;
@@ -36,6 +37,7 @@ mod retire;
 mod scope;
 mod strays;
 mod taking;
+mod unreached;
 mod versions;
 mod view;
 mod watch;
@@ -81,6 +83,7 @@ impl KubernetesPlatform {
             tokio::spawn(cluster.clone().follow_kinds()),
             tokio::spawn(cluster.clone().finish_retiring()),
             tokio::spawn(cluster.clone().diagnose_pods()),
+            tokio::spawn(cluster.clone().await_lacks()),
         ];
         KubernetesPlatform { cluster, tasks }
     }
@@ -137,7 +140,10 @@ impl Platform for KubernetesPlatform {
     }
 
     async fn ensure_group(&self, epoch: Epoch, request: &EnsureGroup) -> Result<(), PlatformError> {
-        self.cluster.ensure(epoch, request).await.map_err(|fault| self.told(fault, epoch))
+        let unit = &request.desired.unit;
+        self.cluster.lacks.forget(unit);
+        let ensured = self.cluster.ensure(epoch, request).await;
+        ensured.inspect_err(|fault| self.cluster.note_lack(unit, fault)).map_err(|fault| self.told(fault, epoch))
     }
 
     async fn take_over(&self, epoch: Epoch, from: &UnitId, request: &EnsureGroup) -> Result<(), PlatformError> {
@@ -157,7 +163,10 @@ impl Platform for KubernetesPlatform {
     }
 
     async fn start_hook(&self, epoch: Epoch, request: &HookRequest) -> Result<(), PlatformError> {
-        self.cluster.start_hook(epoch, request).await.map_err(|fault| self.told(fault, epoch))
+        self.cluster.lacks.forget(&request.unit);
+        let started = self.cluster.start_hook(epoch, request).await;
+        let noted = started.inspect_err(|fault| self.cluster.note_lack(&request.unit, fault));
+        noted.map_err(|fault| self.told(fault, epoch))
     }
 
     async fn hook(&self, request: &HookRequest) -> Seen<ObservedRun> {
@@ -201,6 +210,10 @@ impl Platform for KubernetesPlatform {
 
     fn changed_units(&self) -> Option<BTreeSet<UnitId>> {
         Some(self.cluster.cache.take_dirty())
+    }
+
+    fn eased_units(&self) -> BTreeSet<UnitId> {
+        self.cluster.lacks.take_eased()
     }
 
     async fn check(&self) -> Result<Vec<String>, PlatformError> {

@@ -206,6 +206,9 @@ fn advice(message: &str) -> Option<&'static str> {
     if says("quantities must match the regular expression") {
         return Some("write a quantity as 500m, 0.5, 128Mi or 1Gi");
     }
+    if says("is forbidden: User \"system:anonymous\"") {
+        return Some("the API server was given no credentials that it knows: see the user of the daemon's kubeconfig");
+    }
     if says("is forbidden: User ") && says(" cannot ") {
         return Some("give that account the right by a Role or ClusterRole that is bound to it");
     }
@@ -302,6 +305,7 @@ mod tests {
                 "configmaps \"a\" is forbidden: User \"system:serviceaccount:a:b\" cannot patch resource \"configmaps\"",
                 "Role",
             ),
+            ("pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\"", "kubeconfig"),
             ("the server could not find the requested resource", "no such kind"),
         ] {
             assert!(plainly(words).is_some_and(|plain| plain.starts_with(words) && plain.contains(hint)), "{words}");

@@ -129,8 +129,11 @@ impl Cluster {
                 namespaced: text("/scope") == Some("Namespaced"),
             }
         });
-        defined.ok_or_else(|| {
-            Fault::Failed(format!("{} has {}", self.name, self.discovery.lack(object.api_version(), object.kind())))
+        let lack = || self.discovery.lack(object.api_version(), object.kind());
+        defined.ok_or_else(|| Fault::NoKind {
+            api_version: object.api_version().to_owned(),
+            kind: object.kind().to_owned(),
+            told: format!("{} has {}", self.name, lack()),
         })
     }
 

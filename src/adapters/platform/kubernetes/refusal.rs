@@ -205,14 +205,7 @@ pub fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -
         none if none.is_empty() => status.canonical_reason().unwrap_or("an error").to_owned(),
         reason => reason,
     };
-    let message = match status {
-        StatusCode::UNAUTHORIZED => {
-            "the API server does not accept the daemon's credentials (Unauthorized): renew those that its \
-                                     kubeconfig names"
-                .to_owned()
-        }
-        _ => text(&answer, "message"),
-    };
+    let message = text(&answer, "message");
     let told = Refusal {
         code: status.as_u16(),
         reason,

@@ -95,16 +95,16 @@ impl Follower {
                     }
                     // A server that forgets at once what it told is not asked without end.
                     forgets = if begun.elapsed() < LASTS { forgets } else { 0 };
-                    pause(&mut forgets, None).await;
+                    self.pause(&mut forgets, None).await;
                 }
                 // The server has no such kind, and so no such objects.
                 Err(error) if error.code() == Some(404) => {
                     self.replace(Vec::new());
-                    pause(&mut tries, None).await;
+                    self.pause(&mut tries, None).await;
                 }
                 Err(error) => {
                     self.lost(&error.to_string());
-                    pause(&mut tries, error.retry_after()).await;
+                    self.pause(&mut tries, error.retry_after()).await;
                 }
             }
         }
@@ -122,7 +122,7 @@ impl Follower {
                 End::Relist => return None,
                 End::Lost(reason, asked) => {
                     self.lost(&reason);
-                    pause(&mut tries, asked).await;
+                    self.pause(&mut tries, asked).await;
                 }
             }
         }
@@ -305,11 +305,21 @@ impl Follower {
             Subject::Objects { name, .. } => self.cache.lost(name, &self.part, None),
         }
     }
-}
 
-/// Waits before the next try: at least as long as was asked for.
-async fn pause(tries: &mut usize, asked: Option<Duration>) {
-    let pause = PAUSES[(*tries).min(PAUSES.len() - 1)];
-    *tries += 1;
-    tokio::time::sleep(pause.mul_f64(rand::random_range(0.8..1.2)).max(asked.unwrap_or_default())).await;
+    /// Waits before the next try: at least as long as the server asked for, or else until somebody asks for a look.
+    async fn pause(&self, tries: &mut usize, asked: Option<Duration>) {
+        let pause = PAUSES[(*tries).min(PAUSES.len() - 1)];
+        *tries += 1;
+        let pause = pause.mul_f64(rand::random_range(0.8..1.2));
+        match asked {
+            Some(asked) => tokio::time::sleep(pause.max(asked)).await,
+            None => {
+                let mut looks = self.cache.looks();
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = looks.changed() => {}
+                }
+            }
+        }
+    }
 }

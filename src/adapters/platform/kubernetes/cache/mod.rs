@@ -7,6 +7,7 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -27,6 +28,8 @@ use crate::domain::workload::kubernetes::ObjectId;
 pub struct Cache {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
+    /// Changes when whoever waits before the next look shall look at once.
+    looks: watch::Sender<u64>,
     /// The units that something has changed of since somebody asked.
     dirty: Mutex<BTreeSet<UnitId>>,
 }
@@ -36,6 +39,8 @@ impl Cache {
     pub fn new(scope: &Scope) -> Self {
         let state = State {
             parents_known: Known::nothing(scope.parts(true), "it has not been read yet"),
+            failures: 0,
+            failed: None,
             parents: HashMap::new(),
             by_unit: HashMap::new(),
             hooks: HashMap::new(),
@@ -46,7 +51,8 @@ impl Cache {
             obstacles: HashMap::new(),
             lost: HashMap::new(),
         };
-        Cache { state: Mutex::new(state), changes: watch::Sender::new(0), dirty: Mutex::default() }
+        let (changes, looks) = (watch::Sender::new(0), watch::Sender::new(0));
+        Cache { state: Mutex::new(state), changes, looks, dirty: Mutex::default() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -58,9 +64,24 @@ impl Cache {
         self.changes.subscribe()
     }
 
+    /// Whoever waits before another look at the cluster, since the last one failed, looks now.
+    pub fn look_now(&self) {
+        self.looks.send_modify(|count| *count += 1);
+    }
+
+    /// Changes with each [`look_now`](Self::look_now).
+    pub fn looks(&self) -> watch::Receiver<u64> {
+        self.looks.subscribe()
+    }
+
     /// The units that something has changed of since this was asked last.
     pub fn take_dirty(&self) -> BTreeSet<UnitId> {
         std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Something is to be looked at that is no unit's own state.
+    pub fn changed(&self) {
+        self.tell([]);
     }
 
     fn tell(&self, units: impl IntoIterator<Item = UnitId>) {
@@ -116,6 +137,7 @@ impl Cache {
             state.take_rules(&key, parent.as_ref());
         }
         state.parents_known.set(part, Ok(()));
+        state.failed = None;
         units.extend(state.by_unit.keys().cloned());
         drop(state);
         self.tell(units);
@@ -158,8 +180,12 @@ impl Cache {
     /// The parents of a part can't be seen; why. `None`: their watch goes on where it broke off.
     pub fn parents_lost(&self, part: &Part, reason: Option<&str>) {
         let mut state = self.lock();
-        if !state.parents_known.set(part, told(reason)) {
-            return;
+        let changed = state.parents_known.set(part, told(reason));
+        state.failures += u64::from(reason.is_some());
+        state.failed = reason.map(|_| Instant::now());
+        if !changed {
+            drop(state);
+            return self.tell([]);
         }
         let units: Vec<UnitId> = state.by_unit.keys().cloned().collect();
         drop(state);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::objects::Objects;
 use super::{Diagnosis, KindName};
@@ -16,6 +17,10 @@ use crate::domain::workload::kubernetes::{HealthRule, ObjectId};
 pub(in crate::adapters::platform::kubernetes) struct State {
     /// Of which parts all parents are known.
     pub(super) parents_known: Known,
+    /// How often the parents could not be read.
+    pub failures: u64,
+    /// When that was last, since they were read.
+    pub failed: Option<Instant>,
     /// The parents by their keys.
     pub parents: HashMap<String, Parent>,
     pub(super) by_unit: HashMap<UnitId, BTreeSet<String>>,

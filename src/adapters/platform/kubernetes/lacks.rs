@@ -1,0 +1,217 @@
+//! What units lack on a cluster before they can go on, and the look whether it has come: a namespace, a kind, the end of what is being
+//! deleted. Rights and webhooks are not looked at: nothing tells of them but another try.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::client::{Call, METADATA};
+use super::cluster::Cluster;
+use super::fault::Fault;
+use super::refusal::ApiError;
+use crate::domain::id::UnitId;
+use crate::domain::workload::kubernetes::ObjectId;
+use crate::net::client::segment;
+
+/// From one look to the next, while anything is lacking.
+const PAUSE: Duration = Duration::from_secs(2);
+/// So many namespaces are asked about in one look; the others have their turn in the next.
+const AT_ONCE: usize = 8;
+
+/// One thing that is lacking.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lack {
+    /// A namespace is not there.
+    Namespace(String),
+    /// A namespace is on its way out, and takes nothing new.
+    End(String),
+    /// A kind, in a version.
+    Kind(String, String),
+    /// An object has to go first.
+    Gone(ObjectId),
+}
+
+impl Lack {
+    /// What a server's no says of it, where it says anything.
+    pub fn of(error: &ApiError, namespace: Option<&str>) -> Option<Lack> {
+        let ApiError::Refused(refusal) = error else { return None };
+        if refusal.causes.iter().any(|cause| cause.reason == "NamespaceTerminating") {
+            return namespace.map(|namespace| Lack::End(namespace.to_owned()));
+        }
+        let missing = refusal.message.strip_prefix("namespaces \"")?.strip_suffix("\" not found")?;
+        Some(Lack::Namespace(missing.to_owned()))
+    }
+}
+
+/// What all units lack.
+#[derive(Default)]
+pub struct Lacks {
+    known: Mutex<BTreeMap<UnitId, BTreeSet<Lack>>>,
+    /// The units that lacked something which has come since somebody asked.
+    eased: Mutex<BTreeSet<UnitId>>,
+    more: Notify,
+    /// Whose turn it is among the namespaces.
+    turn: Mutex<usize>,
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lacks {
+    /// A unit can't go on without this.
+    pub fn note(&self, unit: &UnitId, lack: Lack) {
+        locked(&self.known).entry(unit.clone()).or_default().insert(lack);
+        self.more.notify_one();
+    }
+
+    /// A unit is tried: what it lacks is told anew.
+    pub fn forget(&self, unit: &UnitId) {
+        locked(&self.known).remove(unit);
+    }
+
+    /// The units that may be tried at once, since this was asked last.
+    pub fn take_eased(&self) -> BTreeSet<UnitId> {
+        std::mem::take(&mut *locked(&self.eased))
+    }
+
+    fn all(&self) -> BTreeSet<Lack> {
+        locked(&self.known).values().flatten().cloned().collect()
+    }
+
+    /// Something has come; the units that lacked it are tried with all else that they lack.
+    fn ease(&self, come: &BTreeSet<Lack>) {
+        let mut known = locked(&self.known);
+        let units: Vec<UnitId> =
+            known.iter().filter(|(_, lacks)| !lacks.is_disjoint(come)).map(|(unit, _)| unit.clone()).collect();
+        units.iter().for_each(|unit| drop(known.remove(unit)));
+        locked(&self.eased).extend(units);
+    }
+
+    /// Some of the namespaces, others with each call.
+    fn some<'a>(&self, namespaces: &'a BTreeSet<&'a str>) -> Vec<&'a str> {
+        let mut turn = locked(&self.turn);
+        let count = namespaces.len().min(AT_ONCE);
+        let from = *turn % namespaces.len().max(1);
+        *turn = turn.wrapping_add(count);
+        namespaces.iter().cycle().skip(from).take(count).copied().collect()
+    }
+}
+
+impl Cluster {
+    /// Looks for as long as anything is lacking.
+    pub async fn await_lacks(self: Arc<Self>) {
+        loop {
+            let lacking = self.lacks.all();
+            if lacking.is_empty() {
+                self.lacks.more.notified().await;
+                continue;
+            }
+            tokio::time::sleep(PAUSE).await;
+            let come = self.come(&lacking).await;
+            if !come.is_empty() {
+                self.lacks.ease(&come);
+                self.cache.changed();
+            }
+        }
+    }
+
+    /// What of it has come. What can't be told has not.
+    async fn come(&self, lacking: &BTreeSet<Lack>) -> BTreeSet<Lack> {
+        let mut come = BTreeSet::new();
+        let name = |lack: &Lack| match lack {
+            Lack::Namespace(name) | Lack::End(name) => Some(name.clone()),
+            Lack::Kind(..) | Lack::Gone(_) => None,
+        };
+        let named: BTreeSet<String> = lacking.iter().filter_map(name).collect();
+        for name in self.lacks.some(&named.iter().map(String::as_str).collect()) {
+            let Some(state) = self.namespace(name).await else { continue };
+            let ended = Lack::End(name.to_owned());
+            // One that is gone may be made by the unit itself.
+            come.extend((state != Namespace::Ending && lacking.contains(&ended)).then_some(ended));
+            come.extend((state == Namespace::There).then(|| Lack::Namespace(name.to_owned())));
+        }
+        if lacking.iter().any(|lack| matches!(lack, Lack::Kind(..)))
+            && let Ok(server) = self.server().await
+            && self.discovery.refresh(server.as_ref()).await.is_ok()
+        {
+            let there = |lack: &&Lack| matches!(lack, Lack::Kind(version, kind) if self.discovery.has(version, kind));
+            come.extend(lacking.iter().filter(there).cloned());
+        }
+        let state = self.cache.lock();
+        let gone = |lack: &&Lack| matches!(lack, Lack::Gone(id) if state.live(id).is_none());
+        come.extend(lacking.iter().filter(gone).cloned());
+        come
+    }
+
+    /// How a namespace is; `None`: it can't be told, such as where the daemon has no right to look.
+    async fn namespace(&self, name: &str) -> Option<Namespace> {
+        let call = Call::get(format!("/api/v1/namespaces/{}", segment(name))).accept(METADATA);
+        match self.server().await.ok()?.call(&call).await {
+            Ok(found) if found.pointer("/metadata/deletionTimestamp").is_some() => Some(Namespace::Ending),
+            Ok(_) => Some(Namespace::There),
+            Err(error) if error.code() == Some(404) => Some(Namespace::Absent),
+            Err(_) => None,
+        }
+    }
+
+    /// Remembers what a unit lacked when it was tried.
+    pub(super) fn note_lack(&self, unit: &UnitId, fault: &Fault) {
+        match fault {
+            Fault::NoNamespace(name) => self.lacks.note(unit, Lack::Namespace(name.clone())),
+            Fault::NoKind { api_version, kind, .. } => {
+                self.lacks.note(unit, Lack::Kind(api_version.clone(), kind.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How a namespace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Namespace {
+    Absent,
+    Ending,
+    There,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(app: &str) -> UnitId {
+        format!("{app}/production/default").parse().expect("a unit")
+    }
+
+    #[test]
+    fn who_lacked_what_has_come_is_told_once() {
+        let lacks = Lacks::default();
+        let shop = Lack::Namespace("shop".into());
+        lacks.note(&unit("web"), shop.clone());
+        lacks.note(&unit("web"), Lack::Kind("example.com/v1".into(), "Widget".into()));
+        lacks.note(&unit("db"), Lack::End("other".into()));
+        lacks.ease(&[shop].into());
+        assert_eq!(lacks.take_eased(), [unit("web")].into());
+        assert_eq!(lacks.take_eased(), BTreeSet::new());
+        assert_eq!(lacks.all(), [Lack::End("other".into())].into());
+        lacks.forget(&unit("db"));
+        assert!(lacks.all().is_empty());
+    }
+
+    #[test]
+    fn each_of_many_namespaces_has_its_turn() {
+        let lacks = Lacks::default();
+        let names: Vec<String> = (0..AT_ONCE * 2 + 3).map(|number| format!("n{number:02}")).collect();
+        let all: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            let some = lacks.some(&all);
+            assert_eq!(some.len(), AT_ONCE);
+            seen.extend(some);
+        }
+        assert_eq!(seen, all);
+        assert_eq!(lacks.some(&BTreeSet::new()), Vec::<&str>::new());
+    }
+}
