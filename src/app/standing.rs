@@ -8,6 +8,9 @@ use crate::domain::plan::PlanKind;
 use crate::domain::rollout::event::Why;
 use crate::domain::rollout::state::{Course, RolloutState};
 
+/// So many objects are told of in one line.
+const MOST_NOTES: usize = 3;
+
 /// How the unit stands, and the most important thing to know, the root cause first.
 pub fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
     let state = &glance.state;
@@ -45,7 +48,7 @@ pub fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
 fn as_asked(glance: &Glance) -> (UnitHealth, String) {
     let observed = glance.observed.as_ref();
     let worst = observed.and_then(|observed| observed.notable().first().map(|(object, _)| *object));
-    let dropped = observed.and_then(ObservedUnit::told_of_dropped).map(|told| format!("not gone yet: {told}"));
+    let dropped = observed.and_then(notes_of_dropped).map(|told| format!("not gone yet: {told}"));
     let health = match worst {
         Some(object) if object.given_up => UnitHealth::Degraded,
         Some(object) if !object.ready => UnitHealth::Progressing,
@@ -54,12 +57,33 @@ fn as_asked(glance: &Glance) -> (UnitHealth, String) {
         _ => UnitHealth::InSync,
     };
     let well = matches!(worst, None | Some(ObservedInstance { ready: true, .. }));
-    let told = observed.and_then(ObservedUnit::told);
+    let told = observed.and_then(notes);
     let parts: Vec<String> = match well {
         true => dropped.into_iter().chain([AS_ASKED.to_owned()]).chain(told).collect(),
         false => told.into_iter().chain(dropped).collect(),
     };
     (health, parts.join("; "))
+}
+
+/// What there is to tell of objects that are replaced in place, the worst first, in a line; `None`: nothing.
+pub fn notes(observed: &ObservedUnit) -> Option<String> {
+    in_a_line(observed.notable().into_iter().map(|(object, message)| format!("{}: {message}", object.id)))
+}
+
+/// The same of what is no longer asked for and not gone.
+fn notes_of_dropped(observed: &ObservedUnit) -> Option<String> {
+    in_a_line(observed.dropped().map(|one| format!("{}: {}", one.id, one.message)))
+}
+
+/// Some of the notes, and how many more there are; `None` without any.
+fn in_a_line(notes: impl Iterator<Item = String>) -> Option<String> {
+    let mut notes: Vec<String> = notes.collect();
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    notes.truncate(MOST_NOTES);
+    if more > 0 {
+        notes.push(format!("and {more} more objects"));
+    }
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 fn running(glance: &Glance, rollout: &RolloutState) -> (UnitHealth, String) {

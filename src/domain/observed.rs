@@ -43,9 +43,6 @@ pub struct ObservedUnit {
     pub runs: BTreeMap<RunId, Seen<ObservedRun>>,
 }
 
-/// So many objects are told of in one line.
-const MOST_NOTES: usize = 3;
-
 impl ObservedUnit {
     /// The objects of groups that are replaced in place of which there is something to tell, the worst first.
     pub fn notable(&self) -> Vec<(&ObservedInstance, &str)> {
@@ -64,27 +61,6 @@ impl ObservedUnit {
         let staying = groups.iter().filter(|group| !group.retiring);
         staying.flat_map(move |group| group.leaving.iter().filter(move |one| !is_asked(group, one)))
     }
-
-    /// The notable objects in a line; `None`: there is nothing to tell.
-    pub fn told(&self) -> Option<String> {
-        in_a_line(self.notable().into_iter().map(|(object, message)| format!("{}: {message}", object.id)))
-    }
-
-    /// The same of what is no longer asked for and not gone.
-    pub fn told_of_dropped(&self) -> Option<String> {
-        in_a_line(self.dropped().map(|one| format!("{}: {}", one.id, one.message)))
-    }
-}
-
-/// Some of the notes, and how many more there are; `None` without any.
-fn in_a_line(notes: impl Iterator<Item = String>) -> Option<String> {
-    let mut notes: Vec<String> = notes.collect();
-    let more = notes.len().saturating_sub(MOST_NOTES);
-    notes.truncate(MOST_NOTES);
-    if more > 0 {
-        notes.push(format!("and {more} more objects"));
-    }
-    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 /// One group.

@@ -11,6 +11,7 @@ pub mod moving;
 mod origin;
 pub mod outcome;
 pub mod step;
+mod surroundings;
 pub mod task;
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -6,24 +6,25 @@ use std::time::Duration;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::origin::{unknown_origin, unseen_origin};
+use super::origin::unseen_origin;
+use super::surroundings::asked_for;
 use super::task::Shared;
 use super::{Inner, Unit};
 use crate::app::blobs::BlobError;
 use crate::app::log::LogError;
 use crate::app::observe::observe;
 use crate::app::perform::{PerformError, prefetch};
+use crate::app::standing;
 use crate::domain::capabilities::Capabilities;
 use crate::domain::desired::DesiredUnit;
 use crate::domain::digest::Digest;
-use crate::domain::gate::{self, gate};
 use crate::domain::id::{RolloutId, RunId};
 use crate::domain::observed::{ObservedUnit, Seen};
 use crate::domain::plan::{Plan, PlanKind};
 use crate::domain::planner::{self, Blocked, Intent, PlanInput, Rendered, Stable};
 use crate::domain::prediction::Prediction;
 use crate::domain::unit::event::UnitEvent;
-use crate::domain::unit::state::{Effective, UnitState, Wants};
+use crate::domain::unit::state::{Effective, UnitState};
 use crate::domain::unit::{moving, repeat};
 use crate::domain::workload::Place;
 use crate::ports::journal::JournalError;
@@ -143,81 +144,6 @@ impl Unit {
         state.suspended.is_some() || shared.installation.environment_suspended(&self.id.environment).is_some()
     }
 
-    /// Lets the candidate become effective, or writes down what holds it. Answers whether something changed.
-    async fn pass_gate(&self, inner: &mut Inner, shared: &Shared, observed: &ObservedUnit) -> Result<bool, StepError> {
-        if !inner.told {
-            return Ok(false);
-        }
-        let around = self.surroundings(inner, shared, observed).await;
-        let state = inner.log.state();
-        let held = gate(state, &around);
-        let mut events = Vec::new();
-        let next = gate::next_effective(state, &held).filter(|_| unseen_origin(state, observed).is_none());
-        if let Some(Effective { revision, rendered }) = next {
-            events.push(UnitEvent::EffectiveSet { revision, rendered });
-        }
-        if held != state.held {
-            events.push(UnitEvent::HeldChanged { held });
-        }
-        if events.is_empty() {
-            return Ok(false);
-        }
-        self.append(inner, &events).await?;
-        Ok(true)
-    }
-
-    async fn surroundings(&self, inner: &Inner, shared: &Shared, observed: &ObservedUnit) -> gate::Surroundings {
-        let state = inner.log.state();
-        let mut around = gate::Surroundings {
-            environment_suspended: shared.installation.environment_suspended(&self.id.environment),
-            broken: inner.broken.clone(),
-            needs_ack: inner.needs_ack.clone(),
-            moving: inner.moving.clone(),
-            unknown: unknown_origin(state, observed),
-            ..gate::Surroundings::default()
-        };
-        // Documents that don't render tell nothing of dependencies; what was rendered last does.
-        let Some(rendered) = asked_for(state) else { return around };
-        if !gate::is_new(state) {
-            return around;
-        }
-        let Ok(desired) = self.world.blobs.desired(rendered).await else { return around };
-        let (here, there) = (self.place(state).await, desired.workload.place());
-        if here != there && observed.groups.known().is_none_or(|groups| !groups.is_empty()) {
-            around.elsewhere = Some(format!("it runs on {here}, and its documents put it on {there}"));
-        }
-        for app in &desired.depends_on {
-            let id = crate::domain::id::UnitId { app: app.clone(), ..self.id.clone() };
-            let reason = match shared.registry.get(&id) {
-                None => Some("it has no release here".into()),
-                Some(unit) => unverified(&unit.glance().state),
-            };
-            around.dependencies.push((app.clone(), reason));
-        }
-        around.lower_wave = self.lower_wave(shared, &desired).await;
-        around
-    }
-
-    /// The lowest wave below this unit's whose targets are not all verified.
-    async fn lower_wave(&self, shared: &Shared, desired: &DesiredUnit) -> Option<(u32, String)> {
-        let mut lowest: Option<(u32, String)> = None;
-        for other in shared.registry.targets(&self.id.app, &self.id.environment) {
-            if other.id() == &self.id {
-                continue;
-            }
-            let glance = other.glance();
-            let Some(rendered) = asked_for(&glance.state) else { continue };
-            let Ok(theirs) = self.world.blobs.desired(rendered).await else { continue };
-            if theirs.wave >= desired.wave || lowest.as_ref().is_some_and(|(wave, _)| *wave <= theirs.wave) {
-                continue;
-            }
-            if let Some(reason) = unverified(&glance.state) {
-                lowest = Some((theirs.wave, format!("target {}: {reason}", other.id().target)));
-            }
-        }
-        lowest
-    }
-
     /// Plans what is effective against what was seen, and starts a rollout where there is a difference.
     async fn plan_next(&self, inner: &mut Inner, shared: &Shared, observed: &ObservedUnit) -> Result<Next, StepError> {
         let known = inner.log.shared();
@@ -269,7 +195,7 @@ impl Unit {
         }
         if let Some(wait) = repeat::wait(state, &plan.digest(), self.world.now()) {
             let again = "the same plan has just ended and is still needed; it is tried again in a moment";
-            let reason = observed.told().map_or_else(|| again.to_owned(), |told| format!("{told}; {again}"));
+            let reason = standing::notes(observed).map_or_else(|| again.to_owned(), |told| format!("{told}; {again}"));
             self.publish(inner, |glance| glance.blocked = Some(reason));
             return Ok(Next::Sleep(Some(wait.duration())));
         }
@@ -284,7 +210,7 @@ impl Unit {
             }
         }
         let id = RolloutId(Uuid::now_v7().simple().to_string());
-        let cause = observed.told().filter(|_| plan.kind == PlanKind::Heal);
+        let cause = standing::notes(observed).filter(|_| plan.kind == PlanKind::Heal);
         tracing::info!(unit = %self.id, rollout = %id, kind = ?plan.kind, cause, "starting");
         let (kind, to, fallback) = (plan.kind, plan.to.clone(), plan.fallback().cloned());
         let started = UnitEvent::RolloutStarted { id: id.clone(), plan: digest, kind, to, fallback, cause };
@@ -385,14 +311,6 @@ impl Unit {
     }
 }
 
-/// What Git's head asks to run.
-fn asked_for(state: &UnitState) -> Option<&Digest> {
-    match &state.candidate.as_ref()?.wants {
-        Wants::Run { rendered, .. } => Some(rendered),
-        Wants::Gone { .. } => None,
-    }
-}
-
 /// The runs of the rollout's hooks.
 fn hook_runs(state: &UnitState) -> Vec<RunId> {
     let hooks = state.running().map(|rollout| rollout.hooks.values()).into_iter().flatten();
@@ -407,20 +325,4 @@ fn intent(state: &UnitState, wanted: Option<&Digest>) -> Intent {
     }
     let left = state.last_verified.as_ref().filter(|verified| verified.rendered == rollback.bad);
     Intent::Rollback { undo: left.map(|verified| verified.undo.clone()).unwrap_or_default() }
-}
-
-/// Why a unit's candidate is not verified; `None`: it is.
-fn unverified(state: &UnitState) -> Option<String> {
-    let Some(Wants::Run { rendered, version }) = state.candidate.as_ref().map(|candidate| &candidate.wants) else {
-        return Some("it is not asked for here".into());
-    };
-    if state.last_verified.as_ref().is_some_and(|verified| verified.rendered == *rendered) && state.running().is_none()
-    {
-        return None;
-    }
-    Some(match (state.held.first(), state.running()) {
-        (Some(held), _) => held.message.clone(),
-        (None, Some(_)) => format!("{version} rolls out"),
-        (None, None) => format!("{version} is not verified"),
-    })
 }
