@@ -94,7 +94,7 @@ fn running(glance: &Glance, rollout: &RolloutState) -> (UnitHealth, String) {
         return (UnitHealth::Paused, format!("{phase}: paused by {by}"));
     }
     let waits = glance.waits.as_ref().map(|(reason, _)| reason.as_str());
-    let message = waits.map_or_else(|| phase.clone(), |waits| format!("{phase}: {waits}"));
+    let message = in_phase(&phase, waits);
     let waits_for_people = glance.waits.as_ref().is_some_and(|(_, until)| until.is_none())
         && rollout.phase.as_ref().is_some_and(|phase| phase.true_since.is_some());
     match (rollout.kind, &rollout.course) {
@@ -104,6 +104,15 @@ fn running(glance: &Glance, rollout: &RolloutState) -> (UnitHealth, String) {
         (PlanKind::Rollback, _) => (UnitHealth::RollingBack, message),
         _ if waits_for_people => (UnitHealth::Paused, message),
         _ => (UnitHealth::Progressing, message),
+    }
+}
+
+/// Where a rollout stands and what it waits for. What a step of a phase waits for names the phase itself.
+fn in_phase(phase: &str, waits: Option<&str>) -> String {
+    match waits {
+        None => phase.to_owned(),
+        Some(waits) if waits.starts_with(phase) => waits.to_owned(),
+        Some(waits) => format!("{phase}: {waits}"),
     }
 }
 
@@ -183,6 +192,13 @@ mod tests {
         }
         let many = (0..5).map(|_| object("a", false, false, Some("m"))).collect();
         assert_eq!(asked(many).1, "a: m; a: m; a: m; and 2 more objects");
+    }
+
+    #[test]
+    fn a_phase_is_named_once() {
+        assert_eq!(in_phase("preview", None), "preview");
+        assert_eq!(in_phase("preview", Some("preview: waits until promoted")), "preview: waits until promoted");
+        assert_eq!(in_phase("preview", Some("1 of 2 are ready")), "preview: 1 of 2 are ready");
     }
 
     #[test]

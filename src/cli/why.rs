@@ -218,6 +218,10 @@ fn remedies(unit: &UnitStatus) -> Vec<String> {
     what_helps(unit).into_iter().chain(again).collect()
 }
 
+fn waits_to_be_made(unit: &UnitStatus) -> bool {
+    unit.rollout.as_ref().is_some_and(|rollout| rollout.next_try.is_some())
+}
+
 fn what_helps(unit: &UnitStatus) -> Vec<String> {
     let told = unit.held.iter().map(|reason| reason.remedy.clone()).filter(|remedy| !remedy.is_empty());
     let kept = kept(unit).filter_map(|one| Some(format!("{}: {}", one.id, one.remedy.as_ref()?)));
@@ -244,7 +248,8 @@ fn what_helps(unit: &UnitStatus) -> Vec<String> {
         remedies.extend(match unit.health {
             UnitHealth::Paused => Some(format!("`trimtab rollout promote {place}` or `trimtab rollout abort {place}`")),
             UnitHealth::Stuck => Some(format!("`trimtab rollout retry {place}` or `trimtab rollout abort {place}`")),
-            UnitHealth::Degraded if !objects_are_well => {
+            // What can't be made has written nothing.
+            UnitHealth::Degraded if !objects_are_well && !waits_to_be_made(unit) => {
                 Some(format!("`trimtab logs {place}` shows what its instances wrote"))
             }
             UnitHealth::Unknown => Some("`trimtab check` tells which part does not answer".to_owned()),
