@@ -72,6 +72,11 @@ impl Lacks {
         locked(&self.known).remove(unit);
     }
 
+    /// Git asks for these units by now: nobody waits for what others lacked.
+    pub fn keep(&self, asked: &BTreeSet<UnitId>) {
+        locked(&self.known).retain(|unit, _| asked.contains(unit));
+    }
+
     /// The units that may be tried at once, since this was asked last.
     pub fn take_eased(&self) -> BTreeSet<UnitId> {
         std::mem::take(&mut *locked(&self.eased))
@@ -198,6 +203,11 @@ mod tests {
         assert_eq!(lacks.all(), [Lack::End("other".into())].into());
         lacks.forget(&unit("db"));
         assert!(lacks.all().is_empty());
+        lacks.note(&unit("web"), Lack::End("shop".into()));
+        lacks.keep(&[unit("web")].into());
+        assert_eq!(lacks.all().len(), 1);
+        lacks.keep(&[unit("db")].into());
+        assert!(lacks.all().is_empty(), "Git asks for it no more");
     }
 
     #[test]

@@ -118,6 +118,7 @@ impl Platform for KubernetesPlatform {
     }
 
     fn expects(&self, all: &[Arc<DesiredUnit>]) {
+        self.cluster.lacks.keep(&all.iter().map(|desired| desired.unit.clone()).collect());
         self.cluster.claims.set(all);
     }
 
