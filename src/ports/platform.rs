@@ -209,6 +209,8 @@ pub struct HookRequest {
     pub desired: Arc<DesiredUnit>,
     /// The rendered digest of that.
     pub rendered: Digest,
+    /// The operator's restarts that the group it runs for counts in its id.
+    pub restarts: u32,
     /// Its place among the workload's hooks.
     pub number: u32,
     /// The values of the workload's secrets, by name.

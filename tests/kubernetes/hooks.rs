@@ -241,6 +241,25 @@ async fn a_first_version_that_fails_stops_and_what_runs_on_failure_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_a_first_version_that_never_came_about_go_with_its_app() {
+    let failing = argo("migrate", "PreSync", "", "echo no such table; exit 4");
+    let files = [("deploy/settings.yaml", &*config("settings", "one")), ("deploy/migrate.yaml", &*failing)];
+    let Some(mut installation) = Installation::start(&files) else { return };
+    installation.wait(UNIT, "it has stopped", |status| tells(status, &["Job migrate", "no such table"])).await;
+    assert!(there(&installation, "job/migrate"), "its log can be looked at");
+    // What the cluster has tells whose it is, also who remembers nothing.
+    installation.kill_daemon();
+    installation.start_daemon();
+    let gone = ["app.yaml", "release.yaml", "deploy/settings.yaml", "deploy/migrate.yaml"].map(|path| (path, ""));
+    installation.push("gone", &gone);
+    eventually(PATIENCE, "nothing of it is left", || {
+        let left = ["get", "jobs,configmaps", "--selector", "trimtab.dev/installation", "--output", "name"];
+        let left = installation.namespace.must(&left);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hooks_run_before_a_clone_is_made_and_after_it_has_all_requests() {
     let app = taken_back() + "  strategy: { blueGreen: { promote: auto, scaleDownDelay: 1s } }\n";
     let more = ", argocd.argoproj.io/hook-delete-policy: HookSucceeded";

@@ -108,6 +108,7 @@ impl Unit {
             unit: self.id.clone(),
             desired: self.world.blobs.desired(&source.rendered).await?,
             rendered: source.rendered.clone(),
+            restarts: source.restarts,
             number: hook.number,
             secrets: SecretValues::new(),
         })

@@ -88,7 +88,8 @@ impl Cluster {
             None if work.parent.rises() => {}
             None => self.note_whole(&work.parent),
         }
-        if before.is_none() {
+        // All that it has was made just now.
+        if before.is_none_or(|before| before.wanted().next().is_none()) {
             self.saw(work.parent.key());
         }
         Ok(())

@@ -27,7 +27,8 @@ use crate::domain::observed::ObservedRun;
 use crate::domain::workload::Workload;
 use crate::domain::workload::hooks::{Ended, HookObject};
 use crate::domain::workload::kubernetes::{KubernetesSpec, Object, ObjectId};
-use crate::ports::platform::HookRequest;
+use crate::ports::platform::{EnsureGroup, HookRequest};
+use crate::secrets::value::SecretValues;
 
 /// A Job that has ended stays so long at least, whatever it says itself: its end must be seen.
 const LEAST_TTL: u64 = 600;
@@ -160,7 +161,34 @@ impl Cluster {
             }
         }
         self.make_own_namespace(&made).await?;
+        self.own_first(epoch, &made).await?;
         self.make_run(&made).await
+    }
+
+    /// Before the first hook of a unit that has nothing yet, its parent is made, of hooks alone: whatever becomes of the first version,
+    /// it is known whose they are, and they go with the unit. A unit with versions side by side has no parent beside theirs.
+    async fn own_first(&self, epoch: Epoch, made: &Made<'_>) -> Result<(), Fault> {
+        let HookRequest { unit, desired, rendered, restarts, .. } = made.request;
+        if made.spec.versioned.is_some() || self.cache.lock().parents_of(unit).next().is_some() {
+            return Ok(());
+        }
+        let nothing = EnsureGroup {
+            desired: desired.as_ref().clone(),
+            rendered: rendered.clone(),
+            group: desired.group_id(*restarts),
+            restarts: *restarts,
+            replicas: 0,
+            artifact: None,
+            secrets: SecretValues::new(),
+        };
+        let parent = self.parent_for_group(epoch, &nothing, made.spec, None, &made.key)?;
+        let mut work = Work { spec: made.spec, secrets: &nothing.secrets, parent, objects: Vec::new() };
+        self.remember_hooks(&mut work).await;
+        match self.write_parent(&work.parent).await {
+            // Where it will be made, it is made with the objects.
+            Err(Fault::NoNamespace(_)) => Ok(()),
+            written => written.map(drop),
+        }
     }
 
     /// A namespace that comes with the objects is there before the hooks in it.
