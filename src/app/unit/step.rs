@@ -133,11 +133,27 @@ impl Unit {
         move || wake.notify_one()
     }
 
-    /// Where the unit is: where what is made true is, or else what was, or else what is asked for.
+    /// Where the unit is: where what is made true is, or else what was, or else what is asked for. Nothing of that tells where a first
+    /// version was begun that was never verified, once Git does not ask for it: then it is where it was last, or where it is found.
     pub(in crate::app) async fn place(&self, state: &UnitState) -> Place {
-        let Some(rendered) = state.present().or_else(|| asked_for(state)) else { return Place::Host };
+        let Some(rendered) = state.present().or_else(|| asked_for(state)) else {
+            return match self.glance().place.clone() {
+                Place::Host => self.found_at().await,
+                place => place,
+            };
+        };
         // What is not stored any more was stored by a version that knew no other place, or is known by its successor.
         self.world.blobs.desired(rendered).await.map_or(Place::Host, |desired| desired.workload.place())
+    }
+
+    /// The cluster that has something of the unit, or else this machine.
+    async fn found_at(&self) -> Place {
+        for (name, cluster) in self.world.platforms.clusters() {
+            if matches!(cluster.observe(&self.id).await, Seen::Known(groups) if !groups.is_empty()) {
+                return Place::Cluster(name.clone());
+            }
+        }
+        Place::Host
     }
 
     fn is_suspended(&self, state: &UnitState, shared: &Shared) -> bool {
