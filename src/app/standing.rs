@@ -3,7 +3,7 @@
 use super::unit::glance::Glance;
 use super::view::{Known, rollback_status, version};
 use crate::api::types::{AS_ASKED, UnitHealth};
-use crate::domain::observed::{ObservedInstance, ObservedUnit, Seen};
+use crate::domain::observed::{ObservedGroup, ObservedInstance, ObservedUnit, Seen};
 use crate::domain::plan::PlanKind;
 use crate::domain::rollout::event::Why;
 use crate::domain::rollout::state::{Course, RolloutState};
@@ -43,26 +43,42 @@ pub fn health(glance: &Glance, known: &Known) -> (UnitHealth, String) {
     }
 }
 
-/// What Git asks for is applied; what is told of its objects all the same, such as who changed one that is left so, stands beside it. An
-/// object that is not well is no drift, and yet what should run does not.
+/// What Git asks for is applied; what is told of its objects all the same, such as who changed one that is left so, stands beside it. What
+/// is not well is no drift, and yet what should run does not.
 fn as_asked(glance: &Glance) -> (UnitHealth, String) {
     let observed = glance.observed.as_ref();
     let worst = observed.and_then(|observed| observed.notable().first().map(|(object, _)| *object));
+    let lacking = lacking(glance);
     let dropped = observed.and_then(notes_of_dropped).map(|told| format!("not gone yet: {told}"));
     let health = match worst {
         Some(object) if object.given_up => UnitHealth::Degraded,
+        _ if lacking.is_some_and(serves_no_more) => UnitHealth::Degraded,
         Some(object) if !object.ready => UnitHealth::Progressing,
+        _ if lacking.is_some() => UnitHealth::Progressing,
         // What Git no longer asks for is there.
         _ if dropped.is_some() => UnitHealth::Progressing,
         _ => UnitHealth::InSync,
     };
-    let well = matches!(worst, None | Some(ObservedInstance { ready: true, .. }));
+    let well = lacking.is_none() && matches!(worst, None | Some(ObservedInstance { ready: true, .. }));
     let told = observed.and_then(notes);
     let parts: Vec<String> = match well {
         true => dropped.into_iter().chain([AS_ASKED.to_owned()]).chain(told).collect(),
-        false => told.into_iter().chain(dropped).collect(),
+        false => lacking.and_then(ObservedGroup::shortfall).into_iter().chain(told).chain(dropped).collect(),
     };
     (health, parts.join("; "))
+}
+
+/// The group of what Git asks for, where fewer of its instances are ready than it has. Objects that are replaced in place tell of themselves.
+fn lacking(glance: &Glance) -> Option<&ObservedGroup> {
+    let asked = glance.state.effective.as_ref()?.rendered.as_ref()?;
+    let groups = glance.observed.as_ref()?.groups.known()?;
+    let mut of_asked = groups.iter().filter(|group| group.rendered == *asked && !group.retiring && !group.in_place);
+    of_asked.find(|group| group.ready(u32::MAX) < group.replicas)
+}
+
+/// None of a group is ready, or one of it will not become so by itself.
+fn serves_no_more(group: &ObservedGroup) -> bool {
+    group.ready(u32::MAX) == 0 || group.instances.iter().any(|instance| instance.given_up)
 }
 
 /// What there is to tell of objects that are replaced in place, the worst first, in a line; `None`: nothing.
@@ -120,9 +136,9 @@ fn in_phase(phase: &str, waits: Option<&str>) -> String {
 mod tests {
     use super::*;
     use crate::domain::digest::Digest;
-    use crate::domain::id::GroupId;
+    use crate::domain::id::{GroupId, Revision};
     use crate::domain::observed::{Leaving, ObservedGroup};
-    use crate::domain::unit::state::UnitState;
+    use crate::domain::unit::state::{Effective, UnitState};
 
     fn object(name: &str, ready: bool, given_up: bool, message: Option<&str>) -> ObservedInstance {
         ObservedInstance {
@@ -139,11 +155,19 @@ mod tests {
         }
     }
 
+    fn effective(rendered: &Digest) -> Effective {
+        Effective { revision: Revision("c1".into()), rendered: Some(rendered.clone()) }
+    }
+
     fn asked(objects: Vec<ObservedInstance>) -> (UnitHealth, String) {
         asked_beside(objects, Vec::new())
     }
 
     fn asked_beside(objects: Vec<ObservedInstance>, leaving: Vec<Leaving>) -> (UnitHealth, String) {
+        as_asked(&beside(objects, leaving))
+    }
+
+    fn beside(objects: Vec<ObservedInstance>, leaving: Vec<Leaving>) -> Glance {
         let group = ObservedGroup {
             group: GroupId("g".into()),
             rendered: Digest::of("r1", &()),
@@ -163,7 +187,7 @@ mod tests {
         };
         let mut glance = Glance::of(UnitState::default());
         glance.observed = Some(ObservedUnit { groups: Seen::Known(vec![group]), ..unseen });
-        as_asked(&glance)
+        glance
     }
 
     #[test]
@@ -192,6 +216,29 @@ mod tests {
         }
         let many = (0..5).map(|_| object("a", false, false, Some("m"))).collect();
         assert_eq!(asked(many).1, "a: m; a: m; a: m; and 2 more objects");
+    }
+
+    #[test]
+    fn instances_that_stop_being_ready_after_their_rollout_are_not_in_sync() {
+        let instances =
+            |ready: usize| (0..4).map(move |at| object(&at.to_string(), at < ready, false, Some("no answer")));
+        let (asked, other) = (Digest::of("r1", &()), Digest::of("r1", &"other"));
+        let seen = |rendered: &Digest, ready: usize, given_up: bool| {
+            let mut glance = beside(instances(ready).collect(), Vec::new());
+            glance.state = UnitState { effective: Some(effective(&asked)), ..UnitState::default() }.into();
+            let groups = glance.observed.as_mut().map(|observed| &mut observed.groups);
+            let Some(Seen::Known(groups)) = groups else { unreachable!("made so") };
+            (groups[0].in_place, groups[0].replicas, groups[0].rendered) = (false, 4, rendered.clone());
+            groups[0].instances[3].given_up = given_up;
+            as_asked(&glance)
+        };
+        let short = |ready: u32| format!("{ready} of 4 instances of 1 are ready; {ready}: no answer");
+        assert_eq!(seen(&asked, 4, false), (UnitHealth::InSync, AS_ASKED.to_owned()));
+        assert_eq!(seen(&asked, 3, false), (UnitHealth::Progressing, short(3)));
+        assert_eq!(seen(&asked, 3, true), (UnitHealth::Degraded, short(3)));
+        assert_eq!(seen(&asked, 0, false), (UnitHealth::Degraded, short(0)));
+        // What is kept of another version may rest.
+        assert_eq!(seen(&other, 0, false), (UnitHealth::InSync, AS_ASKED.to_owned()));
     }
 
     #[test]

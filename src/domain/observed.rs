@@ -109,6 +109,24 @@ impl ObservedGroup {
         let ready = self.instances.iter().filter(|instance| instance.ready && instance.slot < slots).count();
         u32::try_from(ready).unwrap_or(u32::MAX)
     }
+
+    /// That fewer instances are ready than are asked for, and what the first of them says, for people; `None`: all are.
+    pub fn shortfall(&self) -> Option<String> {
+        let ready = self.ready(u32::MAX);
+        (ready < self.replicas).then(|| shortfall(ready, self.replicas, &self.version, self.instances.iter()))
+    }
+}
+
+/// That only so many of these instances are ready, and what the first says that is not, for people.
+pub fn shortfall<'a>(
+    ready: u32,
+    of: u32,
+    version: &str,
+    mut instances: impl Iterator<Item = &'a ObservedInstance>,
+) -> String {
+    let said = |one: &ObservedInstance| Some(format!("; {}: {}", one.id, one.message.as_ref().filter(|_| !one.ready)?));
+    let why = instances.find_map(said).unwrap_or_default();
+    format!("{ready} of {of} instances of {version} are ready{why}")
 }
 
 /// One instance.

@@ -4,7 +4,9 @@
 //! `SIM_SEED=7` runs one seed and prints all that happened; `SIM_RUNS` says how many are run (200; `tests/run --long` asks for 10,000).
 
 use jiff::SignedDuration;
-use trimtab::api::types::UnitCommand;
+use trimtab::api::types::{UnitCommand, UnitHealth};
+use trimtab::app::unit::glance::Glance;
+use trimtab::app::view;
 use trimtab::domain::id::UnitId;
 
 use super::dice::Dice;
@@ -176,8 +178,9 @@ impl World {
                 || glance.waits.is_some()
                 || glance.stuck.is_some()
                 || glance.blocked.is_some()
-                || state.suspended.is_some();
-            assert!(says, "{unit}: {why}, and nothing is said: {state:#?}");
+                || state.suspended.is_some()
+                || (state.running().is_none() && is_not_in_sync(&unit, &glance));
+            assert!(says, "{unit}: {why}, and nothing is said: {state:#?}\n{}", outside.trace.join("\n"));
         }
     }
 
@@ -244,6 +247,10 @@ fn run(seed: u64) -> Vec<String> {
     let outside = world.machine.outside.clone();
     world.machine.judge.reverts(&outside.lock().unwrap());
     trace
+}
+
+fn is_not_in_sync(unit: &UnitId, glance: &Glance) -> bool {
+    view::status(unit, glance, &view::Known::new(), false).health != UnitHealth::InSync
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Converge;
 use crate::domain::action::{Action, Which};
 use crate::domain::id::GroupId;
-use crate::domain::observed::{ObservedGroup, ObservedInstance, ObservedTraffic, ObservedUnit, Seen};
+use crate::domain::observed::{ObservedGroup, ObservedInstance, ObservedTraffic, ObservedUnit, Seen, shortfall};
 use crate::domain::plan::{Phase, Plan, TrafficGoal};
 
 /// A phase beside what is observed.
@@ -156,14 +156,7 @@ impl<'a> View<'a> {
                 continue;
             }
             let version = self.plan.groups.get(group).map_or(group.as_str(), |source| source.version.as_str());
-            let why = self
-                .instances(group)
-                .filter(|one| !one.ready)
-                .find_map(|one| one.message.as_ref().map(|message| format!("; {}: {message}", one.id)));
-            parts.insert(
-                group,
-                format!("{ready} of {replicas} instances of {version} are ready{}", why.unwrap_or_default()),
-            );
+            parts.insert(group, shortfall(ready, *replicas, version, self.instances(group)));
         }
         if parts.is_empty() {
             return "traffic has yet to be set".into();
