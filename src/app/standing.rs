@@ -109,9 +109,9 @@ fn running(glance: &Glance, rollout: &RolloutState) -> (UnitHealth, String) {
     if let Some(by) = &rollout.paused {
         return (UnitHealth::Paused, format!("{phase}: paused by {by}"));
     }
-    let waits = glance.waits.as_ref().map(|(reason, _)| reason.as_str());
+    let waits = glance.waits.as_ref().map(|waits| waits.reason.as_str());
     let message = in_phase(&phase, waits);
-    let waits_for_people = glance.waits.as_ref().is_some_and(|(_, until)| until.is_none())
+    let waits_for_people = glance.waits.as_ref().is_some_and(|waits| waits.until.is_none())
         && rollout.phase.as_ref().is_some_and(|phase| phase.true_since.is_some());
     match (rollout.kind, &rollout.course) {
         (_, Course::Settling(Why::Failed(failure))) => (UnitHealth::RollingBack, failure.reason.clone()),

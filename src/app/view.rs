@@ -165,18 +165,15 @@ fn rollout_view(glance: &Glance, rollout: &RolloutState) -> RolloutView {
                 Some(AnalysisView { name, outcome: outcome.into(), detail: tally.detail().to_owned() })
             })
             .collect(),
-        waits: glance.waits.as_ref().map(|(reason, _)| reason.clone()),
-        until: glance.waits.as_ref().and_then(|(_, until)| *until),
+        waits: glance.waits.as_ref().map(|waits| waits.reason.clone()),
+        until: glance.waits.as_ref().and_then(|waits| waits.until),
         next_try: next_try(glance),
     }
 }
 
 /// When what failed is tried again, where it waits for that.
 pub fn next_try(glance: &Glance) -> Option<Timestamp> {
-    let (reason, until) = glance.waits.as_ref()?;
-    let last = glance.state.running()?.action.as_ref()?;
-    let failed = matches!(last.result, Some(Err(_))) && reason.starts_with(&format!("{}: ", last.action));
-    until.filter(|_| failed)
+    glance.waits.as_ref().filter(|waits| waits.tries_again)?.until
 }
 
 /// The analysis that a key belongs to: `gate/NAME/n`, or `step/PHASE/INDEX/n` through the plan.

@@ -525,6 +525,10 @@ impl Bed {
                 self.waits = reason;
                 return Ok(self.later(until));
             }
+            Move::TryAgain { at, reason } => {
+                self.waits = reason;
+                return Ok(self.later(Some(at)));
+            }
             Move::Stuck(reason) => {
                 self.waits = reason;
                 return Ok(self.later(None));

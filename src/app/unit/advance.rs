@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::Instrument;
 
+use super::glance::Waits;
 use super::step::{Next, StepError};
 use super::task::Shared;
 use super::{Inner, Unit};
@@ -76,8 +77,14 @@ impl Unit {
             // Its end is recorded: there is none under way any more.
             Move::Done(_) => Ok(Next::Again),
             Move::Wait { until, reason } => {
-                self.publish(inner, |glance| glance.waits = Some((reason, until)));
+                self.publish(inner, |glance| glance.waits = Some(Waits { reason, until, tries_again: false }));
                 Ok(Next::Sleep(until.map(|until| wait_until(now, until))))
+            }
+            Move::TryAgain { at, reason } => {
+                self.publish(inner, |glance| {
+                    glance.waits = Some(Waits { reason, until: Some(at), tries_again: true });
+                });
+                Ok(Next::Sleep(Some(wait_until(now, at))))
             }
             Move::Stuck(reason) => {
                 self.publish(inner, |glance| glance.stuck = Some(reason));
@@ -159,7 +166,7 @@ fn name(next: &Move) -> Option<&'static str> {
         Move::Measure { .. } => "measure",
         Move::CheckStable { .. } => "checkStable",
         Move::Settle { .. } => "settle",
-        Move::Wait { .. } | Move::Stuck(_) | Move::Done(_) => return None,
+        Move::Wait { .. } | Move::TryAgain { .. } | Move::Stuck(_) | Move::Done(_) => return None,
     })
 }
 

@@ -25,8 +25,8 @@ pub struct Glance {
     pub plan: Option<Arc<Plan>>,
     /// Its digest, which takes a while to compute.
     pub plan_digest: Option<Digest>,
-    /// What it waits for, and until when at the latest.
-    pub waits: Option<(String, Option<Timestamp>)>,
+    /// What its rollout waits for.
+    pub waits: Option<Waits>,
     /// Why nothing can be planned or done.
     pub blocked: Option<String>,
     /// Nobody but a person can make it go on: why.
@@ -39,6 +39,17 @@ pub struct Glance {
     pub needs_ack: Option<HeldReason>,
     /// The new name that it waits to be handed over to, and what for; as the unit keeps it.
     pub moving: Option<(UnitId, String)>,
+}
+
+/// What a rollout waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// What, for people.
+    pub reason: String,
+    /// Until when at the latest.
+    pub until: Option<Timestamp>,
+    /// What failed is tried again then.
+    pub tries_again: bool,
 }
 
 impl Glance {

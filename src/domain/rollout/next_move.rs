@@ -81,6 +81,13 @@ pub enum Move {
         /// What it waits for, for people.
         reason: String,
     },
+    /// An effect that failed is tried again then, or when somebody asks for it.
+    TryAgain {
+        /// When.
+        at: Timestamp,
+        /// Which, why, and how often it was tried, for people.
+        reason: String,
+    },
     /// Nothing until somebody decides.
     Stuck(String),
     /// It is over.
@@ -257,11 +264,11 @@ impl Round<'_> {
             return Move::Perform(action);
         }
         let reason = match result {
-            Ok(()) => format!("{action}: not confirmed yet"),
+            Ok(()) => return Move::Wait { until: Some(due), reason: format!("{action}: not confirmed yet") },
             Err(reason) if last.attempts == 1 => format!("{action}: {reason}; it is tried again"),
             Err(reason) => format!("{action}: {reason}; tried {} times, and again {pause} later", last.attempts),
         };
-        Move::Wait { until: Some(due), reason }
+        Move::TryAgain { at: due, reason }
     }
 
     /// A phase that was true and is not: written down once.
