@@ -70,10 +70,11 @@ impl Cluster {
     /// A cluster that nothing is known of yet.
     pub fn new(connection: Connection, installation: String) -> Self {
         let scope = Scope::new(&connection.namespaces);
+        let name = format!("cluster {}", connection.name);
         Cluster {
-            name: format!("cluster {}", connection.name),
+            cache: Arc::new(Cache::new(&name, &scope)),
+            name,
             installation,
-            cache: Arc::new(Cache::new(&scope)),
             scope,
             discovery: Discovery::default(),
             claims: Claims::default(),

@@ -93,11 +93,6 @@ impl Fault {
         let platform = platform.to_owned();
         match self {
             Fault::Unreachable(reason) | Fault::Api(ApiError::Unreachable(reason)) => {
-                // Whoever looks at the cluster has told it of the same.
-                let rest = reason.strip_prefix(&platform).and_then(|rest| {
-                    rest.strip_prefix(" can't be seen: ").or_else(|| rest.strip_prefix(" can't be reached: "))
-                });
-                let reason = rest.map(str::to_owned).unwrap_or(reason);
                 PlatformError::Unreachable { platform, reason }
             }
             Fault::Api(error) if error.passes() => PlatformError::Failed { platform, reason: error.to_string() },

@@ -15,7 +15,6 @@ use super::discovery::Kind;
 use super::fault::Fault;
 use super::scope::Part;
 use super::watch::{Follower, Subject};
-use crate::domain::id::Epoch;
 
 /// A kind that no unit has objects of is followed so long, in case that a unit is about to have some.
 const UNUSED: Duration = Duration::from_secs(300);
@@ -71,7 +70,7 @@ impl Cluster {
                     drop(join_all(all).await);
                 }
                 Err(fault) => {
-                    let reason = fault.told(&self.name, Epoch(0)).to_string();
+                    let reason = fault.why();
                     for part in self.scope.parts(true) {
                         self.cache.parents_lost(&part, Some(&reason));
                     }

@@ -282,18 +282,11 @@ impl Follower {
     }
 
     fn lost(&self, reason: &str) {
-        let cluster = &self.cluster;
         match &self.subject {
-            Subject::Parents => {
-                self.cache.parents_lost(&self.part, Some(&format!("{cluster} can't be seen: {reason}")));
-            }
+            Subject::Parents => self.cache.parents_lost(&self.part, Some(reason)),
             Subject::Objects { name, .. } => {
-                let kind = &name.kind;
-                self.cache.lost(
-                    name,
-                    &self.part,
-                    Some(&format!("the {kind} objects of {cluster} can't be seen: {reason}")),
-                );
+                let told = format!("the {} objects of {} can't be seen: {reason}", name.kind, self.cluster);
+                self.cache.lost(name, &self.part, Some(&told));
             }
         }
     }

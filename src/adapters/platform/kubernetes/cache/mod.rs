@@ -35,9 +35,10 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Nothing is known yet.
-    pub fn new(scope: &Scope) -> Self {
+    /// Nothing is known yet. `cluster`: what it is called, for people.
+    pub fn new(cluster: &str, scope: &Scope) -> Self {
         let state = State {
+            cluster: cluster.to_owned(),
             parents_known: Known::nothing(scope.parts(true), "it has not been read yet"),
             failures: 0,
             failed: None,
@@ -94,7 +95,7 @@ impl Cache {
     /// What a unit looks like.
     pub fn observe(&self, unit: &UnitId) -> Seen<Vec<ObservedGroup>> {
         let state = self.lock();
-        if let Err(reason) = state.parents_known() {
+        if let Err(reason) = state.parents_seen() {
             return Seen::Unknown(reason);
         }
         let groups: Result<Vec<ObservedGroup>, String> =
@@ -105,7 +106,7 @@ impl Cache {
     /// All units.
     pub fn units(&self) -> Seen<Vec<UnitId>> {
         let state = self.lock();
-        match state.parents_known() {
+        match state.parents_seen() {
             Err(reason) => Seen::Unknown(reason),
             Ok(()) => Seen::Known(state.by_unit.keys().cloned().collect::<BTreeSet<_>>().into_iter().collect()),
         }

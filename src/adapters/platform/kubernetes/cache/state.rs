@@ -15,6 +15,8 @@ use crate::domain::workload::kubernetes::{HealthRule, ObjectId};
 
 /// See the module.
 pub(in crate::adapters::platform::kubernetes) struct State {
+    /// What the cluster is called, for people.
+    pub(super) cluster: String,
     /// Of which parts all parents are known.
     pub(super) parents_known: Known,
     /// How often the parents could not be read.
@@ -39,9 +41,14 @@ pub(in crate::adapters::platform::kubernetes) struct State {
 }
 
 impl State {
-    /// Whether all parents are known; else why not.
+    /// Whether all parents are known; else the cause why not, which names no cluster.
     pub fn parents_known(&self) -> Result<(), String> {
         self.parents_known.all()
+    }
+
+    /// The same for whoever looks at the cluster.
+    pub fn parents_seen(&self) -> Result<(), String> {
+        self.parents_known().map_err(|reason| format!("{} can't be seen: {reason}", self.cluster))
     }
 
     /// The parents of a unit's groups.

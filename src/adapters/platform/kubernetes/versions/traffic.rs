@@ -199,7 +199,7 @@ impl KubernetesPlatform {
 impl Traffic for KubernetesPlatform {
     async fn observe(&self, unit: &UnitId, kind: Which) -> Seen<Option<ObservedTraffic>> {
         let state = self.cluster.cache.lock();
-        if let Err(reason) = state.parents_known() {
+        if let Err(reason) = state.parents_seen() {
             return Seen::Unknown(reason);
         }
         observed(&state, unit, kind).map_or_else(Seen::Unknown, Seen::Known)
