@@ -110,6 +110,11 @@ impl ObservedGroup {
         u32::try_from(ready).unwrap_or(u32::MAX)
     }
 
+    /// Whether any of its instances is asked for or there. Before its first hook has ended, a group may be known by its name alone.
+    pub fn is_begun(&self) -> bool {
+        self.replicas > 0 || !self.instances.is_empty()
+    }
+
     /// That fewer instances are ready than are asked for, and what the first of them says, for people; `None`: all are.
     pub fn shortfall(&self) -> Option<String> {
         let ready = self.ready(u32::MAX);

@@ -169,7 +169,7 @@ fn forward(input: &PlanInput<'_>, rendered: Rendered<'_>, groups: &[ObservedGrou
     let target = desired.group_id(input.restarts);
     let base = base_of(input, rendered, &target, groups);
     let same = base.as_ref().is_some_and(|base| base.group == target);
-    let adopted = base.is_none() && groups.iter().any(|seen| seen.group == target && !seen.retiring);
+    let adopted = base.is_none() && is_there(groups, &target);
     let mut draft = Draft::new(input, rendered, target, base);
     if same || adopted {
         return Ok(adjust(input, draft));
@@ -201,12 +201,17 @@ fn base_of(input: &PlanInput<'_>, rendered: Rendered<'_>, target: &GroupId, grou
     };
     // A lost memory of a rollout half-way: what is not the new version had the traffic before.
     let serves = |seen: &ObservedGroup| if main.is_some() { weight(seen) > 0 } else { seen.ready(u32::MAX) > 0 };
-    let adopted = groups.iter().any(|seen| seen.group == *target && !seen.retiring);
+    let adopted = is_there(groups, target);
     let others = groups.iter().filter(|seen| !seen.retiring && seen.replicas > 0 && seen.group != *target);
     let most = others
         .filter(|seen| serves(seen) || !adopted)
         .max_by_key(|seen| (weight(seen), seen.ready(u32::MAX), &seen.group))?;
     Some(Base::seen(most, rendered))
+}
+
+/// Whether something of a group runs or shall, and stays.
+fn is_there(groups: &[ObservedGroup], group: &GroupId) -> bool {
+    groups.iter().any(|seen| seen.group == *group && !seen.retiring && seen.is_begun())
 }
 
 fn rollout(draft: &mut Draft<'_>, restart: bool) -> Result<(), String> {

@@ -240,23 +240,81 @@ async fn a_first_version_that_fails_stops_and_what_runs_on_failure_does() {
     assert_eq!(installation.namespace.object("job/migrate")["status"]["succeeded"], 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_hooks_of_a_first_version_that_never_came_about_go_with_its_app() {
+/// Takes an app out of Git; nothing of it is left then.
+fn leaves_nothing(installation: &Installation, files: &[&str]) {
+    let gone: Vec<_> = ["app.yaml", "release.yaml"].iter().chain(files).map(|path| (*path, "")).collect();
+    installation.push("gone", &gone);
+    eventually(PATIENCE, "nothing of it is left", || {
+        let left = ["get", "jobs,deployments,configmaps", "--selector", "trimtab.dev/installation", "--output", "name"];
+        let left = installation.namespace.must(&left);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
+}
+
+const BLUE_GREEN: &str = "  strategy: { blueGreen: { promote: auto, scaleDownDelay: 1s } }\n";
+const CANARY: &str = "  strategy: { canary: { steps: [ { weight: 50 } ], scaleDownDelay: 1s } }\n";
+
+async fn hooks_of_the_first_go(strategy: &str) {
     let failing = argo("migrate", "PreSync", "", "echo no such table; exit 4");
-    let files = [("deploy/settings.yaml", &*config("settings", "one")), ("deploy/migrate.yaml", &*failing)];
+    let (app, web) = (app("") + strategy, deployment("1"));
+    let files = [("app.yaml", &*app), ("deploy/web.yaml", &*web), ("deploy/migrate.yaml", &*failing)];
     let Some(mut installation) = Installation::start(&files) else { return };
     installation.wait(UNIT, "it has stopped", |status| tells(status, &["Job migrate", "no such table"])).await;
     assert!(there(&installation, "job/migrate"), "its log can be looked at");
     // What the cluster has tells whose it is, also who remembers nothing.
     installation.kill_daemon();
     installation.start_daemon();
-    let gone = ["app.yaml", "release.yaml", "deploy/settings.yaml", "deploy/migrate.yaml"].map(|path| (path, ""));
-    installation.push("gone", &gone);
-    eventually(PATIENCE, "nothing of it is left", || {
-        let left = ["get", "jobs,configmaps", "--selector", "trimtab.dev/installation", "--output", "name"];
-        let left = installation.namespace.must(&left);
-        if left.is_empty() { Ok(()) } else { Err(left) }
-    });
+    leaves_nothing(&installation, &["deploy/web.yaml", "deploy/migrate.yaml"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_a_first_version_that_never_came_about_go_with_its_app() {
+    hooks_of_the_first_go("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_a_first_blue_green_version_that_never_came_about_go_with_its_app() {
+    hooks_of_the_first_go(BLUE_GREEN).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_a_first_canary_that_never_came_about_go_with_its_app() {
+    hooks_of_the_first_go(CANARY).await;
+}
+
+/// The first version ends well, the second fails by its hooks, before or after it is made; each has hooks of its own names.
+async fn hooks_of_all_versions_go(strategy: &str) {
+    let (app, web) = (taken_back() + strategy, deployment("1"));
+    let first = job("generateName: notify-", "argocd.argoproj.io/hook: PostSync", "true");
+    let files = [
+        ("app.yaml", &*app),
+        ("deploy/web.yaml", &*web),
+        ("deploy/service.yaml", SERVICE),
+        ("deploy/one.yaml", &*first),
+    ];
+    let Some(installation) = Installation::start(&files) else { return };
+    installation.verified(UNIT, "1").await;
+    for (version, moment) in [("2", "PreSync"), ("3", "PostSync")] {
+        let (hook, release) = (argo(&format!("hook-{version}"), moment, "", "exit 5"), release(version));
+        let path = format!("deploy/hook-{version}.yaml");
+        let web = deployment("2");
+        installation.push(version, &[(&*path, &*hook), ("deploy/web.yaml", &*web), ("release.yaml", &*release)]);
+        let told = format!("Job hook-{version}");
+        let back = |status: &UnitStatus| rolled_back(status) && status.rollback.is_none() && tells(status, &[&told]);
+        installation.wait(UNIT, "it went back, in Git too", back).await;
+        assert!(there(&installation, &format!("job/hook-{version}")));
+    }
+    leaves_nothing(&installation, &["deploy/web.yaml", "deploy/service.yaml", "deploy/one.yaml"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_each_version_go_with_its_app_however_it_ended() {
+    hooks_of_all_versions_go("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_of_each_version_side_by_side_go_with_its_app_however_it_ended() {
+    hooks_of_all_versions_go(BLUE_GREEN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

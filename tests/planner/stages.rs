@@ -185,6 +185,14 @@ fn hooks_run_at_their_moments_in_the_order_of_their_waves() {
 }
 
 #[test]
+fn what_is_known_by_its_name_alone_is_installed_with_its_hooks() {
+    let unit = with_hooks(unit("1", &[0]), &[("migrate", "preSync", 0)]);
+    let first = planned(&unit, None, &observed(vec![group(&unit, 0)]));
+    assert_eq!(first.kind, PlanKind::Install);
+    assert!(phases(&first)[0].2.contains("migrate"), "{:?}", phases(&first));
+}
+
+#[test]
 fn what_is_applied_need_not_be_ready_before_its_hook_has_run() {
     let unit = with_hooks(unit("1", &[0, 0]), &[("beside", "sync", 0)]);
     let plan = planned(&unit, None, &observed(Vec::new()));

@@ -21,6 +21,7 @@ use super::labels;
 use super::live::{Form, Live};
 use super::prepare::Work;
 use super::refusal::ApiError;
+use super::versions::version;
 use super::view;
 use crate::domain::id::{Epoch, RunId, UnitId};
 use crate::domain::observed::ObservedRun;
@@ -161,15 +162,33 @@ impl Cluster {
             }
         }
         self.make_own_namespace(&made).await?;
-        self.own_first(epoch, &made).await?;
+        self.own(epoch, &made).await?;
         self.make_run(&made).await
     }
 
-    /// Before the first hook of a unit that has nothing yet, its parent is made, of hooks alone: whatever becomes of the first version,
-    /// it is known whose they are, and they go with the unit. A unit with versions side by side has no parent beside theirs.
+    /// Before a hook is made, a parent of its unit names it: whatever becomes of the version, it is known whose it is, and it goes with
+    /// the unit.
+    async fn own(&self, epoch: Epoch, made: &Made<'_>) -> Result<(), Fault> {
+        let id = &made.composed.id;
+        let parent = {
+            let state = self.cache.lock();
+            let staying = || state.parents_of(&made.request.unit).filter(|parent| !parent.retiring);
+            let names = |parent: &Parent| parent.objects.get(id).is_some_and(|entry| entry.applied.is_some());
+            if staying().any(names) {
+                return Ok(());
+            }
+            staying().max_by_key(|parent| parent.serial).cloned()
+        };
+        let Some(mut parent) = parent else { return self.own_first(epoch, made).await };
+        parent.objects.insert(id.clone(), Entry::hook(&made.composed.api_version, made.hook.wave));
+        self.write_parent(&Parent { epoch, ..parent }).await.map(drop)
+    }
+
+    /// For the first hook of a unit that has nothing yet, the parent of its first group is made, of hooks alone. Where that group is to
+    /// take over what somebody else runs, nothing says so before its hooks have succeeded: what was found goes with no app until then.
     async fn own_first(&self, epoch: Epoch, made: &Made<'_>) -> Result<(), Fault> {
         let HookRequest { unit, desired, rendered, restarts, .. } = made.request;
-        if made.spec.versioned.is_some() || self.cache.lock().parents_of(unit).next().is_some() {
+        if self.found(unit).await?.is_some() {
             return Ok(());
         }
         let nothing = EnsureGroup {
@@ -181,7 +200,15 @@ impl Cluster {
             artifact: None,
             secrets: SecretValues::new(),
         };
-        let parent = self.parent_for_group(epoch, &nothing, made.spec, None, &made.key)?;
+        let parent = match &made.spec.versioned {
+            None => self.parent_for_group(epoch, &nothing, made.spec, None, &made.key)?,
+            Some(versioned) => {
+                let version = version(made.spec, versioned, &nothing, false);
+                let key = format!("{}-{}", made.key, version.group);
+                let parent = self.parent_for_group(epoch, &nothing, made.spec, None, &key)?;
+                Parent { version_of: Some(version), ..parent }
+            }
+        };
         let mut work = Work { spec: made.spec, secrets: &nothing.secrets, parent, objects: Vec::new() };
         self.remember_hooks(&mut work).await;
         match self.write_parent(&work.parent).await {
@@ -336,6 +363,24 @@ impl Cluster {
                 }
             },
         })
+    }
+
+    /// Hooks are the unit's: those that are there and that a group on its way out names are named by one that stays.
+    pub(super) async fn hand_on_hooks(&self, epoch: Epoch, parent: &Parent) -> Result<(), Fault> {
+        let heir = {
+            let state = self.cache.lock();
+            let staying = state.parents_of(&parent.unit).filter(|one| !one.retiring && one.key() != parent.key());
+            let Some(mut heir) = staying.max_by_key(|one| one.serial).cloned() else { return Ok(()) };
+            let there = |id: &ObjectId| state.live(id).is_some_and(|live| is_hook_of(parent, live));
+            let left = parent.hooks().filter(|(id, _)| there(id) && !heir.objects.contains_key(*id));
+            let left: Vec<_> = left.map(|(id, entry)| (id.clone(), entry.clone())).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            heir.objects.extend(left);
+            heir
+        };
+        self.write_parent(&Parent { epoch, ..heir }).await.map(drop)
     }
 
     /// Removes the objects of hooks that have ended and are to go for that.

@@ -100,6 +100,7 @@ impl Cluster {
             true => parent,
             false => {
                 self.fence_routed(unit, epoch).await?;
+                self.hand_on_hooks(epoch, &parent).await?;
                 let none = |entry: &Entry| Entry { applied: None, ..entry.clone() };
                 let objects = parent.objects.iter().map(|(id, entry)| (id.clone(), none(entry))).collect();
                 self.write_parent(&Parent { objects, retiring: true, epoch, ..parent }).await?

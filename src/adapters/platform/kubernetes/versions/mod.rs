@@ -70,6 +70,17 @@ pub fn short(group: &GroupId) -> &str {
     text.get(..SHORT).unwrap_or(text)
 }
 
+/// What the parent of a group says of its version.
+pub(super) fn version(spec: &KubernetesSpec, versioned: &Versioned, request: &EnsureGroup, scaled: bool) -> Version {
+    let group = short(&request.group);
+    let deployment = ObjectId {
+        name: clone_name(&versioned.deployment.name, group),
+        namespace: Some(versioned.deployment.namespace.clone().unwrap_or_else(|| spec.place.namespace.clone())),
+        ..versioned.deployment.clone()
+    };
+    Version { group: group.into(), replicas: request.replicas, deployment, scaled }
+}
+
 impl Cluster {
     /// What can be done for a unit.
     pub(super) async fn capabilities(&self, desired: &DesiredUnit) -> Result<Capabilities, Fault> {
@@ -161,12 +172,7 @@ impl Cluster {
             let entry = Entry { version, applied: Some(ROUTED.into()), rests: false, wave: 0 };
             entries.insert(id, entry);
         }
-        let deployment = ObjectId {
-            name: clone_name(&versioned.deployment.name, group),
-            namespace: Some(versioned.deployment.namespace.clone().unwrap_or_else(|| spec.place.namespace.clone())),
-            ..versioned.deployment.clone()
-        };
-        let version = Version { group: group.into(), replicas: request.replicas, deployment, scaled };
+        let version = version(spec, versioned, request, scaled);
         let parent = self.parent_for_group(epoch, request, spec, before, &key)?;
         let parent = Parent { version_of: Some(version), objects: entries, ..parent };
         let mut work = Work { spec, secrets: &request.secrets, parent, objects };

@@ -166,7 +166,9 @@ fn stands_beside(id: &ObjectId, live: &Live) -> bool {
 
 /// Where the requests of a unit go. What differs is told as settings that nobody asks for, so that it is set again.
 pub fn observed(state: &State, unit: &UnitId, which: Which) -> Result<Option<ObservedTraffic>, String> {
-    if state.parents_of(unit).all(|parent| parent.version_of.is_none()) {
+    // What is said stands on Services that some version names.
+    let has_services = |parent: &Parent| parent.objects.keys().any(|id| KindName::of(id) == KindName::service());
+    if !state.parents_of(unit).any(|parent| parent.version_of.is_some() && has_services(parent)) {
         return Ok(None);
     }
     state.known(&KindName::service())?;
