@@ -22,7 +22,6 @@ use super::heals::fought_over;
 use super::health::Health;
 use super::inventory::Parent;
 use super::labels;
-use super::lacks::Lack;
 use super::live::{Form, Live};
 use super::prepare::Work;
 use super::refusal::ApiError;
@@ -145,7 +144,7 @@ impl Cluster {
             }
         }
         for (id, fault) in &failed {
-            self.note_lack_of(work, id, fault);
+            self.note_lack_of(&work.parent.unit, id, fault);
             self.cache.hinder(&work.parent.unit, id, Some(fault.why()));
         }
         let (count, all) = (failed.len(), due.len());
@@ -162,19 +161,6 @@ impl Cluster {
             self.discovery.refresh(self.server().await?.as_ref()).await?;
         }
         Ok(())
-    }
-
-    /// Remembers what an object lacked, so that it is tried at once when that has come.
-    fn note_lack_of(&self, work: &Work<'_>, id: &ObjectId, fault: &Fault) {
-        let going = self.cache.lock().live(id).is_some_and(|live| live.deleting.is_some());
-        let lack = match fault {
-            _ if going => Some(Lack::Gone(id.clone())),
-            Fault::Api(error) => Lack::of(error, id.namespace.as_deref()),
-            _ => None,
-        };
-        if let Some(lack) = lack {
-            self.lacks.note(&work.parent.unit, lack);
-        }
     }
 
     /// Waits until all objects of a kind are known.

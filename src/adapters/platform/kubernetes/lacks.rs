@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use super::arrivals::Sort;
 use super::client::{Call, METADATA};
 use super::cluster::Cluster;
 use super::fault::Fault;
@@ -15,8 +16,10 @@ use crate::domain::id::UnitId;
 use crate::domain::workload::kubernetes::ObjectId;
 use crate::net::client::segment;
 
-/// From one look to the next, while anything is lacking.
-const PAUSE: Duration = Duration::from_secs(2);
+/// Before the first look, and after whatever may have brought what is lacking; twice as long before each one after.
+const FIRST: Duration = Duration::from_secs(2);
+/// The longest time from one look to the next.
+const LONGEST: Duration = Duration::from_secs(30);
 /// So many namespaces are asked about in one look; the others have their turn in the next.
 const AT_ONCE: usize = 8;
 
@@ -51,7 +54,10 @@ pub struct Lacks {
     known: Mutex<BTreeMap<UnitId, BTreeSet<Lack>>>,
     /// The units that lacked something which has come since somebody asked.
     eased: Mutex<BTreeSet<UnitId>>,
-    more: Notify,
+    /// Changes with each lack that is noted.
+    noted: watch::Sender<u64>,
+    /// Something that is lacking may have come.
+    stirred: Notify,
     /// Whose turn it is among the namespaces.
     turn: Mutex<usize>,
 }
@@ -64,7 +70,17 @@ impl Lacks {
     /// A unit can't go on without this.
     pub fn note(&self, unit: &UnitId, lack: Lack) {
         locked(&self.known).entry(unit.clone()).or_default().insert(lack);
-        self.more.notify_one();
+        self.noted.send_modify(|count| *count += 1);
+    }
+
+    /// Changes with each lack that is noted.
+    pub fn noted(&self) -> watch::Receiver<u64> {
+        self.noted.subscribe()
+    }
+
+    /// Something that is lacking may have come: it is looked at once.
+    pub fn stir(&self) {
+        self.stirred.notify_one();
     }
 
     /// A unit is tried: what it lacks is told anew.
@@ -82,7 +98,8 @@ impl Lacks {
         std::mem::take(&mut *locked(&self.eased))
     }
 
-    fn all(&self) -> BTreeSet<Lack> {
+    /// All of it.
+    pub fn all(&self) -> BTreeSet<Lack> {
         locked(&self.known).values().flatten().cloned().collect()
     }
 
@@ -105,22 +122,85 @@ impl Lacks {
     }
 }
 
+/// The looks at what is lacking.
+#[derive(Default)]
+struct Rounds {
+    known: BTreeSet<Lack>,
+    pause: Duration,
+}
+
+impl Rounds {
+    /// Whether something is lacking by now that was not before.
+    fn is_news(&self, lacking: &BTreeSet<Lack>) -> bool {
+        !lacking.is_subset(&self.known)
+    }
+
+    /// How long to wait before the next look.
+    fn next(&mut self, lacking: BTreeSet<Lack>) -> Duration {
+        self.pause = if self.is_news(&lacking) { FIRST } else { (self.pause * 2).min(LONGEST) };
+        self.known = lacking;
+        self.pause
+    }
+
+    /// The next one comes soon again.
+    fn begin_anew(&mut self) {
+        self.known.clear();
+    }
+}
+
 impl Cluster {
-    /// Looks for as long as anything is lacking.
+    /// Looks for as long as anything is lacking: at once when something tells that it may have come, and else less and less often.
     pub async fn await_lacks(self: Arc<Self>) {
+        tokio::join!(self.look_for_lacks(), self.hear_of(Sort::Namespaces), self.hear_of(Sort::Definitions));
+    }
+
+    async fn look_for_lacks(&self) {
+        let (mut rounds, mut noted) = (Rounds::default(), self.lacks.noted());
         loop {
-            let lacking = self.lacks.all();
-            if lacking.is_empty() {
-                self.lacks.more.notified().await;
+            noted.borrow_and_update();
+            if self.lacks.all().is_empty() {
+                if noted.changed().await.is_err() {
+                    return;
+                }
                 continue;
             }
-            tokio::time::sleep(PAUSE).await;
-            let come = self.come(&lacking).await;
+            self.until_next_look(&mut rounds, &mut noted).await;
+            let come = self.come(&self.lacks.all()).await;
             if !come.is_empty() {
+                rounds.begin_anew();
                 self.lacks.ease(&come);
                 self.cache.changed();
             }
         }
+    }
+
+    async fn until_next_look(&self, rounds: &mut Rounds, noted: &mut watch::Receiver<u64>) {
+        let mut changes = self.cache.changes();
+        let pause = tokio::time::sleep(rounds.next(self.lacks.all()));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return,
+                () = self.lacks.stirred.notified() => {
+                    // What has just been defined is served a moment later.
+                    rounds.begin_anew();
+                    return;
+                }
+                _ = changes.changed() => if !self.gone(&self.lacks.all()).is_empty() {
+                    return;
+                },
+                _ = noted.changed() => if rounds.is_news(&self.lacks.all()) {
+                    pause.as_mut().reset(tokio::time::Instant::now() + FIRST);
+                },
+            }
+        }
+    }
+
+    /// Which objects that had to go are gone.
+    fn gone(&self, lacking: &BTreeSet<Lack>) -> BTreeSet<Lack> {
+        let state = self.cache.lock();
+        let gone = |lack: &&Lack| matches!(lack, Lack::Gone(id) if state.live(id).is_none());
+        lacking.iter().filter(gone).cloned().collect()
     }
 
     /// What of it has come. What can't be told has not.
@@ -145,9 +225,7 @@ impl Cluster {
             let there = |lack: &&Lack| matches!(lack, Lack::Kind(version, kind) if self.discovery.has(version, kind));
             come.extend(lacking.iter().filter(there).cloned());
         }
-        let state = self.cache.lock();
-        let gone = |lack: &&Lack| matches!(lack, Lack::Gone(id) if state.live(id).is_none());
-        come.extend(lacking.iter().filter(gone).cloned());
+        come.extend(self.gone(lacking));
         come
     }
 
@@ -170,6 +248,19 @@ impl Cluster {
                 self.lacks.note(unit, Lack::Kind(api_version.clone(), kind.clone()));
             }
             _ => {}
+        }
+    }
+
+    /// Remembers what an object of a unit lacked when it was tried.
+    pub(super) fn note_lack_of(&self, unit: &UnitId, id: &ObjectId, fault: &Fault) {
+        let going = self.cache.lock().live(id).is_some_and(|live| live.deleting.is_some());
+        let lack = match fault {
+            _ if going => Some(Lack::Gone(id.clone())),
+            Fault::Api(error) => Lack::of(error, id.namespace.as_deref()),
+            _ => None,
+        };
+        if let Some(lack) = lack {
+            self.lacks.note(unit, lack);
         }
     }
 }
@@ -208,6 +299,19 @@ mod tests {
         assert_eq!(lacks.all().len(), 1);
         lacks.keep(&[unit("db")].into());
         assert!(lacks.all().is_empty(), "Git asks for it no more");
+    }
+
+    #[test]
+    fn what_does_not_come_is_looked_for_less_and_less_often() {
+        let all = |names: &[&str]| names.iter().map(|name| Lack::Namespace((*name).into())).collect::<BTreeSet<_>>();
+        let mut rounds = Rounds::default();
+        let mut next = |names: &[&str]| rounds.next(all(names)).as_secs();
+        assert_eq!([next(&["a"]), next(&["a"]), next(&["a"])], [2, 4, 8]);
+        // What was tried again and still lacks the same is no news; what lacks something else is.
+        assert_eq!([next(&["a", "b"]), next(&["b"]), next(&["b"]), next(&["b"])], [2, 4, 8, 16]);
+        assert_eq!([next(&["b"]), next(&["b"])], [30, 30]);
+        rounds.begin_anew();
+        assert_eq!(rounds.next(all(&["b"])).as_secs(), 2);
     }
 
     #[test]

@@ -8,7 +8,9 @@
 //! known at once.
 
 mod apply;
+mod arrivals;
 mod cache;
+mod changes;
 mod claims;
 mod client;
 mod cluster;

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt as _;
-use kube::client::Body;
 use serde_json::Value;
 
 use super::cache::{Cache, KindName};
+use super::changes::{Broken, Changes};
 use super::client::{Call, JSON, METADATA, METADATA_LIST, Server};
 use super::discovery::Kind;
 use super::inventory::{PARENT, Parent};
@@ -23,10 +22,6 @@ use crate::net::client::segment;
 const PAGE: u32 = 500;
 /// How long the server is asked to tell of changes before it is asked anew.
 const WATCH_SECONDS: u32 = 290;
-/// A server sends at least a bookmark a minute: one that is silent for longer does not answer.
-const SILENCE: Duration = Duration::from_secs(150);
-/// The longest change that is read, in bytes.
-const MOST_BYTES: usize = 16 << 20;
 /// What lasted so long was no failure.
 const LASTS: Duration = Duration::from_secs(60);
 /// From one try to the next, growing to the last.
@@ -214,37 +209,20 @@ impl Follower {
         };
         *tries = 0;
         self.found();
-        self.read_changes(answer.into_body(), version).await
+        self.read_changes(Changes::of(answer.into_body()), version).await
     }
 
-    async fn read_changes(&self, mut body: Body, version: &mut String) -> End {
-        let mut held: Vec<u8> = Vec::new();
+    async fn read_changes(&self, mut changes: Changes, version: &mut String) -> End {
         loop {
-            let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
-                Err(_) => return End::Lost(format!("{} tells nothing any more", self.cluster), None),
-                Ok(None | Some(Err(_))) => return End::Resume,
-                Ok(Some(Ok(frame))) => frame,
+            let events = match changes.next().await {
+                Ok(events) => events,
+                Err(Broken::Over) => return End::Resume,
+                Err(Broken::Silent) => return End::Lost(format!("{} tells nothing any more", self.cluster), None),
+                Err(Broken::Unreadable) => return End::Relist,
             };
-            let Ok(data) = frame.into_data() else { continue };
-            held.extend_from_slice(&data);
-            let Some(end) = held.iter().rposition(|byte| *byte == b'\n') else {
-                if held.len() > MOST_BYTES {
-                    return End::Relist;
-                }
-                continue;
-            };
-            let rest = held.split_off(end + 1);
-            for line in held.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                match serde_json::from_slice::<Value>(line) {
-                    Err(_) => return End::Relist,
-                    Ok(event) => {
-                        if let Some(end) = self.event(&event, version) {
-                            return end;
-                        }
-                    }
-                }
+            if let Some(end) = events.iter().find_map(|event| self.event(event, version)) {
+                return end;
             }
-            held = rest;
         }
     }
 
