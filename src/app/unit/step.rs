@@ -133,27 +133,14 @@ impl Unit {
         move || wake.notify_one()
     }
 
-    /// Where the unit is: where what is made true is, or else what was, or else what is asked for. Nothing of that tells where a first
-    /// version was begun that was never verified, once Git does not ask for it: then it is where it was last, or where it is found.
+    /// Where the unit is: where what is made true is, or else what was, or else what is asked for. What is gone and was not asked for
+    /// again stays where it was last.
     pub(in crate::app) async fn place(&self, state: &UnitState) -> Place {
         let Some(rendered) = state.present().or_else(|| asked_for(state)) else {
-            return match self.glance().place.clone() {
-                Place::Host => self.found_at().await,
-                place => place,
-            };
+            return self.glance().place.clone();
         };
         // What is not stored any more was stored by a version that knew no other place, or is known by its successor.
         self.world.blobs.desired(rendered).await.map_or(Place::Host, |desired| desired.workload.place())
-    }
-
-    /// The cluster that has something of the unit, or else this machine.
-    async fn found_at(&self) -> Place {
-        for (name, cluster) in self.world.platforms.clusters() {
-            if matches!(cluster.observe(&self.id).await, Seen::Known(groups) if !groups.is_empty()) {
-                return Place::Cluster(name.clone());
-            }
-        }
-        Place::Host
     }
 
     fn is_suspended(&self, state: &UnitState, shared: &Shared) -> bool {
@@ -319,7 +306,7 @@ impl Unit {
                     undo: Vec::new(),
                 }
             }
-            None if state.last_verified.is_some() => UnitEvent::Removed {},
+            None if state.last_verified.is_some() || state.begun.is_some() => UnitEvent::Removed {},
             _ => return Ok(Next::Sleep(None)),
         };
         self.append(inner, &[event]).await?;

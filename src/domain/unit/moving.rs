@@ -77,7 +77,7 @@ pub fn renamed(state: &UnitState, mut to: impl FnMut(&Digest) -> Digest) -> Unit
         .into_iter()
         .map(|(rendered, why)| (to(&rendered), why))
         .collect::<BTreeMap<_, _>>();
-    for rendered in [&mut next.aborted, &mut next.adopted].into_iter().flatten() {
+    for rendered in [&mut next.begun, &mut next.aborted, &mut next.adopted].into_iter().flatten() {
         *rendered = to(rendered);
     }
     if let Some(rollback) = &mut next.rollback {
@@ -180,6 +180,31 @@ mod tests {
         assert_eq!(digests(&lived()), all);
         assert_eq!(needed(&lived()), BTreeSet::from([digest("b")]));
         assert!(digests(&prefixed(&lived())).iter().all(|digest| digest.as_str().starts_with("r1:new-")));
+    }
+
+    #[test]
+    fn what_was_begun_and_never_verified_tells_where_it_is_until_it_is_removed() {
+        let mut state = UnitState::default();
+        let set =
+            |rendered: Option<&str>| UnitEvent::EffectiveSet { revision: "a".into(), rendered: rendered.map(digest) };
+        for (event, present) in [
+            (set(Some("a")), Some("a")),
+            (set(Some("b")), Some("b")),
+            (UnitEvent::CandidateGone { revision: "b".into(), prune: true }, Some("b")),
+            (set(None), Some("b")),
+            (UnitEvent::Removed {}, None),
+            (set(Some("c")), Some("c")),
+            (verified("c"), Some("c")),
+            (set(None), Some("c")),
+            (UnitEvent::Removed {}, None),
+        ] {
+            apply(&mut state, &event).unwrap();
+            assert_eq!(state.present().cloned(), present.map(digest), "{event:?}");
+        }
+        for event in [set(Some("d")), set(None)] {
+            apply(&mut state, &event).unwrap();
+        }
+        assert_eq!(prefixed(&state).present(), Some(&digest("new-d")), "it follows the name");
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub fn pins(state: &UnitState) -> BTreeSet<Digest> {
     }
     pins.extend(state.effective.as_ref().and_then(|effective| effective.rendered.clone()));
     pins.extend(state.target.as_ref().and_then(|(target, _)| target.rendered.clone()));
-    pins.extend(state.aborted.iter().chain(&state.adopted).cloned());
+    pins.extend(state.begun.iter().chain(&state.aborted).chain(&state.adopted).cloned());
     pins.extend(state.quarantine.keys().cloned());
     pins.extend(state.rollback.iter().flat_map(|rollback| [rollback.bad.clone(), rollback.good.clone()]));
     pins.extend(state.rollout.iter().map(|rollout| rollout.plan.clone()));

@@ -27,6 +27,9 @@ pub struct UnitState {
     pub last_verified: Option<Verified>,
     /// The last that had all traffic, verified or not: where a failure of the next rollout leads back to.
     pub serving: Option<Verified>,
+    /// The last that was made true of a unit of which nothing was verified yet: it tells where that is once Git has dropped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Digest>,
     /// Why the effective state is not the candidate's.
     pub held: Vec<Held>,
     /// The rollout that is under way, or the last one.
@@ -229,11 +232,11 @@ pub enum RollbackStatus {
 }
 
 impl UnitState {
-    /// The desired state that tells where the unit is: what is made true, or else what served or was verified last.
+    /// The desired state that tells where the unit is: what is made true, or else what served or was verified last, or was begun.
     pub fn present(&self) -> Option<&Digest> {
         let effective = self.effective.as_ref().and_then(|effective| effective.rendered.as_ref());
         let former = || self.serving.as_ref().or(self.last_verified.as_ref()).map(|verified| &verified.rendered);
-        effective.or_else(former)
+        effective.or_else(former).or(self.begun.as_ref())
     }
 
     /// The rollout that is under way.

@@ -30,6 +30,9 @@ impl UnitState {
             }
             UnitEvent::EffectiveSet { revision, rendered } => {
                 self.effective = Some(Effective { revision: revision.clone(), rendered: rendered.clone() });
+                if rendered.is_some() && self.last_verified.is_none() {
+                    self.begun.clone_from(rendered);
+                }
                 self.restored = None;
             }
             UnitEvent::HeldChanged { held } => self.held.clone_from(held),
@@ -72,6 +75,7 @@ impl UnitState {
             UnitEvent::Removed {} => {
                 self.last_verified = None;
                 self.serving = None;
+                self.begun = None;
                 self.adopted = None;
             }
             UnitEvent::Quarantined { rendered, reason } => {
@@ -221,6 +225,7 @@ impl UnitState {
                 verified.before = Some(Box::new(last));
             }
         }
+        self.begun = None;
         self.serving = Some(Verified { before: None, ..verified.clone() });
         self.last_verified = Some(verified);
     }
