@@ -58,7 +58,7 @@ fn room(world: &World) -> Vec<String> {
 /// Whether the tools that make objects are there; nothing where there is no cluster that objects could go to.
 pub async fn tools(platforms: &Platforms, tools: &dyn ObjectTools) -> Option<CheckResult> {
     platforms.clusters().next()?;
-    Some(result("tools", tools.check().await.map(|found| (found, Vec::new()))))
+    Some(result("tools", tools.check().await))
 }
 
 /// A part's result from what it answered.

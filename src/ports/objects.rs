@@ -105,6 +105,6 @@ pub trait ObjectTools: Send + Sync {
     /// The files of a chart of elsewhere, by their paths within it: always the same, wherever it is fetched from.
     async fn chart(&self, chart: &RemoteChart) -> Result<Vec<(String, Vec<u8>)>, ToolError>;
 
-    /// What tools there are, in words; the error names one that is missing.
-    async fn check(&self) -> Result<String, String>;
+    /// What tools there are, in words, and what can't be done without those that are missing; the error names one that was needed.
+    async fn check(&self) -> Result<(String, Vec<String>), String>;
 }

@@ -132,7 +132,7 @@ impl ObjectTools for Tools {
         self.charts.files(chart).await
     }
 
-    async fn check(&self) -> Result<String, String> {
+    async fn check(&self) -> Result<(String, Vec<String>), String> {
         self.sandbox.check()
     }
 }

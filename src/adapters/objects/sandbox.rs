@@ -1,9 +1,10 @@
 //! One tool, once: apart, bounded, without an environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -40,12 +41,18 @@ pub struct Sandbox {
     apart: OnceCell<Apart>,
     /// Where tools are that are not looked for in PATH.
     places: BTreeMap<&'static str, PathBuf>,
+    /// The tools that were needed last and were not there.
+    missed: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Sandbox {
     /// One whose tools are at these places, the others in PATH.
     pub fn new(places: BTreeMap<&'static str, PathBuf>) -> Self {
-        Sandbox { apart: OnceCell::new(), places }
+        Sandbox { places, ..Sandbox::default() }
+    }
+
+    fn missed(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn place(&self, tool: &'static str) -> Option<PathBuf> {
@@ -61,7 +68,11 @@ impl Sandbox {
     ///
     /// It is missing, says no, or was stopped.
     pub async fn run(&self, tool: &'static str, arguments: &[String], folder: &Path) -> Result<Vec<u8>, ToolError> {
-        let program = self.place(tool).ok_or(ToolError::Missing { tool })?;
+        let Some(program) = self.place(tool) else {
+            self.missed().insert(tool);
+            return Err(ToolError::Missing { tool });
+        };
+        self.missed().remove(tool);
         let apart = *self.apart.get_or_init(probe).await;
         let broken = |error: std::io::Error| ToolError::Broken { tool, reason: error.to_string() };
         let mut child = command(apart, &program, arguments, folder).spawn().map_err(broken)?;
@@ -75,15 +86,20 @@ impl Sandbox {
         }
     }
 
-    /// Which tools there are; the error names those that are missing.
-    pub fn check(&self) -> Result<String, String> {
+    /// See [`crate::ports::objects::ObjectTools::check`].
+    pub fn check(&self) -> Result<(String, Vec<String>), String> {
         let (found, missing): (Vec<&str>, Vec<&str>) = TOOLS.into_iter().partition(|tool| self.place(tool).is_some());
-        match missing.as_slice() {
-            [] => Ok(format!("{} are there", found.join(" and "))),
-            _ => Err(format!(
-                "{} is not there: apps that need it can't be rendered; install it, or say where it is with `[tools]` in the daemon's configuration",
-                missing.join(" and ")
-            )),
+        let told = |tool: &&str| {
+            format!(
+                "{tool} is not there: apps that need it can't be rendered; install it, or say where it is with `[tools]` in the daemon's configuration"
+            )
+        };
+        let needed = self.missed();
+        let mut needed = missing.iter().filter(|tool| needed.contains(*tool)).map(told).peekable();
+        match (needed.peek().is_some(), missing.as_slice()) {
+            (true, _) => Err(needed.collect::<Vec<_>>().join("; ")),
+            (false, []) => Ok((format!("{} are there", found.join(" and ")), Vec::new())),
+            (false, _) => Ok(("nothing that is missing was needed so far".into(), missing.iter().map(told).collect())),
         }
     }
 }
@@ -207,4 +223,21 @@ async fn finish(tool: &'static str, child: &mut Child) -> Result<Vec<u8>, ToolEr
     let message =
         if complaint.trim().is_empty() { format!("it ended with {status}") } else { complaint.trim().to_owned() };
     Err(ToolError::Refused { tool, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tool_that_is_missing_is_a_fault_once_it_was_needed() {
+        let nowhere = |tool| (tool, PathBuf::from("/nonexistent").join(tool));
+        let sandbox = Sandbox::new(TOOLS.map(nowhere).into());
+        let (told, limits) = sandbox.check().unwrap();
+        assert_eq!((told.as_str(), limits.len()), ("nothing that is missing was needed so far", 2));
+        let missing = sandbox.run("helm", &[], Path::new("/")).await;
+        assert!(matches!(missing, Err(ToolError::Missing { tool: "helm" })), "{missing:?}");
+        let told = sandbox.check().unwrap_err();
+        assert!(told.starts_with("helm is not there") && !told.contains("kustomize"), "{told}");
+    }
 }
