@@ -9,14 +9,28 @@ const LONGEST_VALUE: usize = 60;
 /// A server's words said plainly; `None`: they are plain.
 pub fn plainly(message: &str) -> Option<String> {
     mistyped(message)
+        .or_else(|| not_base64(message))
         .or_else(|| undecoded(message))
         .or_else(|| unknown_fields(message))
         .or_else(|| webhook_away(message))
         .or_else(|| advice(message).map(|advice| format!("{message}: {advice}")))
 }
 
-/// The same of fields that have not the form which their kind has there, without their values.
-pub fn mistyped_fields(message: &str) -> Option<String> {
+/// Words of the JSON decoder behind `failed to convert new object (shop/db; /v1, Kind=Secret) to proper version`: they name no field.
+fn not_base64(message: &str) -> Option<String> {
+    message.contains("illegal base64 data at input byte ").then(|| {
+        "a value under `data` or `binaryData` is not base64: encode it, or write it as it is under `stringData` of a Secret, `data` of a \
+         ConfigMap"
+            .to_owned()
+    })
+}
+
+/// What is wrong with fields that have not the form which their kind has there, without their values.
+pub fn malformed_fields(message: &str) -> Option<String> {
+    mistyped_fields(message).or_else(|| not_base64(message))
+}
+
+fn mistyped_fields(message: &str) -> Option<String> {
     let told = |line: &str| {
         let (path, problem) = field(line)?;
         let (expected, got) = problem.strip_prefix("expected ")?.split_once(", got ")?;
@@ -332,5 +346,10 @@ mod tests {
         let mapping = secret.replace("31337", "map[string]interface {}{\"a\":\"hunter2\"}");
         assert_eq!(mistyped_fields(&mapping).as_deref(), Some("stringData.word must be a text"));
         assert_eq!(mistyped_fields("hunter2"), None);
+        let encoded = "failed to convert new object (a/b; /v1, Kind=Secret) to proper version: unable to convert unstructured object to /v1, \
+                       Kind=Secret: error decoding from json: illegal base64 data at input byte 7";
+        let told = malformed_fields(encoded);
+        assert!(told.as_deref().is_some_and(|told| told.contains("is not base64: encode it")), "{told:?}");
+        assert_eq!(plainly(encoded), told);
     }
 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::conflicts::{Conflict, conflict};
-use super::plainly::{mistyped_fields, plainly};
+use super::plainly::{malformed_fields, plainly};
 
 /// The longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
@@ -111,7 +111,7 @@ impl ApiError {
         let ApiError::Refused(mut refusal) = self else { return self };
         let named = refusal.causes.iter().filter(|cause| !cause.field.is_empty());
         let mut fields: Vec<String> = named.map(|cause| format!("{}: {}", cause.field, cause.reason)).collect();
-        fields.extend(mistyped_fields(&refusal.message).filter(|_| refusal.reason == UNREADABLE));
+        fields.extend(malformed_fields(&refusal.message).filter(|_| refusal.reason == UNREADABLE));
         let colon = if fields.is_empty() { "" } else { ": " };
         refusal.message = format!(
             "{} ({}){colon}{}; its words may repeat a secret value and are left out",
@@ -157,7 +157,9 @@ impl Refusal {
         let wrong = match self.code {
             400 | 413 | 422 => true,
             // An object that does not fit the schema of its kind.
-            500 if self.reason == UNREADABLE => self.message.starts_with("failed to create typed"),
+            500 if self.reason == UNREADABLE => {
+                self.message.starts_with("failed to create typed") || self.says("unable to convert unstructured object")
+            }
             // Larger than the store takes.
             500 => self.says("etcdserver: request is too large"),
             _ => false,
@@ -315,6 +317,15 @@ mod tests {
                 status(
                     "",
                     "failed to create typed patch object (shop/db; example.com/v1, Kind=Database): .spec.size: expected numeric",
+                ),
+                true,
+            ),
+            (
+                500,
+                status(
+                    "",
+                    "failed to convert new object (shop/db; /v1, Kind=Secret) to proper version: unable to convert unstructured object to \
+                     /v1, Kind=Secret: error decoding from json: illegal base64 data at input byte 7",
                 ),
                 true,
             ),

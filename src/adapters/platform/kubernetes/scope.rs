@@ -39,7 +39,9 @@ impl Scope {
     pub fn admits(&self, id: &ObjectId, kind: &Kind) -> Result<(), Fault> {
         match &id.namespace {
             _ if self.0.is_empty() => Ok(()),
-            Some(namespace) if kind.namespaced => self.admits_namespace(namespace),
+            Some(namespace) if kind.namespaced => {
+                self.admits_namespace(namespace).map_err(|fault| fault.about(&id.to_string(), ""))
+            }
             _ => Err(Fault::Refused(format!(
                 "{id} belongs to no namespace, and the daemon is confined to {}: make it by other means, or let the daemon see the \
                  whole cluster",
@@ -131,13 +133,15 @@ mod tests {
         let confined = Scope::new(&["shop".into()]);
         for (id, kind, word) in [
             (id("ConfigMap", Some("shop")), kind("configmaps", true), None),
-            (id("ConfigMap", Some("other")), kind("configmaps", true), Some("add other to `namespaces`")),
+            (id("ConfigMap", Some("other")), kind("configmaps", true), Some("shop: add other to `namespaces`")),
             (id("Namespace", None), kind("namespaces", false), Some("belongs to no namespace")),
         ] {
             assert!(Scope::default().admits(&id, &kind).is_ok());
             match (confined.admits(&id, &kind), word) {
                 (Ok(()), None) => {}
-                (Err(Fault::Refused(why)), Some(word)) => assert!(why.contains(word), "{why}"),
+                (Err(Fault::Refused(why)), Some(word)) => {
+                    assert!(why.contains(word) && why.contains(&id.to_string()), "{why}");
+                }
                 (answer, _) => panic!("{id}: {answer:?}"),
             }
         }
