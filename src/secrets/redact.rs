@@ -1,22 +1,24 @@
 //! The redactor: it knows the values that were decrypted, and replaces them in whatever is told, shown or written down.
 //!
-//! Also found are a value's base64 (at each of the three alignments, so also within a longer encoded text), URL-encoded,
-//! JSON-escaped and hexadecimal forms, the long lines of a value of several lines, and what a value is the base64 of. Values of fewer than
-//! [`SHORTEST`] bytes are not looked for: they would be found everywhere.
+//! Also found are a value's base64 (at each of the three alignments, so also within a longer encoded text) and hexadecimal digits, both also
+//! wrapped into lines; how URLs, JSON, HTML, a shell's trace and literals of other languages write it; the long lines of a value of several
+//! lines, and what a value is the base64 of. Values of fewer than [`SHORTEST`] bytes are not looked for: they would be found everywhere.
 
+mod escapes;
 mod forms;
+mod joined;
 mod matcher;
 mod stream;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use self::forms::{Form, forms};
+use self::forms::Forms;
 use self::matcher::{Matcher, replace};
+use self::stream::Starts;
 pub use self::stream::Stream;
 use super::value::SecretBytes;
 
@@ -34,8 +36,7 @@ pub struct Redactor {
 
 #[derive(Default)]
 struct Known {
-    /// All forms, and of each whether it is open.
-    forms: BTreeMap<Form, bool>,
+    forms: Forms,
     matcher: Option<Arc<Matcher>>,
 }
 
@@ -55,16 +56,14 @@ impl Redactor {
 
     /// From now on these values are replaced, too.
     pub fn learn<'a>(&self, values: impl IntoIterator<Item = &'a SecretBytes>) {
-        let mut fresh = BTreeMap::new();
+        let mut forms = Forms::default();
         for value in values {
-            forms(value.expose(), &mut fresh);
+            forms.add(value.expose());
         }
         let mut known = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-        fresh.retain(|form, open| known.forms.get(form).is_none_or(|known| *open && !known));
-        if fresh.is_empty() {
+        if !known.forms.take(forms) {
             return;
         }
-        known.forms.extend(fresh);
         known.matcher = Matcher::new(&known.forms).map(Arc::new);
     }
 
@@ -127,10 +126,10 @@ impl Redactor {
     /// A redactor for bytes that come in pieces: what may be the beginning of a value is held back until more is there.
     pub fn stream(&self) -> Stream {
         let known = self.shared.read().unwrap_or_else(PoisonError::into_inner);
-        let longest = known.forms.keys().map(|form| form.0.len()).max().unwrap_or(0);
-        let starts: Vec<Form> = known.forms.keys().cloned().collect();
+        let plain = Starts::of(known.forms.plain.iter());
+        let encoded = Starts::of(known.forms.encoded.keys());
         let matcher = known.matcher.clone();
-        Stream { matcher, starts, longest, held: Zeroizing::new(Vec::new()) }
+        Stream { matcher, plain, encoded, held: Zeroizing::new(Vec::new()) }
     }
 }
 
@@ -240,6 +239,39 @@ mod tests {
             assert!(!shown.contains("ss/w") && shown.contains(MARK) && shown.ends_with("after pa"), "{piece}: {shown}");
             assert_eq!(shown.as_bytes(), whole, "{piece}");
         }
+    }
+
+    #[test]
+    fn what_an_encoder_wraps_into_lines_is_found_in_pieces_too() {
+        let value = (0..40).map(|number| format!("{number:03}")).collect::<String>();
+        let redactor = Redactor::knowing(&[SecretBytes::from(value.as_str())]);
+        for before in ["", "u", "us", "user:"] {
+            for encoded in [BASE64_STANDARD.encode(format!("{before}{value}\n")), hex::encode(&value)] {
+                for (width, between) in [(76, "\n"), (64, "\r\n"), (60, "\n  "), (64, "\\n")] {
+                    let lines: Vec<&str> =
+                        encoded.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
+                    let text = format!("before\n{}\nafter", lines.join(between));
+                    let clean = redactor.text(&text).into_owned();
+                    // What stands before the value in its first line, and after it in its last.
+                    assert!(clean.contains(MARK) && clean.len() < 45, "{clean}");
+                    assert!(clean.starts_with("before\n") && clean.ends_with("\nafter"), "{clean}");
+                    assert_eq!(redactor.json(text.as_bytes()), clean.as_bytes());
+                    for piece in (1..=text.len()).step_by(7) {
+                        assert_eq!(in_pieces(&redactor, &text, piece), clean, "{text} by {piece}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_log_does_not_wait_for_the_next_one() {
+        let mut stream = redactor().stream();
+        let first = BASE64_STANDARD.encode(VALUE);
+        assert_eq!(
+            stream.push(format!("ends with {}\n", &first[..5]).as_bytes()),
+            format!("ends with {}\n", &first[..5]).as_bytes()
+        );
     }
 
     #[test]

@@ -123,10 +123,9 @@ async fn exec(command: &[String], target: &Target) -> Result<(), String> {
     let mut child = prepare(command, target)?.spawn().map_err(failed)?;
     let _group = Group(child.id());
     let stderr = child.stderr.take();
-    let (status, words) = tokio::join!(child.wait(), words(stderr));
+    let (status, words) = tokio::join!(child.wait(), words(stderr, &target.redactor));
     let status = status.map_err(failed)?;
-    let words = target.redactor.text(words.trim());
-    let words = words.as_ref();
+    let words = words.trim();
     match status.success() {
         true => Ok(()),
         false if words.is_empty() => Err(format!("the check {:?} ended with {status}", name())),
@@ -134,14 +133,24 @@ async fn exec(command: &[String], target: &Target) -> Result<(), String> {
     }
 }
 
-/// The first of what a command says. A grandchild may hold the pipe open: what came soon is enough.
-async fn words(stderr: Option<ChildStderr>) -> String {
+/// The first of what a command says, without secrets. A grandchild may hold the pipe open: what came soon is enough.
+async fn words(stderr: Option<ChildStderr>, redactor: &Redactor) -> String {
     let mut bytes = Vec::new();
-    if let Some(stderr) = stderr {
-        let _ =
-            tokio::time::timeout(Duration::from_millis(500), stderr.take(WORDS_LIMIT).read_to_end(&mut bytes)).await;
+    let ended = match stderr {
+        Some(stderr) => {
+            let mut first = stderr.take(WORDS_LIMIT);
+            let read = first.read_to_end(&mut bytes);
+            tokio::time::timeout(Duration::from_millis(500), read).await.is_ok() && (bytes.len() as u64) < WORDS_LIMIT
+        }
+        None => true,
+    };
+    let mut stream = redactor.stream();
+    let mut clean = stream.push(&bytes).into_owned();
+    if ended {
+        clean.extend_from_slice(&stream.finish());
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    // Otherwise what is held back may be the beginning of a secret whose rest was not read.
+    String::from_utf8_lossy(&clean).into_owned()
 }
 
 fn prepare(command: &[String], target: &Target) -> Result<Command, String> {

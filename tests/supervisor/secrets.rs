@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use trimtab::domain::secret::{Delivery, SecretRef};
+use trimtab::domain::span::Span;
+use trimtab::domain::workload::{Check, Probe};
 use trimtab::protocol::supervisor::{ExitHow, InstanceState, RunState};
 use trimtab::secrets::value::SecretValues;
 
@@ -150,4 +152,31 @@ fn a_run_gets_its_secrets_and_its_output_shows_none() {
     assert_eq!(run.output, "[secret]|[secret]|[secret]");
     assert_eq!(read(bed.out("run")).unwrap(), format!("{VARIABLE}|{FILE}|{CREDENTIAL}"));
     assert_eq!(found_in(&bed.state()), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_check_says_is_cut_off_within_no_secret() {
+    let bed = Bed::start();
+    let long: String = (0..60).map(|number| format!("{number:03}")).collect();
+    *bed.values.lock().unwrap() = [("a".to_owned(), long.as_str().into())].into();
+    // A trace of 397 bytes and then the value, of which no more than the first three bytes are read; and its base64 in lines.
+    let checks = [
+        r#"head -c 397 /dev/zero | tr '\0' x >&2; printf %s "$A_VARIABLE" >&2; exit 1"#,
+        r#"echo "it failed with" >&2; printf %s "$A_VARIABLE" | base64 >&2; exit 1"#,
+    ];
+    for (number, script) in checks.into_iter().enumerate() {
+        let mut spec = bed.group("exec sleep 1000");
+        spec.key = format!("hello/staging/default/{number}");
+        spec.process.secrets = references().into_iter().filter(|(name, _)| name == "a").collect();
+        let interval = Span::from_millis(50);
+        let check = Check::Exec { command: ["/bin/sh", "-c", script].map(str::to_owned).into() };
+        let timeout = Span::from_secs(5);
+        spec.health.readiness = Some(Probe { check, interval, timeout, healthy_after: 1, unhealthy_after: 1 });
+        bed.put(&spec, 1);
+        let said = bed.until_first(&spec, "it is told why", |instance| {
+            instance.message.as_ref().is_some_and(|message| message.contains("exit status: 1"))
+        });
+        let message = said.message.unwrap();
+        assert!(message.ends_with("xxx") || message.ends_with("it failed with\n[secret]"), "{message}");
+    }
 }

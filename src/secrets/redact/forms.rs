@@ -1,14 +1,13 @@
 //! The forms in which a value may stand in a text.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
-use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::SHORTEST;
+use super::escapes::{spelled, written};
 
 /// The shortest line of a value of several lines that is looked for by itself, in bytes.
 const SHORTEST_LINE: usize = 12;
@@ -23,57 +22,76 @@ impl Drop for Form {
     }
 }
 
-/// Adds all forms of a value, and of what it is the base64 of: so stand values under `data` of a Kubernetes Secret.
-pub(super) fn forms(value: &[u8], all: &mut BTreeMap<Form, bool>) {
-    let value = value.trim_ascii_end();
-    whole(value, all);
-    let bare: Zeroizing<Vec<u8>> =
-        Zeroizing::new(value.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
-    if let Ok(decoded) = BASE64_STANDARD.decode(&*bare).map(Zeroizing::new) {
-        whole(decoded.trim_ascii_end(), all);
-    }
+/// Forms of values.
+#[derive(Default)]
+pub(super) struct Forms {
+    /// The value, and how others write it.
+    pub(super) plain: BTreeSet<Form>,
+    /// In base64 and in hexadecimal digits, which may be wrapped into lines; of each, whether it is open: the character behind it has bits of
+    /// the value and of what follows it, or is the last one, with padding behind it.
+    pub(super) encoded: BTreeMap<Form, bool>,
 }
 
-/// Adds all forms of a value, and of its lines.
-fn whole(value: &[u8], all: &mut BTreeMap<Form, bool>) {
-    one(value, all);
-    if value.contains(&b'\n') {
-        let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with(b"-----")).for_each(|line| one(line, all));
+impl Forms {
+    /// Adds all forms of a value, and of what it is the base64 of: so stand values under `data` of a Kubernetes Secret.
+    pub(super) fn add(&mut self, value: &[u8]) {
+        let value = value.trim_ascii_end();
+        self.whole(value);
+        let bare: Zeroizing<Vec<u8>> =
+            Zeroizing::new(value.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+        if let Ok(decoded) = BASE64_STANDARD.decode(&*bare).map(Zeroizing::new) {
+            self.whole(decoded.trim_ascii_end());
+        }
     }
-}
 
-fn one(value: &[u8], all: &mut BTreeMap<Form, bool>) {
-    if value.len() < SHORTEST {
-        return;
+    /// Takes the forms of others; whether there was a new one among them.
+    pub(super) fn take(&mut self, others: Forms) -> bool {
+        let mut fresh = false;
+        for form in others.plain {
+            fresh |= self.plain.insert(form);
+        }
+        for (form, open) in others.encoded {
+            let known = self.encoded.get(&form).copied();
+            if known.is_none_or(|known| open && !known) {
+                self.encoded.insert(form, open);
+                fresh = true;
+            }
+        }
+        fresh
     }
-    let mut put = |form: Vec<u8>, open: bool| {
+
+    /// Adds all forms of a value, and of its lines.
+    fn whole(&mut self, value: &[u8]) {
+        self.one(value);
+        if value.contains(&b'\n') {
+            let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            let told = lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with(b"-----"));
+            told.for_each(|line| self.one(line));
+        }
+    }
+
+    fn one(&mut self, value: &[u8]) {
+        if value.len() < SHORTEST {
+            return;
+        }
+        for engine in [&BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE_NO_PAD] {
+            for shift in 0..3 {
+                let (form, open) = aligned(value, shift, |bytes| engine.encode(bytes));
+                self.encode(form, open);
+            }
+        }
+        self.encode(hex::encode(value).into_bytes(), false);
+        self.encode(hex::encode_upper(value).into_bytes(), false);
+        self.plain.insert(Form(value.to_vec()));
+        let mut texts = spelled(value);
+        texts.extend(std::str::from_utf8(value).map(written).unwrap_or_default());
+        self.plain.extend(texts.into_iter().map(|text| Form(text.into_bytes())));
+    }
+
+    fn encode(&mut self, form: Vec<u8>, open: bool) {
         if form.len() >= SHORTEST {
-            *all.entry(Form(form)).or_default() |= open;
+            *self.encoded.entry(Form(form)).or_default() |= open;
         }
-    };
-    for engine in [&BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE_NO_PAD] {
-        for shift in 0..3 {
-            let (form, open) = aligned(value, shift, |bytes| engine.encode(bytes));
-            put(form, open);
-        }
-    }
-    let mut add = |form: Vec<u8>| put(form, false);
-    add(value.to_vec());
-    add(hex::encode(value).into_bytes());
-    add(hex::encode_upper(value).into_bytes());
-    for (upper, plus, strict) in [(true, false, true), (false, false, true), (true, true, true), (true, false, false)] {
-        add(percent(value, upper, plus, strict));
-    }
-    if let Ok(text) = std::str::from_utf8(value) {
-        let quoted = Value::String(text.to_owned()).to_string();
-        let inner = quoted[1..quoted.len() - 1].to_owned();
-        add(inner.replace('/', "\\/").into_bytes());
-        add(ascii_json(&inner).into_bytes());
-        add(inner.into_bytes());
-        // As Rust and others show texts in quotes.
-        let debug = format!("{text:?}");
-        add(debug.as_bytes()[1..debug.len() - 1].to_vec());
     }
 }
 
@@ -88,52 +106,4 @@ fn aligned(value: &[u8], shift: usize, encode: impl Fn(&[u8]) -> String) -> (Vec
     let open = !padded.len().is_multiple_of(3);
     let end = text.len() - usize::from(open);
     (text.get(skip..end).map(<[u8]>::to_vec).unwrap_or_default(), open)
-}
-
-fn percent(value: &[u8], upper: bool, plus: bool, strict: bool) -> Vec<u8> {
-    let mut out = String::with_capacity(value.len() * 3);
-    for byte in value {
-        let plain = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'_' | b'.' | b'~')
-            || (!strict
-                && matches!(
-                    byte,
-                    b'!' | b'*'
-                        | b'\''
-                        | b'('
-                        | b')'
-                        | b'/'
-                        | b':'
-                        | b'@'
-                        | b'&'
-                        | b'='
-                        | b'+'
-                        | b'$'
-                        | b','
-                        | b';'
-                        | b'?'
-                ));
-        let _ = match (plain, byte) {
-            (true, byte) => out.write_char(char::from(*byte)),
-            (false, b' ') if plus => out.write_char('+'),
-            (false, byte) if upper => write!(out, "%{byte:02X}"),
-            (false, byte) => write!(out, "%{byte:02x}"),
-        };
-    }
-    out.into_bytes()
-}
-
-/// JSON with everything beyond ASCII escaped.
-fn ascii_json(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii() {
-            out.push(c);
-        } else {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
-                let _ = write!(out, "\\u{unit:04x}");
-            });
-        }
-    }
-    out
 }

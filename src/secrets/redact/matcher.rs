@@ -1,40 +1,55 @@
 //! Finds the forms of values in a text.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::MARK;
-use super::forms::Form;
+use super::forms::{Form, Forms};
+use super::joined::Joined;
 
 /// Finds forms.
 pub(super) struct Matcher {
-    automaton: AhoCorasick,
-    /// The forms that are open, by their numbers: the character of base64 behind them has bits of the value and of what follows it,
-    /// or is the last one, with padding behind it.
+    plain: AhoCorasick,
+    encoded: AhoCorasick,
+    /// Which of the encoded forms are open, by their numbers.
     open: Vec<bool>,
 }
 
 impl Matcher {
-    pub(super) fn new(forms: &BTreeMap<Form, bool>) -> Option<Self> {
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(forms.keys().map(|form| form.0.as_slice()));
-        Some(Matcher { automaton: automaton.ok()?, open: forms.values().copied().collect() })
+    pub(super) fn new(forms: &Forms) -> Option<Self> {
+        let plain = automaton(forms.plain.iter())?;
+        let encoded = automaton(forms.encoded.keys())?;
+        Some(Matcher { plain, encoded, open: forms.encoded.values().copied().collect() })
     }
 
     pub(super) fn is_match(&self, bytes: &[u8]) -> bool {
-        self.automaton.is_match(bytes)
+        self.plain.is_match(bytes) || self.encoded.is_match(Joined::of(bytes).bytes())
     }
 
-    /// The forms that are in a text, from left to right.
-    pub(super) fn find<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = Found> + 'b {
-        self.automaton.find_iter(bytes).map(|found| {
+    /// The forms that are in a text, from left to right; those that overlap are one.
+    pub(super) fn find(&self, bytes: &[u8], joined: &Joined<'_>) -> Vec<Found> {
+        let plain = self.plain.find_iter(bytes).map(|found| {
+            let (start, form) = (found.start(), found.end());
+            Found { start, form, end: form, waits: false }
+        });
+        let encoded = self.encoded.find_iter(joined.bytes()).map(|found| {
             let open = self.open.get(found.pattern().as_usize()).is_some_and(|open| *open);
-            let behind = if open { behind(&bytes[found.end()..]) } else { 0 };
-            Found { start: found.start(), form: found.end(), end: found.end() + behind, open }
-        })
+            let end = found.end() + if open { behind(&joined.bytes()[found.end()..]) } else { 0 };
+            let waits = open && end == joined.bytes().len();
+            let [form, end] = [found.end(), end].map(|at| joined.end(at));
+            Found { start: joined.place(found.start()), form, end, waits }
+        });
+        let mut all: Vec<Found> = plain.chain(encoded).collect();
+        all.sort_by_key(|found| (found.start, Reverse(found.form)));
+        all.dedup_by(|next, before| before.takes(next));
+        all
     }
+}
+
+fn automaton<'f>(forms: impl Iterator<Item = &'f Form>) -> Option<AhoCorasick> {
+    let forms = forms.map(|form| form.0.as_slice());
+    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms).ok()
 }
 
 /// A form in a text.
@@ -44,7 +59,23 @@ pub(super) struct Found {
     pub(super) form: usize,
     /// Where what belongs to the value ends.
     pub(super) end: usize,
-    pub(super) open: bool,
+    /// Whether more of the text would tell where it ends.
+    pub(super) waits: bool,
+}
+
+impl Found {
+    /// Takes in one that begins within this form.
+    fn takes(&mut self, next: &Found) -> bool {
+        if next.start >= self.form {
+            return false;
+        }
+        if next.form > self.form {
+            self.form = next.form;
+            self.waits = next.waits;
+        }
+        self.end = self.end.max(next.end);
+        true
+    }
 }
 
 /// How many of the bytes behind an open form belong to the value: its last character and padding.
@@ -58,11 +89,11 @@ fn behind(rest: &[u8]) -> usize {
 pub(super) fn replace(matcher: &Matcher, bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut end = 0;
-    for found in matcher.find(bytes) {
+    for found in matcher.find(bytes, &Joined::of(bytes)) {
         // The next may begin with what seemed to belong to the one before it.
         out.extend_from_slice(bytes.get(end..found.start).unwrap_or_default());
         out.extend_from_slice(MARK.as_bytes());
-        end = found.end;
+        end = end.max(found.end);
     }
     out.extend_from_slice(&bytes[end..]);
     out

@@ -7,15 +7,43 @@ use zeroize::Zeroizing;
 
 use super::MARK;
 use super::forms::Form;
+use super::joined::Joined;
 use super::matcher::{Matcher, replace};
 
 /// See [`Redactor::stream`](super::Redactor::stream).
 pub struct Stream {
     pub(super) matcher: Option<Arc<Matcher>>,
-    /// All forms, in order.
-    pub(super) starts: Vec<Form>,
-    pub(super) longest: usize,
+    pub(super) plain: Starts,
+    pub(super) encoded: Starts,
     pub(super) held: Zeroizing<Vec<u8>>,
+}
+
+/// What values begin with.
+#[derive(Default)]
+pub(super) struct Starts {
+    /// All forms, in order.
+    forms: Vec<Form>,
+    longest: usize,
+}
+
+impl Starts {
+    pub(super) fn of<'f>(forms: impl Iterator<Item = &'f Form>) -> Self {
+        let forms: Vec<Form> = forms.cloned().collect();
+        let longest = forms.iter().map(|form| form.0.len()).max().unwrap_or(0);
+        Starts { forms, longest }
+    }
+
+    /// Where the longest end of a text begins that a form begins with and goes on from.
+    fn beginning(&self, text: &[u8], done: usize) -> usize {
+        let first = text.len().saturating_sub(self.longest.saturating_sub(1)).max(done);
+        // What begins with it and is longer comes right after it in their order.
+        let begins = |at: &usize| {
+            let tail = &text[*at..];
+            let next = self.forms.partition_point(|form| form.0.as_slice() <= tail);
+            self.forms.get(next).is_some_and(|form| form.0.starts_with(tail))
+        };
+        (first..text.len()).find(begins).unwrap_or(text.len())
+    }
 }
 
 impl Stream {
@@ -23,42 +51,42 @@ impl Stream {
     pub fn push<'t>(&mut self, bytes: &'t [u8]) -> Cow<'t, [u8]> {
         let Some(matcher) = self.matcher.clone() else { return Cow::Borrowed(bytes) };
         self.held.extend_from_slice(bytes);
+        let joined = Joined::of(&self.held);
         let mut out = Vec::with_capacity(self.held.len());
         let mut done = 0;
-        let mut keep = self.beginning(done);
-        for found in matcher.find(self.held.as_slice()) {
+        let mut keep = self.beginning(&joined, done);
+        for found in matcher.find(&self.held, &joined) {
             // It may be part of a longer one that has only begun.
             if found.start >= keep {
                 break;
             }
             // What comes next tells what behind it belongs to it.
-            if found.open && (found.end == self.held.len() || self.beginning(found.form) < found.end) {
+            if found.waits || (found.end > found.form && self.beginning(&joined, found.form) < found.end) {
                 keep = found.start;
                 break;
             }
             out.extend_from_slice(self.held.get(done..found.start).unwrap_or_default());
             out.extend_from_slice(MARK.as_bytes());
-            done = found.end;
+            done = done.max(found.end);
             if done > keep {
-                keep = self.beginning(done);
+                keep = self.beginning(&joined, done);
             }
         }
         out.extend_from_slice(self.held.get(done..keep).unwrap_or_default());
         let rest = Zeroizing::new(self.held[keep..].to_vec());
+        drop(joined);
         self.held = rest;
         Cow::Owned(out)
     }
 
     /// Where the longest end of the held bytes begins that a value begins with.
-    fn beginning(&self, done: usize) -> usize {
-        let first = self.held.len().saturating_sub(self.longest.saturating_sub(1)).max(done);
-        // What begins with it and is longer comes right after it in their order.
-        let begins = |at: &usize| {
-            let tail = &self.held[*at..];
-            let next = self.starts.partition_point(|form| form.0.as_slice() <= tail);
-            self.starts.get(next).is_some_and(|form| form.0.starts_with(tail))
-        };
-        (first..self.held.len()).find(begins).unwrap_or(self.held.len())
+    fn beginning(&self, joined: &Joined<'_>, done: usize) -> usize {
+        let plain = self.plain.beginning(&self.held, done);
+        let encoded = self.encoded.beginning(joined.bytes(), joined.from(done));
+        match encoded < joined.bytes().len() {
+            true => plain.min(joined.place(encoded)),
+            false => plain,
+        }
     }
 
     /// What was held back, when nothing more comes.
