@@ -34,6 +34,11 @@ pub struct UnitFilter {
 }
 
 impl UnitFilter {
+    /// Whether it names anything.
+    pub fn names_any(&self) -> bool {
+        self.app.is_some() || self.environment.is_some() || self.target.is_some()
+    }
+
     /// Whether a unit is meant.
     pub fn matches(&self, unit: &UnitId) -> bool {
         let same = |wanted: &Option<Name>, is: &Name| wanted.as_ref().is_none_or(|wanted| wanted == is);

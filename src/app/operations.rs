@@ -301,6 +301,11 @@ impl Operations for Daemon {
         let moved = self.reconciler.pass().await.map_err(|error| unavailable(&error))?;
         self.shared.registry.wake_all();
         self.shared.record_rollbacks.notify_one();
+        // What was just read may have brought it.
+        if filter.names_any() && self.matching(filter).is_empty() {
+            let message = "no unit fits what is named, also after the source was read";
+            return Err(problem(StatusCode::NOT_FOUND, "notFound", message));
+        }
         let head = self.reconciler.view().snapshot.map(|snapshot| snapshot.revision.to_string()).unwrap_or_default();
         let short = head.get(..12).unwrap_or(&head).to_owned();
         let message = if moved { format!("read the new head {short}") } else { format!("the head is still {short}") };

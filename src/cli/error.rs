@@ -14,7 +14,7 @@ use crate::net::client::ClientError;
 pub struct CliError {
     /// The exit code.
     pub exit: Exit,
-    /// What kind, for programs: the codes of [`crate::api::types::Problem`], and `usage`, `unreachable`.
+    /// What kind, for programs: the codes of [`crate::api::types::Problem`], and `usage`, `unreachable`, `denied`.
     pub code: String,
     /// What failed, where and why.
     pub message: String,
@@ -92,10 +92,21 @@ impl From<ApiError> for CliError {
                 };
                 CliError::new(exit, &problem.code, problem.message)
             }
+            ApiError::Connection(ClientError::Unreachable { socket, source })
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                let message = format!("you may not speak to the daemon on {}: {source}", socket.display());
+                CliError::new(Exit::Refused, "denied", message).remedy(
+                    "the socket's mode and group let in who may steer rollouts: `ls -l` shows them; group `trimtab` where \
+                     `systemd/install` was used",
+                )
+            }
             ApiError::Connection(ClientError::Unreachable { socket, source }) => {
                 let message = format!("the daemon does not answer on {}: {source}", socket.display());
                 CliError::new(Exit::Unreachable, "unreachable", message)
-                    .remedy("is `trimtab daemon` running? `systemctl status trimtab` or `trimtab check` tell more")
+                    .remedy(
+                        "is `trimtab daemon` running? `systemctl status trimtab-daemon` or `trimtab check` tell more",
+                    )
                     .remedy("where it listens is said by --socket, $TRIMTAB_SOCKET, or `[api] socket` of --config")
             }
             ApiError::Connection(error @ ClientError::Refused { .. }) => CliError::failed(error.to_string())
@@ -103,5 +114,25 @@ impl From<ApiError> for CliError {
             ApiError::Connection(error) => CliError::new(Exit::Unreachable, "unreachable", error.to_string())
                 .remedy("the daemon may have been stopped meanwhile; the same command can be given again"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_lets_one_not_in_is_told_apart_from_a_daemon_that_is_not_there() {
+        let error = |kind: io::ErrorKind| {
+            let source = io::Error::from(kind);
+            CliError::from(ApiError::Connection(ClientError::Unreachable { socket: "/run/x.sock".into(), source }))
+        };
+        let there = error(io::ErrorKind::PermissionDenied);
+        assert_eq!((there.exit, there.code.as_str()), (Exit::Refused, "denied"));
+        assert!(there.message.contains("/run/x.sock") && !there.remedies.is_empty(), "{there:?}");
+        assert_eq!(error(io::ErrorKind::NotFound).exit, Exit::Unreachable);
+        assert_eq!(error(io::ErrorKind::ConnectionRefused).exit, Exit::Unreachable);
     }
 }

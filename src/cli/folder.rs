@@ -46,7 +46,7 @@ struct Found {
 impl Found {
     fn read(&self) -> ParsedFile {
         if let Some(reason) = &self.refused {
-            return ParsedFile::unreadable(&self.shown, reason);
+            return ParsedFile::refused(&self.shown, reason);
         }
         read_capped(&self.path, MAX_FILE_BYTES).map_or_else(
             |error| ParsedFile::unreadable(&self.shown, &format!("this file can't be read: {error}")),

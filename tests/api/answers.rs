@@ -96,8 +96,10 @@ async fn every_answer_is_as_it_is_described() {
     assert_eq!(listed["status"], 422, "{listed}");
     assert!(listed["detail"].as_str().unwrap().contains("\"/desired/0/rollback\""), "{listed}");
 
-    let done = served.request(Method::POST, "/api/v1/reconcile").bearer_auth(OPERATOR).send().await.unwrap();
-    assert_eq!(done.status(), 200);
+    for (query, status) in [("", 200), ("?app=web", 200), ("?app=nope", 404), ("?app=web&environment=nope", 404)] {
+        let done = served.request(Method::POST, &format!("/api/v1/reconcile{query}")).bearer_auth(OPERATOR);
+        assert_eq!(done.send().await.unwrap().status(), status, "{query}");
+    }
     let done = served.request(Method::POST, &format!("{unit}/command")).bearer_auth(OPERATOR);
     let done = done.header("content-type", "application/json").body("{\"command\":\"suspend\"}");
     assert_eq!(done.send().await.unwrap().status(), 200);

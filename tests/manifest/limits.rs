@@ -16,4 +16,12 @@ fn what_is_no_text() {
     assert!(file.unreadable && file.problems[0].message.contains("byte 23"), "{:?}", file.problems);
     let file = parse_file("x.yaml", b"\xff\xfe\x00");
     assert!(!file.unreadable && file.problems.is_empty());
+    // As some editors save text.
+    let text = "\u{feff}apiVersion: trimtab/v1\n";
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for bytes in [little, big] {
+        let file = parse_file("x.yaml", &bytes);
+        assert!(file.unreadable && file.problems[0].message.contains("not UTF-8"), "{:?}", file.problems);
+    }
 }

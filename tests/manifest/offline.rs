@@ -58,7 +58,10 @@ fn links_are_not_followed() {
         link(target, name);
         let out = run(dir.path(), &["validate"]);
         let shown = text(&out.stdout);
-        assert!(out.status.code() == Some(2) && shown.contains(&format!("link to `{target}`")), "{shown}");
+        assert!(
+            out.status.code() == Some(2) && shown.contains(&format!("security: symbolic link to `{target}`")),
+            "{shown}"
+        );
         std::fs::remove_file(dir.path().join(name)).unwrap();
     }
 }

@@ -72,9 +72,20 @@ pub struct ParsedFile {
 impl ParsedFile {
     /// A file that could not be had at all, for a reason told in words.
     pub fn unreadable(path: &str, reason: &str) -> Self {
-        let file = Arc::new(SourceFile::new(path, ""));
         let remedy = "mend the file, or give it another ending than .yaml and .yml if it is not for trimtab";
-        let problem = Problem::new(Layer::Schema, &Location::start_of(file), reason, remedy);
+        ParsedFile::without(path, Layer::Schema, reason, remedy)
+    }
+
+    /// A link, or whatever else is not read because of where it leads.
+    pub fn refused(path: &str, reason: &str) -> Self {
+        let remedy =
+            "until then nothing is concluded to have been deleted, and no artifact is taken that it is part of";
+        ParsedFile::without(path, Layer::Security, reason, remedy)
+    }
+
+    fn without(path: &str, layer: Layer, reason: &str, remedy: &str) -> Self {
+        let file = Arc::new(SourceFile::new(path, ""));
+        let problem = Problem::new(layer, &Location::start_of(file), reason, remedy);
         ParsedFile { path: path.to_owned(), documents: Vec::new(), problems: vec![problem], unreadable: true }
     }
 }
@@ -113,5 +124,10 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
 }
 
 fn speaks_of_trimtab(bytes: &[u8]) -> bool {
+    // As editors save UTF-16.
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        let letters: Vec<u8> = bytes.iter().copied().filter(u8::is_ascii_graphic).collect();
+        return speaks_of_trimtab(&letters);
+    }
     bytes.windows(8).any(|window| window.eq_ignore_ascii_case(b"trimtab/"))
 }
