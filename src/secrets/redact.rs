@@ -61,10 +61,12 @@ impl Redactor {
             forms.add(value.expose());
         }
         let mut known = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-        if !known.forms.take(forms) {
+        let fresh = known.forms.take(forms);
+        if fresh.len() == 0 {
             return;
         }
-        known.matcher = Matcher::new(&known.forms).map(Arc::new);
+        let before = known.matcher.as_deref().cloned().unwrap_or_default();
+        known.matcher = before.with(fresh).map(Arc::new);
     }
 
     fn matcher(&self) -> Option<Arc<Matcher>> {
@@ -262,6 +264,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn values_that_are_learnt_one_after_the_other_are_all_found() {
+        let values: Vec<String> = (0..300).map(|number| format!("value-{number:03}-end")).collect();
+        let redactor = Redactor::default();
+        values.iter().for_each(|value| redactor.learn([&SecretBytes::from(value.as_str())]));
+        let sizes = redactor.matcher().unwrap().sizes();
+        assert!(sizes.len() <= 8 && sizes.is_sorted_by(|one, next| one > next), "{sizes:?}");
+        // The first of them once more, in another tier than what it overlaps with.
+        redactor.learn([&SecretBytes::from("000-end and more")]);
+        let text = values.join(" ") + " and more; " + &BASE64_STANDARD.encode(&values[7]);
+        let clean = [vec![MARK; 300].join(" "), format!(" and more; {MARK}")].concat();
+        assert_eq!(redactor.text(&text), clean);
+        for piece in [1, 7, 64] {
+            assert_eq!(in_pieces(&redactor, &text, piece), clean, "by {piece}");
+        }
+        assert_eq!(redactor.text("value-000-end and more"), MARK);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The forms in which a value may stand in a text.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
@@ -12,18 +13,31 @@ use super::escapes::{spelled, written};
 /// The shortest line of a value of several lines that is looked for by itself, in bytes.
 const SHORTEST_LINE: usize = 12;
 
-/// One form of a value, wiped when dropped.
+/// One form of a value, wiped when its last copy is dropped.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Form(pub(super) Vec<u8>);
+pub(super) struct Form(Arc<Wiped>);
 
-impl Drop for Form {
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Wiped(Vec<u8>);
+
+impl Drop for Wiped {
     fn drop(&mut self) {
         self.0.zeroize();
     }
 }
 
+impl Form {
+    fn new(bytes: Vec<u8>) -> Self {
+        Form(Arc::new(Wiped(bytes)))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0.0
+    }
+}
+
 /// Forms of values.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Forms {
     /// The value, and how others write it.
     pub(super) plain: BTreeSet<Form>,
@@ -44,20 +58,22 @@ impl Forms {
         }
     }
 
-    /// Takes the forms of others; whether there was a new one among them.
-    pub(super) fn take(&mut self, others: Forms) -> bool {
-        let mut fresh = false;
-        for form in others.plain {
-            fresh |= self.plain.insert(form);
-        }
-        for (form, open) in others.encoded {
-            let known = self.encoded.get(&form).copied();
-            if known.is_none_or(|known| open && !known) {
-                self.encoded.insert(form, open);
-                fresh = true;
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.plain.len() + self.encoded.len()
+    }
+
+    /// Takes the forms of others, and gives those that were new.
+    pub(super) fn take(&mut self, mut others: Forms) -> Forms {
+        others.plain.retain(|form| self.plain.insert(form.clone()));
+        others.encoded.retain(|form, open| {
+            let fresh = self.encoded.get(form).is_none_or(|known| *open && !known);
+            if fresh {
+                self.encoded.insert(form.clone(), *open);
             }
-        }
-        fresh
+            fresh
+        });
+        others
     }
 
     /// Adds all forms of a value, and of its lines.
@@ -82,15 +98,15 @@ impl Forms {
         }
         self.encode(hex::encode(value).into_bytes(), false);
         self.encode(hex::encode_upper(value).into_bytes(), false);
-        self.plain.insert(Form(value.to_vec()));
+        self.plain.insert(Form::new(value.to_vec()));
         let mut texts = spelled(value);
         texts.extend(std::str::from_utf8(value).map(written).unwrap_or_default());
-        self.plain.extend(texts.into_iter().map(|text| Form(text.into_bytes())));
+        self.plain.extend(texts.into_iter().map(|text| Form::new(text.into_bytes())));
     }
 
     fn encode(&mut self, form: Vec<u8>, open: bool) {
         if form.len() >= SHORTEST {
-            *self.encoded.entry(Form(form)).or_default() |= open;
+            *self.encoded.entry(Form::new(form)).or_default() |= open;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Finds the forms of values in a text.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -8,8 +9,19 @@ use super::MARK;
 use super::forms::{Form, Forms};
 use super::joined::Joined;
 
-/// Finds forms.
+/// What is new takes in the tiers that are less than this many times as large.
+const GROWTH: usize = 4;
+
+/// Finds forms. Each tier is several times as large as the next one: one secret more makes up a small tier, and where many come one after the
+/// other, each is built into few tiers and not into one of all that are known each time.
+#[derive(Clone, Default)]
 pub(super) struct Matcher {
+    tiers: Vec<Arc<Tier>>,
+}
+
+/// Finds some forms.
+struct Tier {
+    forms: Forms,
     plain: AhoCorasick,
     encoded: AhoCorasick,
     /// Which of the encoded forms are open, by their numbers.
@@ -17,18 +29,44 @@ pub(super) struct Matcher {
 }
 
 impl Matcher {
-    pub(super) fn new(forms: &Forms) -> Option<Self> {
-        let plain = automaton(forms.plain.iter())?;
-        let encoded = automaton(forms.encoded.keys())?;
-        Some(Matcher { plain, encoded, open: forms.encoded.values().copied().collect() })
+    /// One that finds these forms too; `None`: there are more than an automaton can tell apart.
+    pub(super) fn with(&self, mut forms: Forms) -> Option<Self> {
+        let mut tiers = self.tiers.clone();
+        while let Some(last) = tiers.pop_if(|last| last.forms.len() < GROWTH * forms.len()) {
+            forms.take(last.forms.clone());
+        }
+        tiers.push(Arc::new(Tier::new(forms)?));
+        Some(Matcher { tiers })
+    }
+
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> Vec<usize> {
+        self.tiers.iter().map(|tier| tier.forms.len()).collect()
     }
 
     pub(super) fn is_match(&self, bytes: &[u8]) -> bool {
-        self.plain.is_match(bytes) || self.encoded.is_match(Joined::of(bytes).bytes())
+        let joined = Joined::of(bytes);
+        self.tiers.iter().any(|tier| tier.plain.is_match(bytes) || tier.encoded.is_match(joined.bytes()))
     }
 
     /// The forms that are in a text, from left to right; those that overlap are one.
     pub(super) fn find(&self, bytes: &[u8], joined: &Joined<'_>) -> Vec<Found> {
+        let mut all: Vec<Found> = self.tiers.iter().flat_map(|tier| tier.find(bytes, joined)).collect();
+        all.sort_by_key(|found| (found.start, Reverse(found.form)));
+        all.dedup_by(|next, before| before.takes(next));
+        all
+    }
+}
+
+impl Tier {
+    fn new(forms: Forms) -> Option<Self> {
+        let plain = automaton(forms.plain.iter())?;
+        let encoded = automaton(forms.encoded.keys())?;
+        let open = forms.encoded.values().copied().collect();
+        Some(Tier { forms, plain, encoded, open })
+    }
+
+    fn find(&self, bytes: &[u8], joined: &Joined<'_>) -> Vec<Found> {
         let plain = self.plain.find_iter(bytes).map(|found| {
             let (start, form) = (found.start(), found.end());
             Found { start, form, end: form, waits: false }
@@ -40,15 +78,12 @@ impl Matcher {
             let [form, end] = [found.end(), end].map(|at| joined.end(at));
             Found { start: joined.place(found.start()), form, end, waits }
         });
-        let mut all: Vec<Found> = plain.chain(encoded).collect();
-        all.sort_by_key(|found| (found.start, Reverse(found.form)));
-        all.dedup_by(|next, before| before.takes(next));
-        all
+        plain.chain(encoded).collect()
     }
 }
 
 fn automaton<'f>(forms: impl Iterator<Item = &'f Form>) -> Option<AhoCorasick> {
-    let forms = forms.map(|form| form.0.as_slice());
+    let forms = forms.map(Form::bytes);
     AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms).ok()
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Starts {
 impl Starts {
     pub(super) fn of<'f>(forms: impl Iterator<Item = &'f Form>) -> Self {
         let forms: Vec<Form> = forms.cloned().collect();
-        let longest = forms.iter().map(|form| form.0.len()).max().unwrap_or(0);
+        let longest = forms.iter().map(|form| form.bytes().len()).max().unwrap_or(0);
         Starts { forms, longest }
     }
 
@@ -39,8 +39,8 @@ impl Starts {
         // What begins with it and is longer comes right after it in their order.
         let begins = |at: &usize| {
             let tail = &text[*at..];
-            let next = self.forms.partition_point(|form| form.0.as_slice() <= tail);
-            self.forms.get(next).is_some_and(|form| form.0.starts_with(tail))
+            let next = self.forms.partition_point(|form| form.bytes() <= tail);
+            self.forms.get(next).is_some_and(|form| form.bytes().starts_with(tail))
         };
         (first..text.len()).find(begins).unwrap_or(text.len())
     }
