@@ -2,7 +2,9 @@
 //! newer: when it wakes up, nothing of it is done any more.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -49,6 +51,21 @@ impl Two {
         kill(Pid::from_raw(i32::try_from(self.first.pid()).unwrap()), signal).unwrap();
     }
 
+    /// The first daemon stands still, but not in the middle of a transaction: with the lock of one it would keep its successor from recording
+    /// anything.
+    fn stop_first(&self) {
+        let databases = ["journal.db", "audit.db"].map(|name| self.bed.path("state/daemon").join(name));
+        eventually(PATIENCE, "the first daemon stands still and holds no database", || {
+            self.signal(Signal::SIGSTOP);
+            eventually(PATIENCE, "all its threads stand still", || is_stopped(self.first.pid()));
+            let free = databases.iter().all(|database| is_free(database));
+            if !free {
+                self.signal(Signal::SIGCONT);
+            }
+            free
+        });
+    }
+
     /// What supervisor and router hold, without what changes by itself.
     async fn outside(&self) -> (Value, Value) {
         let groups: Value = Client::new(self.bed.path("supervisor.sock")).get("/v1/groups").await.unwrap();
@@ -63,7 +80,7 @@ impl Two {
 
     /// The second takes over and finishes something newer; then the first wakes up, is refused and leaves.
     async fn take_over_and_wake(&mut self, commits: usize, request: impl Fn(&Two)) {
-        self.signal(Signal::SIGSTOP);
+        self.stop_first();
         let _second = daemon(&self.bed, "trimtab.toml", &["--take-over"]);
         let api = self.bed.api();
         eventually_async(PATIENCE, "the second daemon answers", async || api.daemon().await).await;
@@ -82,6 +99,19 @@ impl Two {
         let status = self.bed.verified(UNIT, "1.2.0").await;
         assert!(status.rollback.is_none());
     }
+}
+
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut states = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    // The state follows the name, which stands in parentheses.
+    states.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+}
+
+fn is_free(database: &Path) -> bool {
+    let connection = rusqlite::Connection::open(database).unwrap();
+    connection.busy_timeout(Duration::ZERO).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok()
 }
 
 fn daemon(bed: &Bed, config: &str, more: &[&str]) -> Running {
