@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use trimtab::domain::prediction::{ASKED, Outcome, Prediction};
 use trimtab::ports::platform::{EnsureGroup, Platform, Predict};
 
-use super::adapter::{Bed, config, desired, group, request};
+use super::adapter::{Bed, config, desired, group, refused, request};
 
 async fn predict(bed: &Bed, asked: &EnsureGroup, before: &EnsureGroup) -> Prediction {
     let ask = Predict { desired: &asked.desired, before: Some(&before.desired), restarts: 0 };
@@ -186,4 +186,30 @@ async fn objects_are_judged_by_the_rules_of_the_manifest() {
     bed.until(&second, "the new rule does not hold", |group| told(group).contains("does not hold yet")).await;
     phase("Serving");
     bed.until_right(&second).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_no_kind_has_is_foreseen_and_refused_wherever_its_kind_is_from() {
+    let Some(bed) = Bed::start() else { return };
+    bed.must(&["create", "namespace", "shop"]);
+    let size = json!({ "type": "object", "properties": { "size": { "type": "integer" } } });
+    let mut definition = definition();
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+        json!({ "type": "object", "properties": { "spec": size } });
+    let ingress = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": { "name": "in" }, "spec": {
+        "defaultBackend": { "service": { "name": "web", "port": { "number": 80 } } } } });
+    let objects = [definition, deployment("web:1", "web"), database(), ingress];
+    let first = request("web", "1", "shop", json!(objects));
+    bed.ensure(1, &first).await.unwrap();
+    bed.until(&first, "all is applied", |group| group.replicas == first.replicas).await;
+
+    for (place, kind) in [(1, "Deployment"), (2, "Database"), (3, "Ingress")] {
+        let mut misspelled = objects.clone();
+        misspelled[place]["spec"]["sizze"] = 2.into();
+        let misspelled = request("web", "2", "shop", json!(misspelled));
+        let told = format!("{:?}", predict(&bed, &misspelled, &first).await);
+        assert!(told.contains("spec.sizze"), "{kind}: {told}");
+        let reason = refused(bed.ensure(1, &misspelled).await);
+        assert!(reason.contains(kind) && reason.contains("spec.sizze"), "{kind}: {reason}");
+    }
 }

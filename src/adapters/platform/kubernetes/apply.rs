@@ -304,8 +304,7 @@ impl Cluster {
             body["metadata"]["resourceVersion"] = at.to_string().into();
         }
         let force = if claim == Claim::Take { "&force=true" } else { "" };
-        let path =
-            format!("{}?fieldManager={}&fieldValidation=Strict{force}", kind.object(&composed.id), labels::MANAGER);
+        let path = format!("{}{force}", kind.apply(&composed.id));
         let call = Call::new(Method::PATCH, path).with(APPLY, &body).accept(METADATA);
         let call = call.account(work.parent.account.as_deref());
         drop(body);

@@ -221,11 +221,7 @@ impl Cluster {
     async fn ask(&self, work: &Work<'_>, composed: &Composed, kind: &Kind, claim: Claim) -> Result<Value, Fault> {
         let body = composed.filled(work.secrets).map_err(Fault::Refused)?;
         let force = if claim == Claim::Take { "&force=true" } else { "" };
-        let path = format!(
-            "{}?fieldManager={}&fieldValidation=Strict&dryRun=All{force}",
-            kind.object(&composed.id),
-            labels::MANAGER
-        );
+        let path = format!("{}&dryRun=All{force}", kind.apply(&composed.id));
         let call = Call::new(Method::PATCH, path).with(APPLY, &body).account(work.parent.account.as_deref());
         Ok(self.server().await?.call(&call).await?)
     }
