@@ -21,6 +21,8 @@ use crate::ports::journal::{JournalError, Record};
 
 /// So many events are read at once. After so many without a deed, it is remembered that they were read.
 const AT_ONCE: usize = 1_000;
+/// How long it gathers what happens before it looks: in a rollout one thing comes after the other.
+const GATHER: Duration = Duration::from_millis(50);
 /// How long it waits before it tries again.
 const RETRY: Duration = Duration::from_secs(5);
 /// The longest time between two looks, whatever nobody told.
@@ -116,9 +118,14 @@ pub async fn run(world: Arc<World>, shared: Arc<Shared>) {
                 RETRY
             }
         };
+        let gathered = async {
+            let seen = world.hub.wait(changes, wait).await;
+            tokio::time::sleep(GATHER).await;
+            seen
+        };
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            seen = world.hub.wait(changes, wait) => changes = seen,
+            seen = gathered => changes = seen,
         }
     }
 }

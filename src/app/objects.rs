@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
 use super::encrypted::EncryptedFiles;
 use crate::domain::id::Revision;
 use crate::domain::manifest::{Layer, Location, Problem, SourceFile};
@@ -70,7 +72,7 @@ pub async fn entry(source: &dyn Source, revision: &Revision, path: &str) -> Resu
     }
 }
 
-/// Reads objects at a revision.
+/// Reads objects at a revision: of so many sources at once as there are cores.
 ///
 /// # Errors
 ///
@@ -81,21 +83,30 @@ pub async fn read(
     revision: &Revision,
     wanted: BTreeSet<ObjectSource>,
 ) -> Result<Read, SourceError> {
-    let mut all = Read::new();
-    for asked in wanted {
-        let mut steps = Steps::new(asked.clone());
-        while let Some(path) = steps.wants() {
-            let files = files(source, revision, &path).await?;
-            steps.give(files);
-        }
-        let mut origins = Origins::new();
-        for path in steps.paths() {
-            origins.insert(path.clone(), entry(source, revision, &path).await?);
-        }
-        let found = steps.finish(making, origins).await;
-        all.insert(asked, found);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    futures_util::stream::iter(wanted)
+        .map(|asked| read_one(source, making, revision, asked))
+        .buffer_unordered(cores)
+        .try_collect()
+        .await
+}
+
+async fn read_one(
+    source: &dyn Source,
+    making: Making<'_>,
+    revision: &Revision,
+    asked: ObjectSource,
+) -> Result<(ObjectSource, Found), SourceError> {
+    let mut steps = Steps::new(asked.clone());
+    while let Some(path) = steps.wants() {
+        let files = files(source, revision, &path).await?;
+        steps.give(files);
     }
-    Ok(all)
+    let mut origins = Origins::new();
+    for path in steps.paths() {
+        origins.insert(path.clone(), entry(source, revision, &path).await?);
+    }
+    Ok((asked, steps.finish(making, origins).await))
 }
 
 /// What objects are made with.

@@ -173,7 +173,8 @@ pub enum Reading {
     Unknown(Vec<Problem>),
 }
 
-const KINDS: [&str; 4] = ["Environment", "App", "Release", "Script"];
+/// The kinds of documents.
+pub(super) const KINDS: [&str; 4] = ["Environment", "App", "Release", "Script"];
 
 /// Reads one document.
 pub fn read(raw: RawDocument) -> Reading {

@@ -32,6 +32,7 @@ pub mod schema;
 pub mod script;
 pub mod secrets;
 pub mod set;
+mod skim;
 pub mod source;
 pub mod strategy;
 pub mod template;
@@ -96,7 +97,7 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
     let empty = ParsedFile { path: path.to_owned(), documents: Vec::new(), problems: Vec::new(), unreadable: false };
     let text = match std::str::from_utf8(bytes) {
         Ok(text) if bytes.len() <= MAX_FILE_BYTES => text,
-        _ if !speaks_of_trimtab(bytes) => return empty,
+        _ if !skim::speaks_of_trimtab(bytes) => return empty,
         Ok(_) => {
             let reason = format!("this file has more than {MAX_FILE_BYTES} bytes, and no more are read");
             return ParsedFile::unreadable(path, &reason);
@@ -106,6 +107,9 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
             return ParsedFile::unreadable(path, &reason);
         }
     };
+    if !skim::may_hold_documents(text) {
+        return empty;
+    }
     let file = Arc::new(SourceFile::new(path, text));
     let mut parsed = empty;
     for raw in yaml::read(&file) {
@@ -121,13 +125,4 @@ pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
     // Most files hold one document and are kept for long.
     parsed.documents.shrink_to_fit();
     parsed
-}
-
-fn speaks_of_trimtab(bytes: &[u8]) -> bool {
-    // As editors save UTF-16.
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        let letters: Vec<u8> = bytes.iter().copied().filter(u8::is_ascii_graphic).collect();
-        return speaks_of_trimtab(&letters);
-    }
-    bytes.windows(8).any(|window| window.eq_ignore_ascii_case(b"trimtab/"))
 }

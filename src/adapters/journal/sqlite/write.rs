@@ -181,7 +181,7 @@ fn apply(connection: &Connection, state: &State, write: &Write) -> Result<u64, R
 }
 
 fn current_epoch(connection: &Connection) -> Result<u64, rusqlite::Error> {
-    connection.query_row("SELECT coalesce(max(epoch), 0) FROM claims", [], |row| row.get(0))
+    connection.prepare_cached("SELECT coalesce(max(epoch), 0) FROM claims")?.query_row([], |row| row.get(0))
 }
 
 fn check_epoch(connection: &Connection, state: &State, mine: Epoch) -> Result<(), Refused> {
@@ -226,7 +226,7 @@ fn append(
     let id = match known {
         Some((id, _)) => id,
         None => {
-            connection.execute("INSERT INTO streams (name, events) VALUES (?1, 0)", [stream])?;
+            connection.prepare_cached("INSERT INTO streams (name, events) VALUES (?1, 0)")?.execute([stream])?;
             connection.last_insert_rowid()
         }
     };
