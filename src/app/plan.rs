@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::observe::observe;
-use super::operations::{Daemon, unavailable};
+use super::operations::{Daemon, is_shown, unavailable};
 use super::unit::Unit;
 use super::view::held_view;
 use crate::api::operations::problem;
@@ -42,19 +42,20 @@ impl Daemon {
         Ok(plans)
     }
 
-    /// What the newest head asks for; for units that can't be rendered now, nothing is said.
+    /// What the newest head asks for; for units that can't be rendered now, and for those that are gone, nothing is said.
     pub(super) async fn asked_by_head(&self) -> Result<Asked, Problem> {
         let mut asked = Asked::new();
         for unit in self.shared.registry.all() {
-            match unit.glance().state.candidate.as_ref().map(|candidate| candidate.wants.clone()) {
+            let glance = unit.glance();
+            match glance.state.candidate.as_ref().map(|candidate| &candidate.wants) {
                 Some(Wants::Run { rendered, .. }) => {
-                    let desired = self.world.blobs.desired(&rendered).await.map_err(|error| unavailable(&error))?;
+                    let desired = self.world.blobs.desired(rendered).await.map_err(|error| unavailable(&error))?;
                     asked.insert(unit.id().clone(), Some(desired));
                 }
-                Some(Wants::Gone { prune: true }) => {
+                Some(Wants::Gone { prune: true }) if is_shown(&glance.state) => {
                     asked.insert(unit.id().clone(), None);
                 }
-                Some(Wants::Gone { prune: false }) | None => {}
+                Some(Wants::Gone { .. }) | None => {}
             }
         }
         Ok(asked)
@@ -70,7 +71,7 @@ impl Daemon {
         for unit in self.shared.registry.all() {
             let id = unit.id();
             let broken = snapshot.broken.contains_key(&(id.app.clone(), id.environment.clone()));
-            if snapshot.complete && !broken {
+            if snapshot.complete && !broken && is_shown(&unit.glance().state) {
                 asked.entry(id.clone()).or_insert(None);
             }
         }

@@ -20,6 +20,10 @@ async fn a_removed_release_removes_the_app_and_an_unreadable_file_does_not() {
     })
     .await;
     assert!(bed.get("web.dev.localhost").await.is_err());
+    // What is gone is planned no more than it is listed.
+    for plan in [bed.told(&["plan"]), bed.told(&["plan", "--rev", "HEAD"])] {
+        assert!(plan.contains("nothing is asked for, and nothing is there"), "{plan}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,7 @@ fn totals(plans: &[UnitPlan]) -> String {
     let changing = plans.iter().filter(|plan| super::differs(plan)).count();
     let held = plans.iter().filter(|plan| !plan.held.is_empty()).count();
     let mut parts = vec![match (changing, plans.len()) {
+        (_, 0) => "nothing is asked for, and nothing is there".to_owned(),
         (0, 1) => "the unit is as it should be".to_owned(),
         (0, all) if blocked == 0 => format!("all {all} units are as they should be"),
         (changing, all) => format!("{changing} of {all} {} would change", if all == 1 { "unit" } else { "units" }),
